@@ -1,0 +1,1 @@
+"""Exact offline preference optimisation in contextual bandits: the theory half of the laboratory."""

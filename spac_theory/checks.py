@@ -1,0 +1,109 @@
+"""One-sentence refusals of bad input, shared by everything that accepts data from outside.
+
+Every check raises :class:`InputError` with a sentence that names the field, the offending value and
+what would be right. Checks run before any work starts, so nothing is left half done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+SIMPLEX_TOLERANCE = 1e-9
+
+
+class InputError(ValueError):
+    """Bad input from outside; its message is one sentence with the field, the value and a remedy."""
+
+
+def as_tensor(field: str, value: Any, shape: Sequence[int | None]) -> Tensor:
+    """Return `value` as a finite float64 tensor of `shape` (None matches any size).
+
+    Raises InputError for a wrong shape, for values that are no numbers, and for NaN or infinities.
+    """
+    try:
+        array = value if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
+        tensor = array.to(torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{field} must be an array of numbers, got {value!r:.60}.") from error
+    expected = "(" + ", ".join("any" if s is None else str(s) for s in shape) + ")"
+    fits = tensor.ndim == len(shape) and all(
+        want is None or have == want for have, want in zip(tensor.shape, shape, strict=False)
+    )
+    if not fits:
+        raise InputError(f"{field} has shape {tuple(tensor.shape)}; it must have shape {expected}.")
+    finite(field, tensor)
+    return tensor
+
+
+def finite(field: str, tensor: Tensor) -> None:
+    """Refuse NaN and infinities, naming the first offending entry."""
+    bad = ~torch.isfinite(tensor)
+    if bad.any():
+        where = tuple(int(i) for i in bad.nonzero()[0])
+        raise InputError(
+            f"{field}{list(where)} is {float(tensor[where])}; every entry must be a finite number."
+        )
+
+
+def simplex(field: str, tensor: Tensor) -> None:
+    """Refuse anything but probability vectors along the last axis."""
+    finite(field, tensor)
+    if (tensor < 0).any():
+        raise InputError(
+            f"{field} contains the negative probability {float(tensor.min()):.6g}; "
+            "probabilities must be at least 0."
+        )
+    error = (tensor.sum(-1) - 1).abs()
+    if error.numel() and float(error.max()) > SIMPLEX_TOLERANCE:
+        total = float(tensor.sum(-1).flatten()[error.flatten().argmax()])
+        raise InputError(
+            f"{field} sums to {total:.9g} along its last axis; probabilities must sum to 1 "
+            f"(divide by the sum)."
+        )
+
+
+def number(
+    field: str,
+    value: Any,
+    *,
+    low: float = -np.inf,
+    high: float = np.inf,
+    open_low: bool = False,
+    open_high: bool = False,
+) -> float:
+    """Return `value` as a float inside the interval, or refuse it with the interval in words."""
+    left, right = "(" if open_low else "[", ")" if open_high else "]"
+    interval = f"a number in {left}{low:g}, {high:g}{right}"
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        raise InputError(f"{field} is {value!r}; it must be {interval}.")
+    x = float(value)
+    above = x > low if open_low else x >= low
+    below = x < high if open_high else x <= high
+    if np.isnan(x) or not (above and below):
+        raise InputError(f"{field} is {x:g}; it must be {interval}.")
+    return x
+
+
+def integer(field: str, value: Any, *, low: int = 0, high: int | None = None) -> int:
+    """Return `value` as an int with low <= value (<= high), or refuse it."""
+    limits = f"a whole number of at least {low}" + ("" if high is None else f" and at most {high}")
+    whole = not isinstance(value, bool) and isinstance(value, (int, float, np.number))
+    if not whole or float(value) != int(value):
+        raise InputError(f"{field} is {value!r}; it must be {limits}.")
+    n = int(value)
+    if n < low or (high is not None and n > high):
+        raise InputError(f"{field} is {n}; it must be {limits}.")
+    return n
+
+
+def choice(field: str, value: Any, allowed: Iterable[str]) -> str:
+    """Return `value` if it is one of `allowed`, else refuse it and list what exists."""
+    names = sorted(allowed)
+    if value not in names:
+        raise InputError(f"{field} is {value!r}; it must be one of: {', '.join(names)}.")
+    return str(value)
