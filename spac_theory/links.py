@@ -52,8 +52,9 @@ class BradleyTerry:
 
     def loss_derivatives(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """`−σ(−z)` and `σ(z) σ(−z)`."""
-        q = torch.sigmoid(-z)
-        return -q, q * (1 - q)
+        p = torch.sigmoid(z)
+        first = p - 1
+        return first, -p * first
 
     def inverse(self, p: Tensor) -> Tensor:
         """`log(p / (1 − p))`."""

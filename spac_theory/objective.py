@@ -96,6 +96,14 @@ def tabular_game(
     return game_value(relative, tabular_preference_loss(reward, win_fraction, link), lam)
 
 
+def tabular_preference_gradient(
+    reward: Tensor, win_fraction: Tensor, link: Link = BRADLEY_TERRY
+) -> Tensor:
+    """Gradient `(..., X, A)` of :func:`tabular_preference_loss` in the rewards."""
+    slope = win_fraction * link.loss_derivatives(tabular_margins(reward))[0]
+    return slope.sum(-1) - slope.sum(-2)
+
+
 def tabular_preference_derivatives(
     reward: Tensor, win_fraction: Tensor, link: Link = BRADLEY_TERRY
 ) -> tuple[Tensor, Tensor]:
@@ -108,8 +116,10 @@ def tabular_preference_derivatives(
     slope = win_fraction * first
     gradient = slope.sum(-1) - slope.sum(-2)
     edge = win_fraction * second
-    edge = edge + edge.transpose(-1, -2)
-    hessian = torch.diag_embed(edge.sum(-1)) - edge
+    hessian = -(edge + edge.transpose(-1, -2))
+    diagonal = hessian.diagonal(dim1=-2, dim2=-1)
+    diagonal.zero_()
+    diagonal.sub_(hessian.sum(-1))
     return gradient, hessian
 
 

@@ -1,0 +1,44 @@
+"""The two baselines that need no model of rewards: behaviour cloning and the uniform policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from spac_theory.algorithms import ALGORITHMS
+from spac_theory.preferences import WinnerCounts
+from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
+
+
+@ALGORITHMS.register("behaviour_cloning")
+@dataclass(frozen=True)
+class BehaviourCloning:
+    """Imitate the winners: `π(a|x)` is the share of wins of `a` at `x`, `π_ref` where `x` is new."""
+
+    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
+        """Treats everything."""
+        return None
+
+    def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
+        """Count."""
+        wins = data.wins.sum(-1).to(torch.float64)
+        total = wins.sum(-1, keepdim=True)
+        policy = torch.where(total > 0, wins / total.clamp_min(1), view.reference)
+        return Fit(TabularPolicy(policy), "closed form")
+
+
+@ALGORITHMS.register("uniform")
+@dataclass(frozen=True)
+class Uniform:
+    """Every action with the same probability."""
+
+    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
+        """Treats everything."""
+        return None
+
+    def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
+        """Ignore the data."""
+        seeds, contexts, actions, _ = data.wins.shape
+        policy = torch.full((seeds, contexts, actions), 1 / actions, dtype=torch.float64)
+        return Fit(TabularPolicy(policy), "closed form")

@@ -1,0 +1,63 @@
+"""SPAC as its limit: the exact saddle of the game (3), Ji et al. (2024), arXiv 2406.04274."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from spac_theory import checks, lambda_rules
+from spac_theory.algorithms import ALGORITHMS
+from spac_theory.preferences import WinnerCounts
+from spac_theory.rewards.linear import LinearClass
+from spac_theory.saddle.fast import fast_saddle
+from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
+
+
+def lambda_skip(rule: str, oracle: Oracle | None) -> str | None:
+    """Why the rule for `λ` cannot be applied here, or None."""
+    if rule == "oracle" and (oracle is None or math.isinf(oracle.concentrability)):
+        return "λ* is infinite: the data do not cover the optimal policy"
+    if rule == "oracle" and oracle is not None and oracle.concentrability == 0:
+        return "λ* is 0: the optimal policy is the baseline"
+    return None
+
+
+@ALGORITHMS.register("spac")
+@dataclass(frozen=True)
+class Spac:
+    """`max_π min_{r∈𝓡} L(π, r) + λ E_D(r)`, solved exactly and certified by its duality gap.
+
+    Attributes
+    ----------
+    lam : the rule for `λ`: one of `lambda_rules.RULES`
+    scale : multiplies what the rule gives (for `fixed` it is `λ` itself); `scale ≥ 0`
+    """
+
+    lam: str = "sqrt_n"
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        checks.choice("lam", self.lam, lambda_rules.RULES)
+        checks.number("scale", self.scale, low=0)
+
+    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
+        """Needs a linear class, and coverage of `π*` for the oracle rule."""
+        if not isinstance(view.reward_class, LinearClass):
+            return "the exact saddle needs a bounded linear class"
+        return lambda_skip(self.lam, oracle)
+
+    def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
+        """Solve the game of every data set."""
+        chosen = lambda_rules.choose(self.lam, self.scale, view, data, oracle)
+        saddle = chosen.saddle
+        if saddle is None:
+            saddle = fast_saddle(lambda_rules.make_game(view, data, chosen.lam))
+        return Fit(
+            TabularPolicy(saddle.policy),
+            "duality gap",
+            saddle.certificate.gap,
+            chosen.lam,
+            saddle.reward,
+            saddle.converged,
+            chosen.extra or {},
+        )

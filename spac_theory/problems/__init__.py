@@ -1,0 +1,58 @@
+"""Problem generators, one file each: a bandit, the class its reward lies in, and a data profile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from spac_theory import checks
+from spac_theory.bandit import ContextualBandit
+from spac_theory.registry import Registry, build
+from spac_theory.rewards.linear import LinearClass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A bandit with a realizable reward class.
+
+    `profile (X, A)` is how the behaviour spreads its mass over actions before a behaviour family
+    turns its dial; uniform where a problem has no opinion.
+    """
+
+    bandit: ContextualBandit
+    reward_class: LinearClass
+    profile: Tensor
+
+    def __post_init__(self) -> None:
+        profile = checks.as_tensor("profile", self.profile, self.bandit.shape)
+        checks.simplex("profile", profile)
+        if not self.reward_class.contains(self.bandit.reward):
+            raise checks.InputError(
+                f"reward_class of problem {self.bandit.name!r} does not contain the true reward; "
+                "widen its norm_bound or reward_range."
+            )
+
+
+class ProblemGenerator(Protocol):
+    """A frozen dataclass of options whose `build` is deterministic."""
+
+    def build(self) -> Problem:
+        """The problem."""
+        ...
+
+
+PROBLEMS: Registry[type[ProblemGenerator]] = Registry("problem", "spac_theory.problems")
+
+
+def make_problem(name: str, **options: Any) -> Problem:
+    """Build the problem `name`; InputError for unknown names, options or values."""
+    generator: ProblemGenerator = build(f"problem {name!r}", PROBLEMS[name], options)
+    return generator.build()
+
+
+def uniform_profile(contexts: int, actions: int) -> Tensor:
+    """The uniform distribution at every context."""
+    return torch.full((contexts, actions), 1 / actions, dtype=torch.float64)

@@ -1,0 +1,96 @@
+"""One way to register a thing: a decorator in the file that defines it.
+
+A registry finds its members in one package of this project (every module in it is imported), among
+the entry points of installed packages (group `spac_theory.plugins`), and in plug-in files named by
+the user. Adding an algorithm, a problem or a behaviour family is adding one file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from spac_theory.checks import InputError
+
+T = TypeVar("T")
+ENTRY_POINT_GROUP = "spac_theory.plugins"
+
+
+class Registry(Generic[T]):
+    """A mapping from names to things, filled on first use from the package `package`."""
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self._package = package
+        self._items: dict[str, T] = {}
+        self._loaded = False
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator: `@ALGORITHMS.register("dpo")`. A name can be taken only once."""
+
+        def add(item: T) -> T:
+            if name in self._items and self._items[name] is not item:
+                raise InputError(
+                    f"{self.kind} {name!r} is already registered; choose another name."
+                )
+            self._items[name] = item
+            return item
+
+        return add
+
+    def __getitem__(self, name: str) -> T:
+        self._load()
+        if name not in self._items:
+            known = ", ".join(sorted(self._items))
+            raise InputError(f"{self.kind} is {name!r}; it must be one of: {known}.")
+        return self._items[name]
+
+    def __iter__(self) -> Iterator[str]:
+        self._load()
+        return iter(sorted(self._items))
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        self._loaded = True
+        package = importlib.import_module(self._package)
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{self._package}.{module.name}")
+        for entry in entry_points(group=ENTRY_POINT_GROUP):
+            entry.load()
+
+
+def build(kind: str, factory: type[Any], options: dict[str, Any]) -> Any:
+    """Instantiate a registered dataclass, refusing options it does not have."""
+    known = {f.name for f in dataclasses.fields(factory)}
+    for option in options:
+        if option not in known:
+            raise InputError(
+                f"{kind} has the unknown option {option!r}; its options are: "
+                f"{', '.join(sorted(known)) or 'none'}."
+            )
+    return factory(**options)
+
+
+def load_plugins(paths: list[str]) -> None:
+    """Import Python files that register things of their own; each file is loaded once."""
+    for text in paths:
+        path = Path(text).expanduser().resolve()
+        if path.suffix != ".py" or not path.is_file():
+            raise InputError(f"plugins contains {text!r}; it must name an existing .py file.")
+        name = f"spac_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+        if name in sys.modules:
+            continue
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)

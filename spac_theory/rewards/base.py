@@ -1,0 +1,69 @@
+"""What every reward class answers, and nothing more: a new class is one file with these members."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from spac_theory.links import Link
+
+
+@dataclass(frozen=True)
+class BestResponse:
+    """The critic's answer (4) to a policy.
+
+    Attributes
+    ----------
+    reward : (S, X, A)
+        A member of the class.
+    value : (S,)
+        `⟨c, r⟩ + λ E_D(r)` at that member.
+    gap : (S,)
+        Certified: `value − gap` is a lower bound on the minimum over the whole class.
+    warm : object or None
+        Handed back to the next, slightly different call.
+    """
+
+    reward: Tensor
+    value: Tensor
+    gap: Tensor
+    warm: Any = None
+
+
+class RewardClass(Protocol):
+    """A class `𝓡` of rewards on finitely many contexts and actions."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(X, A)`."""
+        ...
+
+    @property
+    def difference_bound(self) -> float:
+        """`R = sup_r sup_{x,a,b} |Δ_r|` over the whole class."""
+        ...
+
+    def log_covering(self, radius: float) -> float:
+        """Upper bound on the log covering number in the sup norm, by members of the class."""
+        ...
+
+    def contains(self, reward: Tensor) -> bool:
+        """Whether `reward (X, A)` is realizable, up to a shift of each context."""
+        ...
+
+    def best_response(
+        self,
+        linear: Tensor,
+        lam: Tensor,
+        win_fraction: Tensor,
+        link: Link,
+        tolerance: float = 1e-9,
+        warm: Any = None,
+    ) -> BestResponse:
+        """Minimise `⟨linear, r⟩ + λ E_D(r)` over the class, certified.
+
+        `linear (S, X, A)`, `lam (S,)`, `win_fraction (S, X, A, A)`.
+        """
+        ...

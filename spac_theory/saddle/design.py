@@ -1,0 +1,161 @@
+"""Linear maps from parameters to rewards, and the one factorisation the solvers need of them.
+
+A design is `r = offset + M θ` for `S` problems at once. The interior-point solver asks it for
+`M θ`, `Mᵀ g` and a Cholesky factor of `Mᵀ H M + c I`, where `H` is block diagonal over contexts.
+`DenseDesign` shares one parameter vector across contexts; `BlockDesign` gives each context its own,
+so that a tabular problem costs `X` small factorisations instead of one large one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Factor(Protocol):
+    """A factored symmetric positive definite matrix of each problem."""
+
+    def solve(self, rhs: Tensor) -> Tensor:
+        """Solve for right-hand sides `(S, p)`."""
+        ...
+
+
+class Design(Protocol):
+    """The linear part `M` of a reward class, `p` parameters for `X × A` rewards."""
+
+    @property
+    def parameters(self) -> int:
+        """`p`."""
+        ...
+
+    def forward(self, theta: Tensor) -> Tensor:
+        """`M θ`: `(S, p) -> (S, X, A)`."""
+        ...
+
+    def adjoint(self, gradient: Tensor) -> Tensor:
+        """`Mᵀ g`: `(S, X, A) -> (S, p)`."""
+        ...
+
+    def factor(self, hessian: Tensor, shift: Tensor) -> Factor:
+        """Factor `Mᵀ H M + shift I` for `hessian (S, X, A, A)` and `shift (S,)`."""
+        ...
+
+    def select(self, lanes: Tensor) -> Design:
+        """The design of the problems `lanes` alone."""
+        ...
+
+
+@dataclass(frozen=True)
+class CholeskyFactor:
+    """Batched Cholesky factors `(..., k, k)` of problems whose parameters are `shape = (..., k)`."""
+
+    lower: Tensor
+
+    def solve(self, rhs: Tensor) -> Tensor:
+        """Solve for right-hand sides `(S, p)`, reshaped to the blocks and back."""
+        blocks = rhs.reshape(*self.lower.shape[:-1], 1)
+        return torch.cholesky_solve(blocks, self.lower).reshape(rhs.shape)
+
+
+def cholesky(matrix: Tensor) -> CholeskyFactor:
+    """Cholesky of symmetric matrices; one that fails for rounding gets a growing ridge."""
+    lower, info = torch.linalg.cholesky_ex(matrix)
+    scale = torch.diagonal(matrix, dim1=-2, dim2=-1).abs().amax(-1).clamp_min(1e-300)
+    ridge = torch.zeros_like(scale)
+    while bool((info > 0).any()):
+        ridge = torch.where(info > 0, (10 * ridge).clamp_min(1e-16 * scale), ridge)
+        if bool((ridge > 1e-2 * scale).any()) or not bool(torch.isfinite(ridge).all()):
+            raise FloatingPointError(
+                "a Newton system is not positive definite; is the data finite?"
+            )
+        shifted = matrix.clone()
+        shifted.diagonal(dim1=-2, dim2=-1).add_(ridge.unsqueeze(-1))
+        lower, info = torch.linalg.cholesky_ex(shifted)
+    return CholeskyFactor(lower)
+
+
+@dataclass(frozen=True)
+class DenseDesign:
+    """`r(x,a) = φ(x,a)·θ` with one `θ` for all contexts; `phi` is `(1 or S, X, A, d)`."""
+
+    phi: Tensor
+
+    @property
+    def parameters(self) -> int:
+        """`d`."""
+        return self.phi.shape[-1]
+
+    def _rows(self, lanes: int) -> Tensor:
+        """Features as one matrix a problem, `(S, X A, d)`; a batched product keeps lanes apart."""
+        return self.phi.flatten(1, 2).expand(lanes, -1, -1)
+
+    def forward(self, theta: Tensor) -> Tensor:
+        """`M θ`."""
+        rows = torch.bmm(self._rows(len(theta)), theta.unsqueeze(-1))
+        return rows.reshape(len(theta), *self.phi.shape[1:3])
+
+    def adjoint(self, gradient: Tensor) -> Tensor:
+        """`Mᵀ g`."""
+        rows = self._rows(len(gradient)).transpose(1, 2)
+        return torch.bmm(rows, gradient.flatten(1, 2).unsqueeze(-1)).squeeze(-1)
+
+    def factor(self, hessian: Tensor, shift: Tensor) -> CholeskyFactor:
+        """Cost `O(X A² d + X A d²)` a problem."""
+        lanes, contexts, actions, _ = hessian.shape
+        phi = self.phi.expand(lanes, -1, -1, -1).reshape(lanes * contexts, actions, -1)
+        half = torch.bmm(hessian.reshape(-1, actions, actions), phi)
+        rows = self._rows(lanes)
+        matrix = torch.bmm(rows.transpose(1, 2), half.reshape(rows.shape))
+        matrix = (matrix + matrix.transpose(1, 2)) / 2
+        matrix.diagonal(dim1=-2, dim2=-1).add_(shift.unsqueeze(-1))
+        return cholesky(matrix)
+
+    def select(self, lanes: Tensor) -> DenseDesign:
+        """The problems `lanes` alone."""
+        return self if len(self.phi) == 1 else replace(self, phi=self.phi[lanes])
+
+
+@dataclass(frozen=True)
+class BlockDesign:
+    """`r(x,·) = M_x θ_x` with parameters of its own at each context.
+
+    `blocks` is `(1 or S, X, A, A)`, or None for the identity (a table of rewards).
+    """
+
+    contexts: int
+    actions: int
+    blocks: Tensor | None = None
+
+    @property
+    def parameters(self) -> int:
+        """`X A`."""
+        return self.contexts * self.actions
+
+    def forward(self, theta: Tensor) -> Tensor:
+        """`M θ`."""
+        table = theta.reshape(-1, self.contexts, self.actions)
+        return table if self.blocks is None else (self.blocks @ table.unsqueeze(-1)).squeeze(-1)
+
+    def adjoint(self, gradient: Tensor) -> Tensor:
+        """`Mᵀ g`."""
+        if self.blocks is not None:
+            gradient = (self.blocks.transpose(-1, -2) @ gradient.unsqueeze(-1)).squeeze(-1)
+        return gradient.flatten(1)
+
+    def factor(self, hessian: Tensor, shift: Tensor) -> CholeskyFactor:
+        """Cost `O(X A³)` a problem."""
+        if self.blocks is not None:
+            hessian = self.blocks.transpose(-1, -2) @ hessian @ self.blocks
+        else:
+            hessian = hessian.clone()
+        hessian.diagonal(dim1=-2, dim2=-1).add_(shift[:, None, None])
+        return cholesky(hessian)
+
+    def select(self, lanes: Tensor) -> BlockDesign:
+        """The problems `lanes` alone."""
+        if self.blocks is None or len(self.blocks) == 1:
+            return self
+        return replace(self, blocks=self.blocks[lanes])

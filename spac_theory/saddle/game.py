@@ -1,0 +1,113 @@
+"""The game (3), its certificate (6), and the solved saddle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from spac_theory import checks
+from spac_theory.checks import InputError
+from spac_theory.links import BRADLEY_TERRY, Link
+from spac_theory.objective import tabular_game, tabular_preference_loss
+from spac_theory.preferences import WinnerCounts
+from spac_theory.rewards.base import BestResponse, RewardClass
+
+
+@dataclass(frozen=True)
+class Game:
+    """`max_π min_{r∈𝓡} L(π, r) + λ E_D(r)` for `S` data sets at once, theory (3).
+
+    Attributes
+    ----------
+    reward_class : the class `𝓡`
+    data : winner counts, `(S, X, A, A)`
+    lam : (S,) tensor or a number; `λ ≥ 0`
+    rho : (X,) context weights of `L`, the true law or the prompts of the data
+    baseline : (X, A) `ν`
+    """
+
+    reward_class: RewardClass
+    data: WinnerCounts
+    lam: Tensor
+    rho: Tensor
+    baseline: Tensor
+    link: Link = BRADLEY_TERRY
+
+    def __post_init__(self) -> None:
+        contexts, actions = self.reward_class.shape
+        seeds = self.data.wins.shape[0]
+        if self.data.wins.shape[1:3] != (contexts, actions):
+            raise InputError(
+                f"data has (X, A) = {tuple(self.data.wins.shape[1:3])}, but the reward class has "
+                f"{(contexts, actions)}; they must agree."
+            )
+        lam = torch.as_tensor(self.lam, dtype=torch.float64).expand(seeds).clone()
+        checks.finite("lam", lam)
+        if (lam < 0).any():
+            raise InputError(f"lam is {float(lam.min()):g}; λ must be a number in [0, inf).")
+        rho = checks.as_tensor("rho", self.rho, (contexts,))
+        baseline = checks.as_tensor("baseline", self.baseline, (contexts, actions))
+        checks.simplex("rho", rho)
+        checks.simplex("baseline", baseline)
+        for field, value in (("lam", lam), ("rho", rho), ("baseline", baseline)):
+            object.__setattr__(self, field, value)
+
+    def value(self, policy: Tensor, reward: Tensor) -> Tensor:
+        """`G(π, r)`, `(S,)`."""
+        fraction = self.data.fraction
+        return tabular_game(reward, policy, self.baseline, self.rho, fraction, self.lam, self.link)
+
+    def leader_value(self, reward: Tensor) -> Tensor:
+        """`max_π G(π, r) = E_x[max_a r(x,a)] − r(ρ,ν) + λ E_D(r)`, `(S,)`."""
+        relative = reward.max(-1).values - (self.baseline * reward).sum(-1)
+        preference = tabular_preference_loss(reward, self.data.fraction, self.link)
+        return (self.rho * relative).sum(-1) + self.lam * preference
+
+    def best_response(
+        self, policy: Tensor, tolerance: float = 1e-9, warm: object = None
+    ) -> BestResponse:
+        """The critic (4): `argmin_r G(π, r)`; its value includes the baseline term."""
+        linear = self.rho.unsqueeze(-1) * (policy - self.baseline)
+        linear = linear.expand(len(self.lam), -1, -1)
+        return self.reward_class.best_response(
+            linear, self.lam, self.data.fraction, self.link, tolerance, warm
+        )
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Bounds on the value of the game from any pair: `lower ≤ max_π min_r G ≤ upper`, each `(S,)`.
+
+    `upper − lower` is the gap (6) of the pair, or a rigorous upper bound on it.
+    """
+
+    lower: Tensor
+    upper: Tensor
+
+    @property
+    def gap(self) -> Tensor:
+        """`upper − lower ≥ 0`, up to rounding."""
+        return self.upper - self.lower
+
+
+@dataclass(frozen=True)
+class Saddle:
+    """A solved game: policy and critic `(S, X, A)` with their certificate."""
+
+    policy: Tensor
+    reward: Tensor
+    certificate: Certificate
+    converged: Tensor
+
+
+def certify(game: Game, policy: Tensor, reward: Tensor, tolerance: float = 1e-9) -> Certificate:
+    """The certificate (6) of any pair `π`, `r ∈ 𝓡` of a convex class.
+
+    `max_π′ G(π′, r)` is closed form; `min_r′ G(π, r′)` is one best response, of which the certified
+    lower bound is used.
+    """
+    checks.simplex("policy", policy)
+    response = game.best_response(policy, tolerance)
+    return Certificate(response.value - response.gap, game.leader_value(reward))

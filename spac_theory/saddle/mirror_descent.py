@@ -1,0 +1,82 @@
+"""SPAC-T, the paper's Algorithm 1: entropic mirror ascent against an exact critic, theory (4)–(5)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from spac_theory import checks
+from spac_theory.saddle.game import Certificate, Game, certify
+
+
+@dataclass(frozen=True)
+class SelfPlay:
+    """What SPAC-T returns.
+
+    Attributes
+    ----------
+    mixture : (S, X, A)
+        `π̄ = (1/T) Σ π_t`, the policy of the guarantee.
+    last : (S, X, A)
+        `π_T`, the last policy the critic answered.
+    reward : (S, X, A)
+        `r̄ = (1/T) Σ r_t`, in the class because it is convex.
+    certificate : the certificate (6) of `(π̄, r̄)`.
+    bound : float
+        Hedge's guarantee on that gap, `R √(log A / (2T))`, plus the critics' own gaps.
+    """
+
+    mixture: Tensor
+    last: Tensor
+    reward: Tensor
+    certificate: Certificate
+    bound: float
+
+
+def hedge_width(start: Tensor) -> float:
+    """`log A` for a uniform start, `max log(1/π_1)` otherwise (infinite without full support)."""
+    return float(-start.min().log()) if float(start.min()) > 0 else math.inf
+
+
+def mirror_descent(
+    game: Game,
+    iterations: int,
+    start: Tensor | None = None,
+    eta: float | None = None,
+) -> SelfPlay:
+    """Run SPAC-T for `T = iterations` rounds from `π_1 = start (X, A)` (uniform by default).
+
+    `eta` defaults to Hedge's step `√(8 log A / T) / R`, with `log A` replaced by
+    `max log 1/π_1` for another start. Every critic is exact to a certified hundredth of Hedge's
+    bound, and what it falls short is added to the bound. Raises InputError for `T < 1`, a start without full support,
+    or a step that is not positive.
+    """
+    checks.integer("iterations", iterations, low=1)
+    contexts, actions = game.reward_class.shape
+    first = torch.full((contexts, actions), 1 / actions, dtype=torch.float64)
+    first = first if start is None else checks.as_tensor("start", start, (contexts, actions))
+    checks.simplex("start", first)
+    width, bound = hedge_width(first), game.reward_class.difference_bound
+    if math.isinf(width):
+        raise checks.InputError("start has a zero probability; mirror ascent needs full support.")
+    eta = math.sqrt(8 * width / iterations) / bound if eta is None else eta
+    checks.number("eta", eta, low=0, open_low=True)
+    hedge = bound * math.sqrt(width / (2 * iterations))
+    tolerance = 1e-2 * hedge / max(1.0, float(game.lam.max()))
+    logits = first.log().expand(len(game.lam), -1, -1)
+    mixture, reward = torch.zeros_like(logits), torch.zeros_like(logits)
+    slack, warm = torch.zeros_like(game.lam), None
+    policy = first
+    for _ in range(iterations):
+        policy = torch.softmax(logits, -1)
+        critic = game.best_response(policy, tolerance, warm)
+        warm = critic.warm
+        mixture, reward = mixture + policy, reward + critic.reward
+        slack = slack + critic.gap
+        logits = logits + eta * critic.reward
+    mixture, reward = mixture / iterations, reward / iterations
+    guarantee = hedge + float(slack.max()) / iterations
+    return SelfPlay(mixture, policy, reward, certify(game, mixture, reward), guarantee)

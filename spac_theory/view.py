@@ -1,0 +1,102 @@
+"""What a learner may see, what an oracle may add, and what a learner returns.
+
+An algorithm's `fit` receives a :class:`LearnerView` and the data. The true reward is in neither
+type, so no algorithm can use it by accident; what needs knowledge of the problem asks for an
+:class:`Oracle` and is labelled as such wherever its numbers appear.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from torch import Tensor
+
+from spac_theory import checks
+from spac_theory.links import BRADLEY_TERRY, Link
+from spac_theory.rewards.base import RewardClass
+
+
+@dataclass(frozen=True)
+class LearnerView:
+    """The setting without its secret.
+
+    Attributes
+    ----------
+    reward_class : `𝓡`, with the features it is made of
+    rho : (X,) context weights, `context_weights` says whether the true law or the data's prompts
+    reference : (X, A) `π_ref`
+    baseline : (X, A) `ν`
+    delta : confidence level `δ` of the bounds
+    key : names the random streams of the learner itself
+    """
+
+    reward_class: RewardClass
+    rho: Tensor
+    reference: Tensor
+    baseline: Tensor
+    link: Link = BRADLEY_TERRY
+    delta: float = 0.1
+    context_weights: str = "true"
+    key: str = "learner"
+
+    def __post_init__(self) -> None:
+        contexts, actions = self.reward_class.shape
+        rho = checks.as_tensor("rho", self.rho, (contexts,))
+        reference = checks.as_tensor("reference", self.reference, (contexts, actions))
+        baseline = checks.as_tensor("baseline", self.baseline, (contexts, actions))
+        for name, value in (("rho", rho), ("reference", reference), ("baseline", baseline)):
+            checks.simplex(name, value)
+            object.__setattr__(self, name, value)
+        checks.number("delta", self.delta, low=0, high=1, open_low=True, open_high=True)
+        checks.choice("context_weights", self.context_weights, ("true", "empirical"))
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """Knowledge that no learner has: the concentrability `C(π*)` of the optimal policy."""
+
+    concentrability: float
+
+
+class Policy(Protocol):
+    """Anything with exact action probabilities."""
+
+    def probabilities(self) -> Tensor:
+        """`π(a|x)`, `(S, X, A)`."""
+        ...
+
+
+@dataclass(frozen=True)
+class TabularPolicy:
+    """A table of probabilities, `(S, X, A)`."""
+
+    table: Tensor
+
+    def probabilities(self) -> Tensor:
+        """`π(a|x)`, `(S, X, A)`."""
+        return self.table
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What an algorithm returns.
+
+    Attributes
+    ----------
+    policy : the learned policy of every data set
+    certified : what `gap` is: "duality gap", "gradient norm", "closed form" or "none"
+    gap : (S,) or None
+    lam : (S,) the `λ` used, or None
+    reward : (S, X, A) the fitted reward or critic, or None
+    converged : (S,) bool or None; False where the promised accuracy was not reached
+    extra : further `(S,)` columns for the results table
+    """
+
+    policy: Policy
+    certified: str
+    gap: Tensor | None = None
+    lam: Tensor | None = None
+    reward: Tensor | None = None
+    converged: Tensor | None = None
+    extra: dict[str, Tensor] = field(default_factory=dict)
