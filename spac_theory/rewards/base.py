@@ -33,7 +33,14 @@ class BestResponse:
 
 
 class RewardClass(Protocol):
-    """A class `𝓡` of rewards on finitely many contexts and actions."""
+    """A class `𝓡` of rewards on finitely many contexts and actions.
+
+    `convex`: averages of members are members (else certificates use mixtures). `finite`:
+    `log_covering` is the log of the number of members and no net is needed.
+    """
+
+    convex: bool
+    finite: bool
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -46,6 +46,9 @@ class LinearClass:
     reward_range: tuple[float, float] | None = None
     tabular: bool = False
 
+    convex = True
+    finite = False
+
     def __post_init__(self) -> None:
         object.__setattr__(
             self, "features", checks.as_tensor("features", self.features, (None, None, None))

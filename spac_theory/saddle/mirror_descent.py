@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from spac_theory import checks
+from spac_theory.objective import tabular_preference_loss
 from spac_theory.saddle.game import Certificate, Game, certify
 
 
@@ -23,8 +24,8 @@ class SelfPlay:
     last : (S, X, A)
         `π_T`, the last policy the critic answered.
     reward : (S, X, A)
-        `r̄ = (1/T) Σ r_t`, in the class because it is convex.
-    certificate : the certificate (6) of `(π̄, r̄)`.
+        `r̄ = (1/T) Σ r_t`, in the class if that is convex.
+    certificate : the certificate (6) of `π̄` and `r̄`, or the uniform mixture of the `r_t`.
     bound : float
         Hedge's guarantee on that gap, `R √(log A / (2T))`, plus the critics' own gaps.
     """
@@ -68,7 +69,7 @@ def mirror_descent(
     tolerance = 1e-2 * hedge / max(1.0, float(game.lam.max()))
     logits = first.log().expand(len(game.lam), -1, -1)
     mixture, reward = torch.zeros_like(logits), torch.zeros_like(logits)
-    slack, warm = torch.zeros_like(game.lam), None
+    slack, losses, warm = torch.zeros_like(game.lam), torch.zeros_like(game.lam), None
     policy = first
     for _ in range(iterations):
         policy = torch.softmax(logits, -1)
@@ -76,7 +77,13 @@ def mirror_descent(
         warm = critic.warm
         mixture, reward = mixture + policy, reward + critic.reward
         slack = slack + critic.gap
+        if not game.reward_class.convex:
+            fraction = game.data.fraction
+            losses = losses + tabular_preference_loss(critic.reward, fraction, game.link)
         logits = logits + eta * critic.reward
     mixture, reward = mixture / iterations, reward / iterations
     guarantee = hedge + float(slack.max()) / iterations
-    return SelfPlay(mixture, policy, reward, certify(game, mixture, reward), guarantee)
+    certificate = certify(
+        game, mixture, reward, loss=None if game.reward_class.convex else losses / iterations
+    )
+    return SelfPlay(mixture, policy, reward, certificate, guarantee)

@@ -1,0 +1,172 @@
+"""A network as critic: `r(x,a) = f_θ(z(x,a))` with a bound on its weights and on its output.
+
+Nothing about a network is exact. The best response is what Adam finds from several starts; its
+`gap` is the spread of the values those starts reached, an estimate that is marked as one
+(`certified = False`) and is no bound.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spac_theory import checks
+from spac_theory.keys import generator
+from spac_theory.links import Link
+from spac_theory.objective import game_value, tabular_preference_loss
+from spac_theory.rewards.base import BestResponse
+
+
+@dataclass(frozen=True)
+class NeuralClass:
+    """Multi-layer perceptrons with `tanh` units, spectral norms at most `spectral_bound` a layer.
+
+    Attributes
+    ----------
+    points : (X, A, k)
+        Coordinates `z(x,a)` of every context and action.
+    width, depth : hidden units and hidden layers
+    spectral_bound : `> 0`, on the operator norm of every weight matrix
+    output_bound : `> 0`, rewards are `output_bound · tanh(f_θ / output_bound)`
+    starts : how many random initialisations a best response tries
+    steps, learning_rate : Adam's; every start runs all steps
+    seed : draws the initial weights
+    """
+
+    points: Tensor
+    width: int = 32
+    depth: int = 2
+    spectral_bound: float = 3.0
+    output_bound: float = 2.0
+    starts: int = 3
+    steps: int = 400
+    learning_rate: float = 0.02
+    seed: int = 0
+
+    convex = False
+    finite = False
+    certified = False
+
+    def __post_init__(self) -> None:
+        points = checks.as_tensor("points", self.points, (None, None, None))
+        object.__setattr__(self, "points", points)
+        for name in ("width", "depth", "starts", "steps"):
+            checks.integer(name, getattr(self, name), low=1)
+        for name in ("spectral_bound", "output_bound", "learning_rate"):
+            checks.number(name, getattr(self, name), low=0, open_low=True)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(X, A)`."""
+        return self.points.shape[0], self.points.shape[1]
+
+    @property
+    def lipschitz(self) -> float:
+        """Lipschitz constant in the coordinates: `spectral_bound^(depth + 1)`."""
+        return self.spectral_bound ** (self.depth + 1)
+
+    @property
+    def difference_bound(self) -> float:
+        """`R`: twice the output bound, or Lipschitz constant times the spread of the points."""
+        spread = float(torch.cdist(self.points, self.points).max())
+        return min(2 * self.output_bound, self.lipschitz * spread)
+
+    def log_covering(self, radius: float) -> float:
+        """A parameter-counting bound `P log(1 + 2 ω Λ / ε)` for `P` weights.
+
+        `ω` bounds the Frobenius norm of all weights and `Λ` how fast the output moves with them.
+        This is crude, and what counting parameters has to offer; biases are taken within the same
+        ball.
+        """
+        epsilon = checks.number("radius", radius, low=0, open_low=True)
+        layers = self.depth + 1
+        ball = self.spectral_bound * math.sqrt(2 * layers * self.width)
+        size = max(1.0, float(self.points.flatten(0, 1).norm(dim=-1).max()))
+        slope = layers * max(1.0, self.lipschitz) * (size + math.sqrt(self.width))
+        return self.parameters * math.log1p(2 * ball * slope / epsilon)
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights and biases."""
+        return sum(math.prod(shape) for shape in self._shapes())
+
+    def contains(self, reward: Tensor) -> bool:
+        """Unknown for a network; problems with this class state realizability themselves."""
+        return True
+
+    def _shapes(self) -> list[tuple[int, ...]]:
+        sizes = [self.points.shape[-1], *[self.width] * self.depth, 1]
+        pairs = zip(sizes[:-1], sizes[1:], strict=True)
+        return [shape for a, b in pairs for shape in ((a, b), (1, b))]
+
+    def initial(self, lanes: int) -> list[Tensor]:
+        """Weights of `lanes` networks, drawn alike for every lane."""
+        rng = generator("neural", self.seed)
+        weights = []
+        for a, b in self._shapes():
+            scale = 1 / math.sqrt(a) if a > 1 else 0.1
+            draw = torch.from_numpy(rng.standard_normal((self.starts, a, b)) * scale)
+            weights.append(draw.repeat(lanes, 1, 1))
+        return weights
+
+    def forward(self, weights: list[Tensor], points: Tensor | None = None) -> Tensor:
+        """Rewards `(lanes, X, A)` of a batch of networks at `points` (the class's own by default)."""
+        z = self.points if points is None else points
+        hidden = z.flatten(0, 1).expand(len(weights[0]), -1, -1)
+        for layer in range(0, len(weights), 2):
+            hidden = torch.bmm(hidden, weights[layer]) + weights[layer + 1]
+            if layer + 2 < len(weights):
+                hidden = torch.tanh(hidden)
+        raw = hidden.squeeze(-1).reshape(len(weights[0]), *z.shape[:2])
+        return self.output_bound * torch.tanh(raw / self.output_bound)
+
+    def project(self, weights: list[Tensor]) -> None:
+        """Scale every matrix back to the spectral bound, in place."""
+        with torch.no_grad():
+            for matrix in weights[::2]:
+                norm = torch.linalg.matrix_norm(matrix, ord=2)
+                matrix *= (self.spectral_bound / norm.clamp_min(self.spectral_bound))[:, None, None]
+
+    def best_response(
+        self,
+        linear: Tensor,
+        lam: Tensor,
+        win_fraction: Tensor,
+        link: Link,
+        tolerance: float = 1e-9,
+        warm: Any = None,
+    ) -> BestResponse:
+        """Adam from `starts` initialisations on every data set; the best one answers.
+
+        `gap` is the range of the values the starts ended at: an estimate, no certificate.
+        `warm` (the weights of an earlier answer) replaces the random starts.
+        """
+        seeds, k = len(lam), self.starts
+        weights = self.initial(seeds) if warm is None else [w.clone() for w in warm]
+        for tensor in weights:
+            tensor.requires_grad_(True)
+        repeated = [v.repeat_interleave(k, 0) for v in (linear, lam, win_fraction)]
+
+        def value(reward: Tensor) -> Tensor:
+            loss = tabular_preference_loss(reward, repeated[2], link)
+            return game_value((repeated[0] * reward).sum((-2, -1)), loss, repeated[1])
+
+        optimiser = torch.optim.Adam(weights, lr=self.learning_rate)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.steps)
+        for _ in range(self.steps if warm is None else max(self.steps // 8, 1)):
+            optimiser.zero_grad()
+            (value(self.forward(weights)) / (1 + repeated[1])).sum().backward()
+            optimiser.step()
+            schedule.step()
+            self.project(weights)
+        with torch.no_grad():
+            reward = self.forward(weights)
+            values = value(reward).reshape(seeds, k)
+        best, index = values.min(-1)
+        rows = torch.arange(seeds) * k + index
+        spread = values.amax(-1) - best
+        return BestResponse(reward[rows], best, spread, [w.detach() for w in weights])
