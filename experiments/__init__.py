@@ -1,0 +1,1 @@
+"""Programs: Hydra applications over the theory, their results store, figures and claims."""
