@@ -69,7 +69,8 @@ class KernelClass(LinearClass):
 
         Keep the `k` leading eigendirections and cover them to `ε/2`; the rest of the ball has sup
         norm at most `B max_z √(Σ_{i>k} φ_i(z)²)`, and `k` is the smallest number for which that is
-        at most `ε/2`. Truncation does not raise the norm, so the centres are members. The bound `d log(1 + 2BL/ε)` of the full dimension is used if it is smaller.
+        at most `ε/2`. Truncation does not raise the norm, so the centres are members. The bound
+        `d log(1 + 2BL/ε)` of the full dimension is used if it is smaller.
         """
         epsilon = checks.number("radius", radius, low=0, open_low=True)
         assert self.norm_bound is not None

@@ -7,6 +7,7 @@ Nothing about a network is exact. The best response is what Adam finds from seve
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -100,8 +101,7 @@ class NeuralClass:
 
     def _shapes(self) -> list[tuple[int, ...]]:
         sizes = [self.points.shape[-1], *[self.width] * self.depth, 1]
-        pairs = zip(sizes[:-1], sizes[1:], strict=True)
-        return [shape for a, b in pairs for shape in ((a, b), (1, b))]
+        return [shape for a, b in itertools.pairwise(sizes) for shape in ((a, b), (1, b))]
 
     def initial(self, lanes: int) -> list[Tensor]:
         """Weights of `lanes` networks, drawn alike for every lane."""

@@ -52,8 +52,8 @@ def mirror_descent(
 
     `eta` defaults to Hedge's step `√(8 log A / T) / R`, with `log A` replaced by
     `max log 1/π_1` for another start. Every critic is exact to a certified hundredth of Hedge's
-    bound, and what it falls short is added to the bound. Raises InputError for `T < 1`, a start without full support,
-    or a step that is not positive.
+    bound, and what it falls short is added to the bound. Raises InputError for `T < 1`, a start
+    without full support, or a step that is not positive.
     """
     checks.integer("iterations", iterations, low=1)
     contexts, actions = game.reward_class.shape
