@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import runpy
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -18,12 +20,13 @@ def blocks(page: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_python_blocks_run(page: str) -> None:
+def test_python_blocks_run(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = blocks(page)
     assert found, f"{page} shows no Python"
-    session: dict[str, object] = {"__name__": "snippet"}
+    session = types.ModuleType("snippet")
+    monkeypatch.setitem(sys.modules, "snippet", session)
     for number, block in enumerate(found):
-        exec(compile(block, f"{page}, block {number}", "exec"), session)
+        exec(compile(block, f"{page}, block {number}", "exec"), session.__dict__)
 
 
 def test_quickstart_notebook_runs_and_shows_what_it_says(
