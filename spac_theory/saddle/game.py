@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -120,6 +120,22 @@ class Saddle:
     kind: str = "duality gap"
     parameters: Any = None
     spread: Tensor | None = None
+
+    def select(self, lanes: Tensor) -> Saddle:
+        """The games `lanes` alone."""
+        bounds = Certificate(self.certificate.lower[lanes], self.certificate.upper[lanes])
+        several = isinstance(self.parameters, list)
+        parts = self.parameters if several else [self.parameters]
+        chosen = [None if part is None else part[lanes] for part in parts]
+        return replace(
+            self,
+            policy=self.policy[lanes],
+            reward=self.reward[lanes],
+            certificate=bounds,
+            converged=self.converged[lanes],
+            parameters=chosen if several else chosen[0],
+            spread=None if self.spread is None else self.spread[lanes],
+        )
 
 
 def certify(
