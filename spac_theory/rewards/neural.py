@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,30 +149,44 @@ class NeuralClass:
         `gap` is the range of the values the starts ended at: an estimate, no certificate.
         `warm` (the weights of an earlier answer) replaces the random starts.
         """
-        seeds, k = len(lam), self.starts
-        weights = self.initial(seeds) if warm is None else [w.clone() for w in warm]
-        for tensor in weights:
-            tensor.requires_grad_(True)
-        repeated = [v.repeat_interleave(k, 0) for v in (linear, lam, win_fraction)]
+        repeated = [v.repeat_interleave(self.starts, 0) for v in (linear, lam, win_fraction)]
 
-        def value(reward: Tensor) -> Tensor:
+        def value(reward: Tensor, progress: float = 1.0) -> Tensor:
             loss = tabular_preference_loss(reward, repeated[2], link)
             return game_value((repeated[0] * reward).sum((-2, -1)), loss, repeated[1])
 
+        steps = self.steps if warm is None else max(self.steps // 8, 1)
+        weights = self.search(value, repeated[1], steps, warm)
+        return self.best_start(weights, value)
+
+    def search(
+        self, value: Callable[[Tensor, float], Tensor], lam: Tensor, steps: int, warm: Any = None
+    ) -> list[Tensor]:
+        """Adam on `value(reward, progress)` of every network; `progress` runs from 0 to 1.
+
+        `lam (S · starts,)` scales the step's objective: `λ` may be large.
+        """
+        weights = self.initial(len(lam) // self.starts) if warm is None else warm
+        weights = [w.clone().requires_grad_(True) for w in weights]
         optimiser = torch.optim.Adam(weights, lr=self.learning_rate)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.steps)
-        for _ in range(self.steps if warm is None else max(self.steps // 8, 1)):
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+        for step in range(steps):
             optimiser.zero_grad()
-            (value(self.forward(weights)) / (1 + repeated[1])).sum().backward()
+            (value(self.forward(weights), step / steps) / (1 + lam)).sum().backward()
             optimiser.step()
             schedule.step()
             self.project(weights)
+        return [w.detach() for w in weights]
+
+    def best_start(
+        self, weights: list[Tensor], value: Callable[[Tensor, float], Tensor]
+    ) -> BestResponse:
+        """Of the starts of each data set the one with the smallest value."""
         with torch.no_grad():
             reward = self.forward(weights)
-            values = value(reward).reshape(seeds, k)
+            values = value(reward, 1.0).reshape(-1, self.starts)
         best, index = values.min(-1)
-        rows = torch.arange(seeds) * k + index
-        weights = [w.detach() for w in weights]
+        rows = torch.arange(len(best)) * self.starts + index
         spread = values.amax(-1) - best
         return BestResponse(reward[rows], best, spread, weights, [w[rows] for w in weights])
 

@@ -4,6 +4,7 @@
 |---|---|---|
 | finite | interior point on the simplex of mixtures | duality gap |
 | linear, tabular, kernel | interior point on theory (7) | duality gap |
+| neural | Adam on a smoothing of theory (7), several starts | an estimate |
 | any other | SPAC-T for many rounds | duality gap, or an estimate if its critic is one |
 
 A class of one's own gets a solver of its own with `@saddle_of.register`.
@@ -18,9 +19,11 @@ import torch
 from spac_theory.rewards.base import RewardClass
 from spac_theory.rewards.finite import FiniteClass
 from spac_theory.rewards.linear import LinearClass
+from spac_theory.rewards.neural import NeuralClass
 from spac_theory.saddle.fast import fast_saddle
 from spac_theory.saddle.game import Game, Saddle
 from spac_theory.saddle.mirror_descent import mirror_descent
+from spac_theory.saddle.neural import neural_saddle
 from spac_theory.saddle.simplex import simplex_saddle
 
 MIRROR_ROUNDS = 400
@@ -55,6 +58,11 @@ def _(reward_class: LinearClass, game: Game, tolerance: float) -> Saddle:
 @saddle_of.register
 def _(reward_class: FiniteClass, game: Game, tolerance: float) -> Saddle:
     return simplex_saddle(game, tolerance)
+
+
+@saddle_of.register
+def _(reward_class: NeuralClass, game: Game, tolerance: float) -> Saddle:
+    return neural_saddle(game)
 
 
 def solve_saddle(game: Game, tolerance: float = 1e-8) -> Saddle:
