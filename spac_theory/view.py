@@ -95,9 +95,7 @@ class TabularPolicy:
     def probabilities(self, contexts: Contexts | None = None) -> Tensor:
         """`π(a|x)`, `(S, X, A)`."""
         if contexts is not None:
-            raise InputError(
-                "policy is a table; it has no probabilities at contexts it never saw."
-            )
+            raise InputError("policy is a table; it has no probabilities at contexts it never saw.")
         return self.table
 
 

@@ -49,16 +49,12 @@ def greedy_policy(view: LearnerView, reward: Tensor, parameters: Any) -> General
     )
 
 
-def tilted_policy(
-    view: LearnerView, reward: Tensor, parameters: Any, beta: float
-) -> GeneralPolicy:
+def tilted_policy(view: LearnerView, reward: Tensor, parameters: Any, beta: float) -> GeneralPolicy:
     """`π ∝ π_ref exp(r/β)` with a member of the class, here and at other contexts."""
     cls = view.reward_class
     return GeneralPolicy(
         tilt(view.reference, reward, beta),
-        lambda contexts: tilt(
-            contexts.reference, cls.reward_at(parameters, contexts.points), beta
-        ),
+        lambda contexts: tilt(contexts.reference, cls.reward_at(parameters, contexts.points), beta),
     )
 
 

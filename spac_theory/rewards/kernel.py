@@ -98,13 +98,13 @@ class KernelClass(LinearClass):
         kept = values > EIGENVALUE_TOLERANCE * values[-1]
         roots, vectors = values[kept].sqrt().flip(0), vectors[:, kept].flip(1)
         features = (vectors * roots).reshape(*points.shape[:2], -1)
-        return KernelClass(
-            features, norm_bound, kernel=kernel, points=points, dual=vectors / roots
-        )
+        return KernelClass(features, norm_bound, kernel=kernel, points=points, dual=vectors / roots)
 
     def features_at(self, points: Tensor) -> Tensor:
         """`φ` at other points `(X′, A, k)`, `(X′, A, d)`."""
-        assert self.kernel is not None and self.points is not None and self.dual is not None
+        assert self.kernel is not None
+        assert self.points is not None
+        assert self.dual is not None
         points = checks.as_tensor("points", points, (None, None, self.points.shape[-1]))
         rows = self.kernel(points.flatten(0, 1), self.points.flatten(0, 1)) @ self.dual
         return rows.reshape(*points.shape[:2], -1)
