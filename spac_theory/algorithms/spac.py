@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from spac_theory import checks, lambda_rules
 from spac_theory.algorithms import ALGORITHMS
+from spac_theory.baselines import BASELINES, with_baseline
 from spac_theory.preferences import WinnerCounts
 from spac_theory.rewards.linear import LinearClass
 from spac_theory.saddle.fast import fast_saddle
@@ -31,14 +32,17 @@ class Spac:
     ----------
     lam : the rule for `λ`: one of `lambda_rules.RULES`
     scale : multiplies what the rule gives (for `fixed` it is `λ` itself); `scale ≥ 0`
+    baseline : `ν`, one of `baselines.BASELINES`; "view" takes what the setting says
     """
 
     lam: str = "sqrt_n"
     scale: float = 1.0
+    baseline: str = "view"
 
     def __post_init__(self) -> None:
         checks.choice("lam", self.lam, lambda_rules.RULES)
         checks.number("scale", self.scale, low=0)
+        checks.choice("baseline", self.baseline, BASELINES)
 
     def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
         """Needs a linear class, and coverage of `π*` for the oracle rule."""
@@ -48,6 +52,7 @@ class Spac:
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Solve the game of every data set."""
+        view = with_baseline(self.baseline, view, data)
         chosen = lambda_rules.choose(self.lam, self.scale, view, data, oracle)
         saddle = chosen.saddle
         if saddle is None:
