@@ -54,6 +54,11 @@ class OnlineAccess:
         """Labels left to each data set, `(S,)`."""
         return self.budget - self.labels
 
+    @property
+    def can_judge(self) -> bool:
+        """Whether single responses can be scored."""
+        return self._reward is not None
+
     def prompts(self, count: int) -> Tensor:
         """How often each context comes up among `count` fresh prompts, `(S, X)`; free."""
         rows = [stream.multinomial(count, self._rho) for stream in self._streams]

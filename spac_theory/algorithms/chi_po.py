@@ -33,7 +33,7 @@ def inverse_phi(u: Tensor) -> Tensor:
     Newton on `v = log w`: `e^v + v = u` is convex and increasing, and the start lies to the right.
     """
     v = torch.where(u <= 0, u, torch.where(u < 1, 0.0, u.clamp_min(1).log()))
-    for _ in range(40):
+    for _ in range(12):
         e = v.exp()
         v = v - (e + v - u) / (e + 1)
     return v.exp()
