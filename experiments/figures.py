@@ -1,0 +1,1 @@
+def write_figures(results, delta, figure, output): return []
