@@ -84,6 +84,7 @@ def report(
     from experiments.collect import collect, status_line, write_results
     from experiments.figures import write_figures
     from experiments.summary import write_summary
+    from experiments.theorem import theorem_curve
 
     results = collect(sweep, store)
     write_results(results, output / "results.parquet")
