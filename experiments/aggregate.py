@@ -23,9 +23,13 @@ def aggregate(results: pl.DataFrame, delta: float) -> pl.DataFrame:
     """
     done = pl.col("status") == "done"
     bounded = done & pl.col("bound_upper").is_not_null()
-    counts = [(pl.col("status") == s).sum().alias(s) for s in ("done", "failed", "skipped", "missing")]
+    counts = [
+        (pl.col("status") == s).sum().alias(s) for s in ("done", "failed", "skipped", "missing")
+    ]
     table = results.group_by(CURVE, maintain_order=True).agg(
-        pl.col("problem", "behaviour", "coverage", "concentrability", "concentrability_all").first(),
+        pl.col(
+            "problem", "behaviour", "coverage", "concentrability", "concentrability_all"
+        ).first(),
         pl.col("oracle").any(),
         *counts,
         pl.col("suboptimality").filter(done).alias("samples"),

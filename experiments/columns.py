@@ -50,7 +50,9 @@ COLUMNS: dict[str, Column] = {
     "certified": Column(
         pa.string(), "", "what `gap` is: duality gap, gradient norm, closed form or none"
     ),
-    "converged": Column(pa.bool_(), "", "whether the promised accuracy was reached; null: no claim"),
+    "converged": Column(
+        pa.bool_(), "", "whether the promised accuracy was reached; null: no claim"
+    ),
     "oracle": Column(pa.bool_(), "", "whether the fit consulted knowledge that no learner has"),
     "status": Column(pa.string(), "", "done, failed, skipped or missing"),
     "reason": Column(pa.string(), "", "why it failed or was skipped"),
@@ -75,7 +77,9 @@ def schema(extra: list[str]) -> pa.Schema:
 
 def _metadata() -> dict[str, str]:
     """What the file says about itself: versions, and the columns in words."""
-    words = {name: f"{c.meaning} [{c.unit}]" if c.unit else c.meaning for name, c in COLUMNS.items()}
+    words = {
+        name: f"{c.meaning} [{c.unit}]" if c.unit else c.meaning for name, c in COLUMNS.items()
+    }
     environment = {name: version(name) for name in ("torch", "numpy", "scipy")}
     environment |= {"python": platform.python_version(), "machine": platform.machine()}
     return {
@@ -90,7 +94,5 @@ def table(columns: dict[str, Any]) -> pa.Table:
     """A table with every column of the schema; those not given are null."""
     rows = len(columns["seed"])
     shape = schema([name for name in columns if name not in COLUMNS])
-    arrays = [
-        pa.array(columns.get(field.name, [None] * rows), type=field.type) for field in shape
-    ]
+    arrays = [pa.array(columns.get(field.name, [None] * rows), type=field.type) for field in shape]
     return pa.Table.from_arrays(arrays, schema=shape)

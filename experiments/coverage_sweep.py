@@ -39,7 +39,9 @@ def launch(units: list[Unit], launcher: dict[str, Any], output: Path) -> Iterato
 
         return run_on_slurm(units, launcher, output / "slurm")
     processes = launcher.get("processes")
-    count = _cores() if processes is None else checks.integer("launcher.processes", processes, low=0)
+    count = (
+        _cores() if processes is None else checks.integer("launcher.processes", processes, low=0)
+    )
     return run_units(units, count)
 
 
@@ -69,7 +71,9 @@ def coverage_sweep(settings: dict[str, Any], output: Path) -> bool:
         dry_run(units, console)
         return True
     fits = sum(len(unit.algorithms) for unit in units)
-    console.print(f"{fits} fits to compute, in {len(units)} units" if fits else "nothing to compute")
+    console.print(
+        f"{fits} fits to compute, in {len(units)} units" if fits else "nothing to compute"
+    )
     with closing(launch(units, settings["launcher"], output)) as reports:
         for _ in show_progress(reports, fits, console):
             pass

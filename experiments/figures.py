@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from experiments.aggregate import dials_by_coverage
-from experiments.findings import finding
+from experiments.findings import finding, growth
 from experiments.store import write_atomically
 from experiments.style import GREY, Style, style, use_style
 from spac_theory.checks import InputError, choice
@@ -49,6 +49,8 @@ def write_figures(
 
 
 def _save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
+    figure.draw_without_rendering()  # lay out once, not once a format
+    figure.set_layout_engine("none")
     paths = [stem.with_name(f"{stem.name}.{kind}") for kind in formats]
     for path, kind in zip(paths, formats, strict=True):
         metadata = {"CreationDate": None} if kind == "pdf" else None
@@ -61,41 +63,38 @@ def _save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
     return paths
 
 
-# --- exact zeros -------------------------------------------------------------------------------
+# --- the floor: exact zeros, and numbers too small to matter ----------------------------------
+
+FLOOR = 1e-3
 
 
-def floor_of(curves: pl.DataFrame, columns: Sequence[str]) -> float:
-    """A power of ten below every positive number drawn: zeros are put half a decade under it."""
-    values = np.concatenate([curves[c].drop_nulls().to_numpy() for c in columns])
-    positive = values[(values > 0) & np.isfinite(values)]
-    return float(10.0 ** np.floor(np.log10(positive.min()))) if len(positive) else 1e-3
+def _lift(values: np.ndarray) -> np.ndarray:
+    """Everything below the floor to the middle of its band, so that a log axis can show it."""
+    return np.where(values >= FLOOR, values, FLOOR / 2)
 
 
-def _lift(values: np.ndarray, floor: float) -> np.ndarray:
-    """Zeros to the middle of the floor band, so that a logarithmic axis can show them."""
-    return np.where(values > 0, np.maximum(values, floor), floor / np.sqrt(10))
-
-
-def _floor_band(axes: Axes, floor: float, first: bool) -> None:
-    """Mark the band that stands for exactly 0."""
-    axes.axhspan(floor / 10, floor, color="#f1f1f1", zorder=0, lw=0)
-    axes.set_ylim(bottom=floor / 10)
+def _floor_band(axes: Axes, first: bool) -> None:
+    """Mark the band that stands for 0 and all below the floor."""
+    axes.axhspan(FLOOR / 4, FLOOR, color="#efefef", zorder=0, lw=0)
+    axes.set_ylim(bottom=FLOOR / 4)
     if first:
         axes.annotate(
-            "exactly 0", (0.03, floor / np.sqrt(10)), xycoords=("axes fraction", "data"),
-            fontsize=7.5, color="#555555", va="center",
+            f"below {FLOOR:g}, or 0",
+            (0.03, FLOOR / 2),
+            xycoords=("axes fraction", "data"),
+            fontsize=7.5,
+            color="#555555",
+            va="center",
         )
 
 
 # --- curves ------------------------------------------------------------------------------------
 
 
-def _curve(
-    axes: Axes, rows: pl.DataFrame, x: str, y: str, look: Style | None, floor: float
-) -> None:
+def _curve(axes: Axes, rows: pl.DataFrame, x: str, y: str, look: Style | None) -> None:
     """One curve with its band; without a look it is thin, grey and has no band."""
     at = rows[x].to_numpy()
-    middle = _lift(rows[y].to_numpy(), floor)
+    middle = _lift(rows[y].to_numpy())
     if look is None:
         axes.plot(at, middle, color=GREY, lw=0.7, zorder=1)
         return
@@ -103,40 +102,73 @@ def _curve(
     known = np.isfinite(low) & np.isfinite(high)
     if known.any():
         axes.fill_between(
-            at, _lift(low, floor), _lift(high, floor), where=known, color=look.colour, alpha=BAND,
-            lw=0, zorder=2,
+            at,
+            _lift(low),
+            _lift(high),
+            where=known,
+            color=look.colour,
+            alpha=BAND,
+            lw=0,
+            zorder=2,
         )
     axes.plot(
-        at, middle, color=look.colour, ls=look.line, lw=look.width, marker=look.marker, ms=4.5,
-        mec="white", mew=0.5, zorder=3 + look.width,
+        at,
+        middle,
+        color=look.colour,
+        ls=look.line,
+        lw=look.width,
+        marker=look.marker,
+        ms=4.5,
+        mec="white",
+        mew=0.5,
+        zorder=3 + look.width,
     )
 
 
-def _curves(
-    axes: Axes, rows: pl.DataFrame, x: str, y: str, labels: Sequence[str], floor: float
-) -> None:
+def _curves(axes: Axes, rows: pl.DataFrame, x: str, y: str, labels: Sequence[str]) -> None:
     """Every algorithm of a panel: those in `labels` in colour, the rest grey."""
     for (label,), part in rows.group_by("algorithm", maintain_order=True):
         look = style(str(label), labels.index(label)) if label in labels else None
-        _curve(axes, part.sort(x), x, y, look, floor)
+        _curve(axes, part.sort(x), x, y, look)
 
 
-def _legend(figure: Figure, curves: pl.DataFrame, labels: Sequence[str], extra: list[Line2D]) -> None:
+def _legend(
+    figure: Figure, curves: pl.DataFrame, labels: Sequence[str], extra: list[Line2D]
+) -> None:
     """One legend for the whole figure, below it."""
     handles = []
     for position, label in enumerate(labels):
         look = style(label, position)
         handles.append(
-            Line2D([], [], color=look.colour, ls=look.line, lw=look.width, marker=look.marker,
-                   ms=5, mec="white", mew=0.5, label=look.name)
+            Line2D(
+                [],
+                [],
+                color=look.colour,
+                ls=look.line,
+                lw=look.width,
+                marker=look.marker,
+                ms=5,
+                mec="white",
+                mew=0.5,
+                label=look.name,
+            )
         )
-    rest = [style(a).name for a in curves["algorithm"].unique(maintain_order=True) if a not in labels]
+    rest = [
+        style(a).name for a in curves["algorithm"].unique(maintain_order=True) if a not in labels
+    ]
     if rest:
-        name = "other: " + ", ".join(rest) if len(rest) <= 2 else f"{len(rest)} others, in the table"
+        name = (
+            "other: " + ", ".join(rest) if len(rest) <= 2 else f"{len(rest)} others, in the table"
+        )
         handles.append(Line2D([], [], color=GREY, lw=0.7, label=name))
-    columns = min(6, len(handles) + len(extra))
-    figure.legend(handles=[*handles, *extra], loc="outside lower center", ncols=columns,
-                  handlelength=3.2, columnspacing=1.6)
+    columns = max(1, int(figure.get_figwidth() / 2.1))
+    figure.legend(
+        handles=[*handles, *extra],
+        loc="outside lower center",
+        ncols=columns,
+        handlelength=3.2,
+        columnspacing=1.6,
+    )
 
 
 # --- against n ---------------------------------------------------------------------------------
@@ -146,26 +178,31 @@ def against_n(curves: pl.DataFrame, theorem: pl.DataFrame, labels: Sequence[str]
     """A column a dial, sparsest first; means above, `(1 − δ)`-quantiles with the bounds below."""
     dials = dials_by_coverage(curves)
     figure, grid = plt.subplots(
-        2, len(dials), figsize=(max(2.55 * len(dials), 7) + 0.6, 6.6), sharex=True, sharey=True,
-        squeeze=False, layout="constrained",
+        2,
+        len(dials),
+        figsize=(max(2.55 * len(dials), 7) + 0.6, 6.6),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
     )
-    floor = floor_of(curves, ("mean", "quantile"))
     for column, dial in enumerate(dials):
         rows = curves.filter(pl.col("dial") == dial)
         top, bottom = grid[0, column], grid[1, column]
         for axes, y in ((top, "mean"), (bottom, "quantile")):
             axes.set(xscale="log", yscale="log")
-            _curves(axes, rows, "n", y, labels, floor)
-            _floor_band(axes, floor, column == 0)
+            _curves(axes, rows, "n", y, labels)
+            _floor_band(axes, column == 0)
         _bounds(bottom, rows, theorem.filter(pl.col("dial") == dial))
         top.set_title(_column_title(rows.row(0, named=True)), fontsize=9)
         bottom.set_xlabel("comparisons n")
-    grid[0, 0].set_ylim(top=2.5)
+    grid[0, 0].set_ylim(top=4)
     grid[0, 0].set_ylabel("mean suboptimality J(π*) − J(π)")
     grid[1, 0].set_ylabel("(1 − δ)-quantile of suboptimality")
     bounds = [
-        Line2D([], [], color="black", lw=1.1, label="theorem (T1) at λ*"),
-        Line2D([], [], color="black", lw=1.1, ls=(0, (1, 1)), label="theorem (T1) at λ = √n"),
+        Line2D([], [], color="black", lw=1.2, label="theorem (T1) at λ*"),
+        Line2D([], [], color="black", ls="", marker="x", ms=4.5, label="(T1) of SPAC, λ* (oracle)"),
+        Line2D([], [], color="black", lw=0.8, ls=(0, (1, 2)), label="R: above it (T1) is vacuous"),
     ]
     _legend(figure, curves, labels, bounds)
     figure.suptitle(finding(curves, "spac_sqrt_n", ("mle_greedy", "dpo_gradient")), fontsize=10.5)
@@ -179,10 +216,11 @@ def _column_title(row: Mapping[str, Any]) -> str:
 
 
 def _bounds(axes: Axes, rows: pl.DataFrame, theorem: pl.DataFrame) -> None:
-    """The theorem's bound at `λ*` and that of SPAC at `λ = √n`."""
-    axes.plot(theorem["n"], theorem["theorem"], color="black", lw=1.1, zorder=2)
-    own = rows.filter((pl.col("algorithm") == "spac_sqrt_n") & pl.col("bound").is_not_null())
-    axes.plot(own["n"], own["bound"], color="black", lw=1.1, ls=(0, (1, 1)), zorder=2)
+    """The theorem's bound at `λ*`, that of SPAC with `λ*` at its own gap, and the range `R`."""
+    axes.plot(theorem["n"], theorem["theorem"], color="black", lw=1.2, zorder=2)
+    axes.axhline(theorem["range"][0], color="black", lw=0.8, ls=(0, (1, 2)), zorder=1)
+    own = rows.filter((pl.col("algorithm") == "spac_oracle") & pl.col("bound").is_not_null())
+    axes.plot(own["n"], own["bound"], color="black", ls="", marker="x", ms=4.5, zorder=2)
 
 
 # --- against coverage --------------------------------------------------------------------------
@@ -197,23 +235,26 @@ def against_coverage(curves: pl.DataFrame, labels: Sequence[str], sizes: Sequenc
     panels = sorted({nearest(int(n)) for n in sizes})
     column, words = _coverage_axis(curves)
     figure, grid = plt.subplots(
-        1, len(panels), figsize=(max(3.3 * len(panels), 7), 4.3), sharex=True, sharey=True,
-        squeeze=False, layout="constrained",
+        1,
+        len(panels),
+        figsize=(max(3.3 * len(panels), 7), 4.3),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
     )
-    shown = curves.filter(pl.col("n").is_in(panels))
-    floor = floor_of(shown, ("mean",))
     places, ticks = _finite(curves, column)
     for axes, n in zip(grid[0], panels, strict=True):
         rows = places.filter(pl.col("n") == n)
         axes.set(xscale="log", yscale="log", title=f"n = {n:,}", xlabel=words)
-        _curves(axes, rows, "at", "mean", labels, floor)
-        _floor_band(axes, floor, n == panels[0])
+        _curves(axes, rows, "at", "mean", labels)
+        _floor_band(axes, n == panels[0])
         if ticks:
             axes.set_xticks(ticks[0], ticks[1])
             axes.minorticks_off()
     grid[0, 0].set_ylabel("mean suboptimality J(π*) − J(π)")
     _legend(figure, curves, labels, [])
-    figure.suptitle(f"Suboptimality against {words}, at {len(panels)} sample sizes", fontsize=10.5)
+    figure.suptitle(growth(curves, "spac_sqrt_n", panels), fontsize=10.5)
     return figure
 
 
@@ -225,7 +266,9 @@ def _coverage_axis(curves: pl.DataFrame) -> tuple[str, str]:
     return "concentrability_all", "all-policy concentrability sup C(π)"
 
 
-def _finite(curves: pl.DataFrame, column: str) -> tuple[pl.DataFrame, tuple[list[float], list[str]]]:
+def _finite(
+    curves: pl.DataFrame, column: str
+) -> tuple[pl.DataFrame, tuple[list[float], list[str]]]:
     """The curves with a finite place `at` for every dial; infinity gets a tick of its own."""
     values = np.unique(curves[column].to_numpy())
     finite = values[np.isfinite(values) & (values > 0)]

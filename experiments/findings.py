@@ -21,9 +21,11 @@ def finding(curves: pl.DataFrame, hero: str, rivals: Sequence[str]) -> str:
     if not {FROM, TO} <= set(curves["n"]) or hero not in present:
         return plain
     dials = curves["dial"].n_unique()
-    parts = [f"{style(hero).name} falls at {falls(curves, hero)} of {dials} coverages"]
-    parts += [f"{style(r).name} at {falls(curves, r)}" for r in rivals if r in present]
-    return f"{plain}. From n = {FROM} to {TO:,}: {', '.join(parts)}."
+    parts = [f"{style(a).name} {falls(curves, a)}" for a in (hero, *rivals) if a in present]
+    return (
+        f"Coverages, of {dials}, at which the mean falls from n = {FROM} to {TO:,}: "
+        f"{'; '.join(parts)}"
+    )
 
 
 def falls(curves: pl.DataFrame, label: str) -> int:
@@ -32,3 +34,17 @@ def falls(curves: pl.DataFrame, label: str) -> int:
     start = rows.filter(pl.col("n") == FROM).select("dial", start="mean_low")
     end = rows.filter(pl.col("n") == TO).select("dial", end="mean_high")
     return int(start.join(end, on="dial").filter(pl.col("end") < pl.col("start")).height)
+
+
+def growth(curves: pl.DataFrame, label: str, sizes: Sequence[int]) -> str:
+    """How many times larger the mean is at the worst finite coverage than at the best, by `n`."""
+    rows = curves.filter((pl.col("algorithm") == label) & pl.col("concentrability").is_finite())
+    rows = rows.sort("concentrability")
+    ratios = []
+    for n in sizes:
+        means = rows.filter(pl.col("n") == n)["mean"]
+        if len(means) > 1 and means[0] > 0:
+            ratios.append(f"{means[-1] / means[0]:.1f}× at n = {n:,}")
+    if not ratios:
+        return "Suboptimality against coverage"
+    return f"{style(label).name}, worst coverage against best: {', '.join(ratios)}"

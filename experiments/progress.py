@@ -20,7 +20,9 @@ from experiments.units import Report
 
 def show_progress(reports: Iterable[Report], total: int, console: Console) -> Iterator[Report]:
     """Pass reports on and show how many of the `total` fits are finished."""
-    shown = _bar(reports, total, console) if console.is_terminal else _lines(reports, total, console)
+    shown = (
+        _bar(reports, total, console) if console.is_terminal else _lines(reports, total, console)
+    )
     yield from shown
 
 

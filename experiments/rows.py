@@ -62,9 +62,7 @@ def common_rows(place: Setting, label: str, n: int, seeds: range) -> Rows:
     return {**{name: [value] * count for name, value in fixed.items()}, "seed": list(seeds)}
 
 
-def skip_rows(
-    place: Setting, label: str, n: int, seeds: range, reason: str, oracle: bool
-) -> Rows:
+def skip_rows(place: Setting, label: str, n: int, seeds: range, reason: str, oracle: bool) -> Rows:
     """Rows of a block that an algorithm declines, with its reason."""
     count = len(seeds)
     return {
@@ -85,7 +83,9 @@ def _column(name: str, tensor: Tensor | None, count: int) -> list[Any]:
     return values
 
 
-def theorem_bound(place: Setting, data: WinnerCounts, fit: Fit, algorithm: Algorithm) -> Tensor | None:
+def theorem_bound(
+    place: Setting, data: WinnerCounts, fit: Fit, algorithm: Algorithm
+) -> Tensor | None:
     """(T1) for every data set at the fit's own `λ` and gap; None unless it solved the game (3)."""
     solves_game = isinstance(algorithm, (Spac, SpacT)) or getattr(algorithm, "solves_game", False)
     if not solves_game or fit.lam is None or fit.gap is None:

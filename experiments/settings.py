@@ -191,9 +191,7 @@ def read_sweep(config: Mapping[str, Any]) -> Sweep:
     return Sweep(
         problem=problem,
         behaviour=behaviour,
-        dials=tuple(
-            _dials(config["behaviour"], grid.get("max_dials"), behaviour, problem)
-        ),
+        dials=tuple(_dials(config["behaviour"], grid.get("max_dials"), behaviour, problem)),
         sizes=tuple(sorted(sizes)),
         algorithms=resolve_algorithms(config.get("algorithm")),
         learner=_learner(config.get("learner") or {}),

@@ -158,5 +158,7 @@ def read_results(path: str | Path) -> pl.DataFrame:
         return read_block(place / "results.parquet")
     files = sorted(place.glob("cells/*/block-*.parquet"))
     if not files:
-        raise InputError(f"{place} holds no results; name a results.parquet, a sweep's folder or a store.")
+        raise InputError(
+            f"{place} holds no results; name a results.parquet, a sweep's folder or a store."
+        )
     return stack(read_block(file) for file in files)

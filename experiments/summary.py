@@ -37,7 +37,9 @@ def title(curves: pl.DataFrame, dial: float) -> str:
     )
 
 
-def cells(curves: pl.DataFrame, dial: float) -> tuple[list[int], list[tuple[str, list[str], set[int]]]]:
+def cells(
+    curves: pl.DataFrame, dial: float
+) -> tuple[list[int], list[tuple[str, list[str], set[int]]]]:
     """Sample sizes, and a line an algorithm: its label, its entries, the columns where it is best.
 
     Best is the smallest mean among the algorithms that use no oracle (all of those that tie).
@@ -64,8 +66,15 @@ def entry(row: dict[str, Any]) -> str:
     """`mean ± half-width`, or what happened instead."""
     if row["done"] == 0:
         return next((s for s in ("failed", "skipped") if row[s]), "missing")
-    text = f"{row['mean']:.3f} ±{(row['mean_high'] - row['mean_low']) / 2:.3f}"
+    text = f"{short(row['mean'])} ±{short((row['mean_high'] - row['mean_low']) / 2)}"
     return text + (" !" if row["failed"] or row["missing"] else "")
+
+
+def short(value: float) -> str:
+    """Three decimals, an exact 0 as it is, and small numbers as powers of ten."""
+    if value == 0 or abs(value) >= 5e-4:
+        return f"{value:.3f}" if value else "0"
+    return f"{value:.0e}"
 
 
 def terminal_table(curves: pl.DataFrame, dial: float) -> Table:
@@ -93,7 +102,9 @@ def markdown_table(curves: pl.DataFrame, dial: float) -> str:
 
 def remarks(curves: pl.DataFrame) -> list[str]:
     """What the table does not say: bounds, certificates, failures, time."""
-    notes = ["± is half the 95 % bootstrap interval over seeds; the best without an oracle is bold."]
+    notes = [
+        "± is half the 95 % bootstrap interval over seeds; the best without an oracle is bold."
+    ]
     bounded, broken = int(curves["bounded"].sum()), int(curves["violations"].sum())
     if bounded:
         notes.append(f"theorem (T1): {broken} violations in {bounded} fits of the game.")
@@ -109,6 +120,8 @@ def remarks(curves: pl.DataFrame) -> list[str]:
             notes.append(f"{label}: {int(group[status].sum())} rows {status}: {reason}")
     late = int(curves["not_converged"].sum())
     if late:
-        notes.append(f"{late} fits stopped short of their promised accuracy; their gaps say by how much.")
+        notes.append(
+            f"{late} fits stopped short of their promised accuracy; their gaps say by how much."
+        )
     notes.append(f"processor time of all fits: {curves['seconds'].sum():.0f} s.")
     return notes

@@ -13,7 +13,7 @@ from spac_theory.bounds import best_upper_bound, covering_complexity
 
 
 def theorem_curve(sweep: Sweep) -> pl.DataFrame:
-    """Columns `dial`, `n`, `theorem`: `2√(κ C(π*) ε_n) + net`, infinite where `π*` is uncovered."""
+    """`2√(κ C(π*) ε_n) + net` as column `theorem` by `dial` and `n`; `range` is `R`, above it is vacuous."""
     rows = []
     for unit in all_units(sweep, Path()):
         if unit.block == 0:
@@ -21,5 +21,6 @@ def theorem_curve(sweep: Sweep) -> pl.DataFrame:
             cls = place.view.reward_class
             size = covering_complexity(cls, torch.tensor([unit.n]), place.view.delta)
             bound = best_upper_bound(cls.difference_bound, place.coverage.single, size)
-            rows.append({"dial": unit.dial, "n": unit.n, "theorem": float(bound)})
+            row = {"dial": unit.dial, "n": unit.n, "theorem": float(bound)}
+            rows.append({**row, "range": cls.difference_bound})
     return pl.DataFrame(rows)
