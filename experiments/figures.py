@@ -182,7 +182,7 @@ def against_n(curves: pl.DataFrame, theorem: pl.DataFrame, labels: Sequence[str]
         len(dials),
         figsize=(max(2.55 * len(dials), 7) + 0.6, 6.6),
         sharex=True,
-        sharey=True,
+        sharey="row",
         squeeze=False,
         layout="constrained",
     )
@@ -196,12 +196,13 @@ def against_n(curves: pl.DataFrame, theorem: pl.DataFrame, labels: Sequence[str]
         _bounds(bottom, rows, theorem.filter(pl.col("dial") == dial))
         top.set_title(_column_title(rows.row(0, named=True)), fontsize=9)
         bottom.set_xlabel("comparisons n")
-    grid[0, 0].set_ylim(top=4)
+    grid[0, 0].set_ylim(top=1)
+    grid[1, 0].set_ylim(top=4)
     grid[0, 0].set_ylabel("mean suboptimality J(π*) − J(π)")
     grid[1, 0].set_ylabel("(1 − δ)-quantile of suboptimality")
     bounds = [
         Line2D([], [], color="black", lw=1.2, label="theorem (T1) at λ*"),
-        Line2D([], [], color="black", ls="", marker="x", ms=4.5, label="(T1) of SPAC, λ* (oracle)"),
+        Line2D([], [], color="black", ls="", marker="x", ms=4.5, label="(T1) of SPAC (λ*, oracle)"),
         Line2D([], [], color="black", lw=0.8, ls=(0, (1, 2)), label="R: above it (T1) is vacuous"),
     ]
     _legend(figure, curves, labels, bounds)

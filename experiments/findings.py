@@ -23,8 +23,8 @@ def finding(curves: pl.DataFrame, hero: str, rivals: Sequence[str]) -> str:
     dials = curves["dial"].n_unique()
     parts = [f"{style(a).name} {falls(curves, a)}" for a in (hero, *rivals) if a in present]
     return (
-        f"Coverages, of {dials}, at which the mean falls from n = {FROM} to {TO:,}: "
-        f"{'; '.join(parts)}"
+        f"How many of the {dials} coverages see the mean fall from n = {FROM} to {TO:,}: "
+        f"{', '.join(parts)}"
     )
 
 
