@@ -1,1 +1,1 @@
-"""Programs on top of `spac_theory`: sweeps, the results store, tables and figures."""
+"""Programs: Hydra applications over the theory, their results store, figures and claims."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,11 +60,15 @@ class Game:
         fraction = self.data.fraction
         return tabular_game(reward, policy, self.baseline, self.rho, fraction, self.lam, self.link)
 
-    def leader_value(self, reward: Tensor) -> Tensor:
-        """`max_π G(π, r) = E_x[max_a r(x,a)] − r(ρ,ν) + λ E_D(r)`, `(S,)`."""
+    def leader_value(self, reward: Tensor, loss: Tensor | None = None) -> Tensor:
+        """`max_π G(π, r) = E_x[max_a r(x,a)] − r(ρ,ν) + λ E_D(r)`, `(S,)`.
+
+        For a mixture of critics pass its average reward and its average loss `(S,)`.
+        """
         relative = reward.max(-1).values - (self.baseline * reward).sum(-1)
-        preference = tabular_preference_loss(reward, self.data.fraction, self.link)
-        return (self.rho * relative).sum(-1) + self.lam * preference
+        if loss is None:
+            loss = tabular_preference_loss(reward, self.data.fraction, self.link)
+        return (self.rho * relative).sum(-1) + self.lam * loss
 
     def best_response(
         self, policy: Tensor, tolerance: float = 1e-9, warm: object = None
@@ -94,20 +99,61 @@ class Certificate:
 
 @dataclass(frozen=True)
 class Saddle:
-    """A solved game: policy and critic `(S, X, A)` with their certificate."""
+    """A solved game.
+
+    Attributes
+    ----------
+    policy, reward : (S, X, A)
+        The pair; over a finite class `reward` is the average reward of the critic's mixture.
+    certificate : bounds on the value of the game, an estimate where `kind` says so
+    converged : (S,) bool, whether the gap is within the tolerance asked for
+    kind : "duality gap" or "estimate" (a critic that is not certified)
+    parameters : what the class needs to give `reward` elsewhere: `θ`, a mixture, weights; or None
+    spread : (S,) or None
+        How far apart the starts of an estimated critic ended.
+    """
 
     policy: Tensor
     reward: Tensor
     certificate: Certificate
     converged: Tensor
+    kind: str = "duality gap"
+    parameters: Any = None
+    spread: Tensor | None = None
+
+    def select(self, lanes: Tensor) -> Saddle:
+        """The games `lanes` alone."""
+        bounds = Certificate(self.certificate.lower[lanes], self.certificate.upper[lanes])
+        several = isinstance(self.parameters, list)
+        parts = self.parameters if several else [self.parameters]
+        chosen = [None if part is None else part[lanes] for part in parts]
+        return replace(
+            self,
+            policy=self.policy[lanes],
+            reward=self.reward[lanes],
+            certificate=bounds,
+            converged=self.converged[lanes],
+            parameters=chosen if several else chosen[0],
+            spread=None if self.spread is None else self.spread[lanes],
+        )
 
 
-def certify(game: Game, policy: Tensor, reward: Tensor, tolerance: float = 1e-9) -> Certificate:
-    """The certificate (6) of any pair `π`, `r ∈ 𝓡` of a convex class.
+def certify(
+    game: Game,
+    policy: Tensor,
+    reward: Tensor,
+    tolerance: float = 1e-9,
+    loss: Tensor | None = None,
+) -> Certificate:
+    """The certificate (6) of a policy and a critic, both `(S, X, A)`.
 
     `max_π′ G(π′, r)` is closed form; `min_r′ G(π, r′)` is one best response, of which the certified
-    lower bound is used.
+    lower bound is used. Over a convex class the critic is a member `r`. Over any other class it is
+    a mixture: `reward` is its average reward and `loss (S,)` its average `E_D` (the `E_D` of the
+    averaged reward would be too small, and the "gap" could be negative).
     """
     checks.simplex("policy", policy)
+    if loss is None and not game.reward_class.convex:
+        raise InputError("loss is None; a class that is not convex is certified with a mixture.")
     response = game.best_response(policy, tolerance)
-    return Certificate(response.value - response.gap, game.leader_value(reward))
+    return Certificate(response.value - response.gap, game.leader_value(reward, loss))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from spac_theory import checks
+from spac_theory.objective import tabular_preference_loss
 from spac_theory.saddle.game import Certificate, Game, certify
 
 
@@ -23,10 +25,14 @@ class SelfPlay:
     last : (S, X, A)
         `π_T`, the last policy the critic answered.
     reward : (S, X, A)
-        `r̄ = (1/T) Σ r_t`, in the class because it is convex.
-    certificate : the certificate (6) of `(π̄, r̄)`.
+        `r̄ = (1/T) Σ r_t`, in the class if that is convex.
+    certificate : the certificate (6) of `π̄` and `r̄`, or the uniform mixture of the `r_t`.
     bound : float
         Hedge's guarantee on that gap, `R √(log A / (2T))`, plus the critics' own gaps.
+    eta : the step `η`
+    parameters : of every critic `r_t`, in order
+    spread : (S,)
+        The largest gap a critic reported: its certificate, or the spread of its starts.
     """
 
     mixture: Tensor
@@ -34,6 +40,9 @@ class SelfPlay:
     reward: Tensor
     certificate: Certificate
     bound: float
+    eta: float
+    parameters: list[Any]
+    spread: Tensor
 
 
 def hedge_width(start: Tensor) -> float:
@@ -51,8 +60,8 @@ def mirror_descent(
 
     `eta` defaults to Hedge's step `√(8 log A / T) / R`, with `log A` replaced by
     `max log 1/π_1` for another start. Every critic is exact to a certified hundredth of Hedge's
-    bound, and what it falls short is added to the bound. Raises InputError for `T < 1`, a start without full support,
-    or a step that is not positive.
+    bound, and what it falls short is added to the bound. Raises InputError for `T < 1`, a start
+    without full support, or a step that is not positive.
     """
     checks.integer("iterations", iterations, low=1)
     contexts, actions = game.reward_class.shape
@@ -68,15 +77,22 @@ def mirror_descent(
     tolerance = 1e-2 * hedge / max(1.0, float(game.lam.max()))
     logits = first.log().expand(len(game.lam), -1, -1)
     mixture, reward = torch.zeros_like(logits), torch.zeros_like(logits)
-    slack, warm = torch.zeros_like(game.lam), None
-    policy = first
+    slack, losses, warm = torch.zeros_like(game.lam), torch.zeros_like(game.lam), None
+    policy, spread, parameters = first, torch.zeros_like(game.lam), []
     for _ in range(iterations):
         policy = torch.softmax(logits, -1)
         critic = game.best_response(policy, tolerance, warm)
         warm = critic.warm
         mixture, reward = mixture + policy, reward + critic.reward
-        slack = slack + critic.gap
+        slack, spread = slack + critic.gap, torch.maximum(spread, critic.gap)
+        parameters.append(critic.parameters)
+        if not game.reward_class.convex:
+            fraction = game.data.fraction
+            losses = losses + tabular_preference_loss(critic.reward, fraction, game.link)
         logits = logits + eta * critic.reward
     mixture, reward = mixture / iterations, reward / iterations
     guarantee = hedge + float(slack.max()) / iterations
-    return SelfPlay(mixture, policy, reward, certify(game, mixture, reward), guarantee)
+    certificate = certify(
+        game, mixture, reward, loss=None if game.reward_class.convex else losses / iterations
+    )
+    return SelfPlay(mixture, policy, reward, certificate, guarantee, eta, parameters, spread)
