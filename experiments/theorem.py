@@ -1,0 +1,26 @@
+"""The theorem's curve beside a sweep: (T1) at `λ*` for an exactly solved game."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import torch
+
+from experiments.settings import Sweep
+from experiments.units import all_units, setting
+from spac_theory.bounds import best_upper_bound, covering_complexity
+
+
+def theorem_curve(sweep: Sweep) -> pl.DataFrame:
+    """`2√(κ C(π*) ε_n) + net` as column `theorem` by `dial` and `n`; `range` is `R`, above it is vacuous."""
+    rows = []
+    for unit in all_units(sweep, Path()):
+        if unit.block == 0:
+            place = setting(unit)
+            cls = place.view.reward_class
+            size = covering_complexity(cls, torch.tensor([unit.n]), place.view.delta)
+            bound = best_upper_bound(cls.difference_bound, place.coverage.single, size)
+            row = {"dial": unit.dial, "n": unit.n, "theorem": float(bound)}
+            rows.append({**row, "range": cls.difference_bound})
+    return pl.DataFrame(rows)
