@@ -15,8 +15,12 @@ import torch
 from torch import Tensor
 
 from spac_theory import checks
-from spac_theory.links import Link
-from spac_theory.objective import tabular_margins
+from spac_theory.extra_terms import empirical_contexts as empirical_contexts
+from spac_theory.extra_terms import greedy_contexts as greedy_contexts
+from spac_theory.extra_terms import misspecification as misspecification
+from spac_theory.links import BRADLEY_TERRY, Link
+from spac_theory.lower_bound import local_lower_bound as local_lower_bound
+from spac_theory.lower_bound import two_point_bound as two_point_bound
 from spac_theory.rewards.base import RewardClass
 
 
@@ -41,15 +45,31 @@ def finite_complexity(members: int, n: Tensor, delta: float) -> Complexity:
     return Complexity(epsilon, torch.zeros_like(epsilon))
 
 
-def covering_complexity(reward_class: RewardClass, n: Tensor, delta: float) -> Complexity:
-    """`ε_n = 2ε + (2/n) log(N(ε)/δ)` with a sup-norm net of radius `ε = 1/n`; `n (S,)`."""
+def loss_slope(link: Link, difference_bound: float) -> float:
+    """The Lipschitz constant of `ℓ` on `[−R, R]`: at most 1 for Bradley–Terry, `|ℓ′(−R)|` in general."""
+    if link.name == "bradley_terry":
+        return 1.0
+    end = torch.tensor([-difference_bound], dtype=torch.float64)
+    return float(link.loss_derivatives(end)[0].abs())
+
+
+def covering_complexity(
+    reward_class: RewardClass, n: Tensor, delta: float, link: Link = BRADLEY_TERRY
+) -> Complexity:
+    """`ε_n = 2ℓε + (2/n) log(N(ε)/δ)` with a sup-norm net of radius `ε = 1/n`; `n (S,)`.
+
+    `ℓ` is the slope of the loss, 1 for Bradley–Terry. A finite class needs no net: `ε = 0`.
+    """
     checks.number("delta", delta, low=0, high=1, open_low=True, open_high=True)
     counts = n.to(torch.float64)
     radius = 1 / counts
-    entropy = torch.tensor([reward_class.log_covering(float(r)) for r in radius])
+    sizes, places = torch.unique(radius, return_inverse=True)
+    entropy = torch.tensor([reward_class.log_covering(r) for r in sizes.tolist()])[places]
     if reward_class.finite:
         radius = torch.zeros_like(radius)
-    epsilon = 2 * radius + 2 / counts * (entropy.to(torch.float64) + math.log(1 / delta))
+    slope = loss_slope(link, reward_class.difference_bound)
+    statistical = 2 / counts * (entropy.to(torch.float64) + math.log(1 / delta))
+    epsilon = 2 * slope * radius + statistical
     return Complexity(epsilon, radius)
 
 
@@ -68,12 +88,17 @@ class UpperBound:
         return self.coverage + self.statistics + self.net + self.optimisation
 
 
-def oracle_lambda(difference_bound: float, concentrability: float, size: Complexity) -> Tensor:
+def oracle_lambda(
+    difference_bound: float,
+    concentrability: float,
+    size: Complexity,
+    link: Link = BRADLEY_TERRY,
+) -> Tensor:
     """`λ* = √(κ C(π_c) / ε_n)`, which minimises the first two terms of (T1); `(S,)`.
 
     It needs `C(π_c)` and hence `r*`: an oracle choice.
     """
-    return (kappa(difference_bound) * concentrability / size.epsilon_n).sqrt()
+    return (link_kappa(link, difference_bound) * concentrability / size.epsilon_n).sqrt()
 
 
 def upper_bound(
@@ -82,40 +107,36 @@ def upper_bound(
     size: Complexity,
     lam: Tensor,
     gap: Tensor | float = 0.0,
+    link: Link = BRADLEY_TERRY,
 ) -> UpperBound:
     """(T1) at given `λ (S,)`, for a policy whose certified gap is at most `gap`."""
     c = checks.number("concentrability", concentrability, low=0)
     positive = lam.clamp_min(1e-300)
-    coverage = kappa(difference_bound) * c / positive if c > 0 else torch.zeros_like(lam)
+    factor = link_kappa(link, difference_bound) * c if c > 0 else 0.0
+    coverage = factor / positive if c > 0 else torch.zeros_like(lam)
     net = 2 * size.net_radius * min(1.0, math.sqrt(c))
     optimisation = torch.as_tensor(gap, dtype=torch.float64).expand(lam.shape)
     return UpperBound(coverage, lam * size.epsilon_n, net, optimisation)
 
 
-def best_upper_bound(difference_bound: float, concentrability: float, size: Complexity) -> Tensor:
+def hedge_gap(difference_bound: float, width: float, iterations: int) -> float:
+    """SPAC-T's optimisation term `R √(width/(2T))`: `width` is `log A`, or `max log 1/π_1`."""
+    checks.integer("iterations", iterations, low=1)
+    return difference_bound * math.sqrt(width / (2 * iterations))
+
+
+def best_upper_bound(
+    difference_bound: float,
+    concentrability: float,
+    size: Complexity,
+    link: Link = BRADLEY_TERRY,
+) -> Tensor:
     """(T1) at `λ*` for an exactly solved game: `2√(κ C ε_n) + net`, `(S,)`."""
     if math.isinf(concentrability):
         return torch.full_like(size.epsilon_n, math.inf)
-    leading = 2 * (kappa(difference_bound) * concentrability * size.epsilon_n).sqrt()
+    factor = link_kappa(link, difference_bound) * concentrability
+    leading = 2 * (factor * size.epsilon_n).sqrt()
     return leading + 2 * size.net_radius * min(1.0, math.sqrt(concentrability))
-
-
-def misspecification(epsilon: float, lam: Tensor, n: Tensor, delta: float) -> Tensor:
-    """What (T1) gains when the class only comes within `epsilon` of `r*`, `(S,)`.
-
-    `ε + λ min(ε, ε²/8 + ε √(2 log(1/δ)/n))`, with the second form on a further event of probability
-    `1 − δ`: `epsilon = min_r sup |Δ_r − Δ_{r*}|`. The first form is never worse than `(1 + λ) ε`; the
-    second uses that the loss of the closest member exceeds that of `r*` by a Kullback–Leibler
-    divergence of at most `ε²/8` on average, up to Hoeffding's deviation.
-    """
-    epsilon = checks.number("epsilon", epsilon, low=0)
-    deviation = (2 * math.log(1 / delta) / n.to(torch.float64)).sqrt()
-    return epsilon + lam * torch.clamp(epsilon**2 / 8 + epsilon * deviation, max=epsilon)
-
-
-def empirical_contexts(difference_bound: float, rho: Tensor, empirical: Tensor) -> Tensor:
-    """`R ‖ρ̂ − ρ‖₁`: what suboptimality gains when `L` uses the prompts of the data, `(...)`."""
-    return difference_bound * (empirical - rho).abs().sum(-1)
 
 
 def link_kappa(link: Link, difference_bound: float) -> float:
@@ -128,6 +149,7 @@ def link_kappa(link: Link, difference_bound: float) -> float:
     """
     if link.name == "bradley_terry":
         return kappa(difference_bound)
+    checks.number("difference_bound", difference_bound, low=0, high=30)
     z = torch.linspace(0, difference_bound, 2001, dtype=torch.float64)
     # F′ = −ℓ′F, so I = ℓ′² F/(1 − F), and 1 − F(z) = F(−z).
     first, _ = link.loss_derivatives(z)
@@ -137,19 +159,3 @@ def link_kappa(link: Link, difference_bound: float) -> float:
     )
     half = float(angle) / 2
     return (half / math.sin(half)) ** 2 / float(information.min()) if half > 0 else kappa(0.0)
-
-
-def two_point_bound(
-    rho: Tensor, reward: Tensor, rival: Tensor, pairs: Tensor, n: Tensor, link: Link
-) -> Tensor:
-    """The local lower bound: no algorithm beats it at the worse of `r*` and `r′`, `(S,)`.
-
-    `(Δ/4) exp(−n KL_μ(P_{r*} ‖ P_{r′}))` with `Δ = E_x[max r* + max r′ − max(r* + r′)]`. Shapes:
-    `reward, rival (X, A)`, `pairs (X, A, A)`, `n (S,)`.
-    """
-    separation = reward.max(-1).values + rival.max(-1).values - (reward + rival).max(-1).values
-    p = link.probability(tabular_margins(reward))
-    divergence = p * (link.loss(tabular_margins(rival)) - link.loss(tabular_margins(reward)))
-    divergence = divergence + divergence.transpose(-1, -2)  # both outcomes of a comparison
-    kl = (rho[:, None, None] * pairs * divergence).sum()
-    return (rho * separation).sum() / 4 * torch.exp(-n.to(torch.float64) * kl)

@@ -12,7 +12,7 @@ of the optimal policy and hence the true reward. Two rules need nothing but data
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from scipy import stats
@@ -23,8 +23,8 @@ from spac_theory.bounds import covering_complexity, oracle_lambda
 from spac_theory.checks import InputError
 from spac_theory.objective import tabular_preference_loss
 from spac_theory.preferences import WinnerCounts
-from spac_theory.saddle.fast import fast_saddle
 from spac_theory.saddle.game import Game, Saddle
+from spac_theory.saddle.solve import solve_saddle
 from spac_theory.view import LearnerView, Oracle
 
 GRID = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
@@ -68,7 +68,7 @@ def _grid_saddles(view: LearnerView, data: WinnerCounts, multiples: Sequence[flo
     root = data.n.to(torch.float64).sqrt()
     lam = torch.cat([m * root for m in multiples])
     repeated = WinnerCounts(data.wins.repeat(len(multiples), 1, 1, 1))
-    return fast_saddle(make_game(view, repeated, lam))
+    return solve_saddle(make_game(view, repeated, lam))
 
 
 def held_out(view: LearnerView, data: WinnerCounts, scale: float, oracle: Oracle | None) -> Chosen:
@@ -113,13 +113,7 @@ def certified(
     lower = saddle.certificate.lower.reshape(len(multiples), seeds) - lam * level
     value, best = lower.max(0)
     rows = best * seeds + torch.arange(seeds)
-    certificate = replace(
-        saddle.certificate,
-        lower=saddle.certificate.lower[rows],
-        upper=saddle.certificate.upper[rows],
-    )
-    picked = Saddle(saddle.policy[rows], saddle.reward[rows], certificate, saddle.converged[rows])
-    return Chosen(lam.gather(0, best[None])[0], picked, {"pessimistic_value": value})
+    return Chosen(lam.gather(0, best[None])[0], saddle.select(rows), {"pessimistic_value": value})
 
 
 def certified_wilks(

@@ -7,12 +7,14 @@ type, so no algorithm can use it by accident; what needs knowledge of the proble
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor
 
 from spac_theory import checks
+from spac_theory.checks import InputError
 from spac_theory.links import BRADLEY_TERRY, Link
 from spac_theory.rewards.base import RewardClass
 
@@ -59,11 +61,28 @@ class Oracle:
     concentrability: float
 
 
+@dataclass(frozen=True)
+class Contexts:
+    """Contexts a policy may be asked about although no data came from them.
+
+    Attributes
+    ----------
+    points : (X′, A, k), what the reward class is made of: features, or coordinates
+    reference : (X′, A), `π_ref` there
+    """
+
+    points: Tensor
+    reference: Tensor
+
+
 class Policy(Protocol):
     """Anything with exact action probabilities."""
 
-    def probabilities(self) -> Tensor:
-        """`π(a|x)`, `(S, X, A)`."""
+    def probabilities(self, contexts: Contexts | None = None) -> Tensor:
+        """`π(a|x)`, `(S, X, A)`: at the contexts of the view, or `(S, X′, A)` at `contexts`.
+
+        A policy that is a table raises InputError at contexts it never saw.
+        """
         ...
 
 
@@ -73,9 +92,23 @@ class TabularPolicy:
 
     table: Tensor
 
-    def probabilities(self) -> Tensor:
+    def probabilities(self, contexts: Contexts | None = None) -> Tensor:
         """`π(a|x)`, `(S, X, A)`."""
+        if contexts is not None:
+            raise InputError("policy is a table; it has no probabilities at contexts it never saw.")
         return self.table
+
+
+@dataclass(frozen=True)
+class GeneralPolicy:
+    """A policy that is a rule: `table (S, X, A)` where it was learned, `rule` everywhere else."""
+
+    table: Tensor
+    rule: Callable[[Contexts], Tensor]
+
+    def probabilities(self, contexts: Contexts | None = None) -> Tensor:
+        """`π(a|x)`, `(S, X, A)` or `(S, X′, A)`."""
+        return self.table if contexts is None else self.rule(contexts)
 
 
 @dataclass(frozen=True)
@@ -85,7 +118,7 @@ class Fit:
     Attributes
     ----------
     policy : the learned policy of every data set
-    certified : what `gap` is: "duality gap", "gradient norm", "closed form" or "none"
+    certified : what `gap` is: "duality gap", "gradient norm", "closed form", "estimate" or "none"
     gap : (S,) or None
     lam : (S,) the `λ` used, or None
     reward : (S, X, A) the fitted reward or critic, or None

@@ -34,9 +34,12 @@ def suboptimality(algorithm: str, dial: float, sizes: list[int], seeds: int) -> 
 
 @CLAIMS.register("more_data_hurts")
 def more_data_hurts(size: str) -> Outcome:
-    """On the rare lucky problem at coverage 0.2, greedy maximum likelihood and DPO by gradient are
+    """More data make the rivals worse before they get better, and SPAC better all the way.
+
+    On the rare lucky problem at coverage 0.2, greedy maximum likelihood and DPO by gradient are
     no better at n = 1e4 than at n = 300, SPAC with λ = √n is at least three times better, and at
-    n = 1e6 all three have recovered."""
+    n = 1e6 all three have recovered.
+    """
     seeds = 20 if size == "small" else 200
     sizes = [300, 10_000, 1_000_000]
     means = {
@@ -55,8 +58,10 @@ def more_data_hurts(size: str) -> Outcome:
 
 @CLAIMS.register("fixed_lambda_stalls")
 def fixed_lambda_stalls(size: str) -> Outcome:
-    """A fixed λ need not converge: with λ = 10 the saddle is still worse than 0.1 at n = 1e6, where
-    λ = √n is exact to 1e-3."""
+    """A fixed λ need not converge.
+
+    With λ = 10 the saddle is still worse than 0.1 at n = 1e6, where λ = √n is exact to 1e-3.
+    """
     seeds = 10 if size == "small" else 200
     problem = make_problem("rare_lucky")
     bandit = problem.bandit

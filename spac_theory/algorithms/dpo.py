@@ -13,12 +13,15 @@ import torch
 
 from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
-from spac_theory.algorithms.maximum_likelihood import NEEDS_LINEAR, ridge_likelihood
-from spac_theory.bandit import tilt
+from spac_theory.algorithms.maximum_likelihood import (
+    NEEDS_LINEAR,
+    ridge_likelihood,
+    tilted_policy,
+)
 from spac_theory.objective import tabular_preference_gradient
 from spac_theory.preferences import WinnerCounts
 from spac_theory.rewards.linear import LinearClass
-from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
+from spac_theory.view import Fit, LearnerView, Oracle
 
 
 @ALGORITHMS.register("dpo")
@@ -43,7 +46,7 @@ class DpoClosedForm:
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Fit the implicit reward and read the policy off it."""
         fit = ridge_likelihood(view, data, self.ridge)
-        policy = TabularPolicy(tilt(view.reference, fit.reward, self.beta))
+        policy = tilted_policy(view, fit.reward, fit.theta, self.beta)
         return Fit(policy, "gradient norm", fit.gap, reward=fit.reward)
 
 
@@ -83,6 +86,6 @@ class DpoGradient:
             theta.grad = self.beta * design.adjoint(slope)
             optimiser.step()
         logits = design.forward(theta)
-        policy = TabularPolicy(tilt(view.reference, logits, 1.0))
+        policy = tilted_policy(view, logits, theta, 1.0)
         assert theta.grad is not None
         return Fit(policy, "gradient norm", theta.grad.norm(dim=-1), reward=self.beta * logits)

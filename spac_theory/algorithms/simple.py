@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.preferences import WinnerCounts
-from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
+from spac_theory.view import Contexts, Fit, GeneralPolicy, LearnerView, Oracle
 
 
 @ALGORITHMS.register("behaviour_cloning")
@@ -25,7 +26,11 @@ class BehaviourCloning:
         wins = data.wins.sum(-1).to(torch.float64)
         total = wins.sum(-1, keepdim=True)
         policy = torch.where(total > 0, wins / total.clamp_min(1), view.reference)
-        return Fit(TabularPolicy(policy), "closed form")
+
+        def rule(contexts: Contexts) -> Tensor:
+            return contexts.reference.expand(len(wins), -1, -1)
+
+        return Fit(GeneralPolicy(policy, rule), "closed form")
 
 
 @ALGORITHMS.register("uniform")
@@ -41,4 +46,8 @@ class Uniform:
         """Ignore the data."""
         seeds, contexts, actions, _ = data.wins.shape
         policy = torch.full((seeds, contexts, actions), 1 / actions, dtype=torch.float64)
-        return Fit(TabularPolicy(policy), "closed form")
+
+        def rule(contexts: Contexts) -> Tensor:
+            return torch.full_like(contexts.reference, 1 / actions).expand(seeds, -1, -1)
+
+        return Fit(GeneralPolicy(policy, rule), "closed form")

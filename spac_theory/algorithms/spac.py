@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from spac_theory import checks, lambda_rules
 from spac_theory.algorithms import ALGORITHMS
+from spac_theory.bandit import greedy
 from spac_theory.preferences import WinnerCounts
-from spac_theory.rewards.linear import LinearClass
-from spac_theory.saddle.fast import fast_saddle
-from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
+from spac_theory.saddle.solve import solve_saddle
+from spac_theory.view import Contexts, Fit, GeneralPolicy, LearnerView, Oracle
 
 
 def lambda_skip(rule: str, oracle: Oracle | None) -> str | None:
@@ -41,23 +43,32 @@ class Spac:
         checks.number("scale", self.scale, low=0)
 
     def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
-        """Needs a linear class, and coverage of `π*` for the oracle rule."""
-        if not isinstance(view.reward_class, LinearClass):
-            return "the exact saddle needs a bounded linear class"
+        """Needs coverage of `π*` for the oracle rule."""
         return lambda_skip(self.lam, oracle)
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
-        """Solve the game of every data set."""
+        """Solve the game of every data set.
+
+        At contexts it never saw the policy is greedy in the critic: with contexts from a density the
+        critic's maxima are almost surely unique, and greedy is the saddle's own policy.
+        """
         chosen = lambda_rules.choose(self.lam, self.scale, view, data, oracle)
         saddle = chosen.saddle
         if saddle is None:
-            saddle = fast_saddle(lambda_rules.make_game(view, data, chosen.lam))
+            saddle = solve_saddle(lambda_rules.make_game(view, data, chosen.lam))
+        parameters, extra = saddle.parameters, dict(chosen.extra or {})
+        if saddle.spread is not None:
+            extra["critic_spread"] = saddle.spread
+
+        def rule(contexts: Contexts) -> Tensor:
+            return greedy(view.reward_class.reward_at(parameters, contexts.points))
+
         return Fit(
-            TabularPolicy(saddle.policy),
-            "duality gap",
+            GeneralPolicy(saddle.policy, rule),
+            saddle.kind,
             saddle.certificate.gap,
             chosen.lam,
             saddle.reward,
             saddle.converged,
-            chosen.extra or {},
+            extra,
         )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from spac_theory import checks, lambda_rules
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.algorithms.spac import lambda_skip
 from spac_theory.preferences import WinnerCounts
-from spac_theory.saddle.mirror_descent import mirror_descent
-from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
+from spac_theory.saddle.mirror_descent import SelfPlay, mirror_descent
+from spac_theory.view import Contexts, Fit, GeneralPolicy, LearnerView, Oracle
 
 
 @ALGORITHMS.register("spac_t")
@@ -50,22 +51,38 @@ class SpacT:
         """Play `T` rounds on every data set at once."""
         chosen = lambda_rules.choose(self.lam, self.scale, view, data, oracle)
         game = lambda_rules.make_game(view, data, chosen.lam)
-        start = view.reference if self.start == "reference" else None
-        run = mirror_descent(game, self.iterations, start)
+        first = view.reference if self.start == "reference" else None
+        run = mirror_descent(game, self.iterations, first)
         gap = run.certificate.gap
-        if self.output == "mixture":
-            policy = run.mixture
-        else:
-            policy = run.last
-            response = game.best_response(policy)
+        if self.output == "last":
+            response = game.best_response(run.last)
             gap = run.certificate.upper - (response.value - response.gap)
-        hedge = torch.full_like(gap, run.bound)
+        extra = {"hedge_bound": torch.full_like(gap, run.bound)}
+        if not view.reward_class.certified:
+            extra["critic_spread"] = run.spread
         return Fit(
-            TabularPolicy(policy),
-            "duality gap",
+            GeneralPolicy(
+                run.mixture if self.output == "mixture" else run.last,
+                lambda contexts: self._weights(view, run, contexts),
+            ),
+            "duality gap" if view.reward_class.certified else "estimate",
             gap,
             chosen.lam,
             run.reward,
             None,
-            {"hedge_bound": hedge},
+            extra,
         )
+
+    def _weights(self, view: LearnerView, run: SelfPlay, contexts: Contexts) -> Tensor:
+        """The exponential weights (5) at other contexts: `π_t ∝ π_1 exp(η Σ_{s<t} r_s)`."""
+        start = contexts.reference if self.start == "reference" else None
+        shape = contexts.points.shape[:2]
+        first = torch.full(shape, 1 / shape[1], dtype=torch.float64) if start is None else start
+        logits = first.log().expand(len(run.mixture), -1, -1)
+        policy = mixture = torch.zeros_like(logits)
+        for parameters in run.parameters:
+            policy = torch.softmax(logits, -1)
+            mixture = mixture + policy / len(run.parameters)
+            reward = view.reward_class.reward_at(parameters, contexts.points)
+            logits = logits + run.eta * reward
+        return mixture if self.output == "mixture" else policy

@@ -7,11 +7,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from spac_theory.concentrability import (
-    AllPolicy,
-    all_policy_concentrability,
-    single_policy_concentrability,
-)
+from spac_theory.concentrability import AllPolicy
+from spac_theory.concentrability_classes import Design, all_policies_of, concentrability_of
 from spac_theory.preferences import pair_law
 from spac_theory.problems import Problem
 from spac_theory.registry import Registry, build
@@ -42,18 +39,20 @@ def make_behaviour(name: str, **options: Any) -> BehaviourFamily:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Exact concentrability of the optimal policy and of all policies, theory (8) with `ν = μ`."""
+    """Concentrability of the optimal policy and of all policies, theory (8).
+
+    `kind` says whether `single` is "exact", an "upper bound" or a "lower estimate" (networks).
+    """
 
     single: float
     all: AllPolicy
+    kind: str = "exact"
 
 
 def coverage(problem: Problem, behaviour: Tensor, baseline: Tensor | None = None) -> Coverage:
     """What two independent draws from `behaviour (X, A)` cover; `baseline` defaults to it."""
-    bandit, pairs = problem.bandit, pair_law(behaviour)
-    nu = behaviour if baseline is None else baseline
-    single = single_policy_concentrability(
-        bandit.features, bandit.rho, pairs, bandit.optimal_policy, nu
-    )
-    everything = all_policy_concentrability(bandit.features, bandit.rho, pairs, nu)
-    return Coverage(float(single), everything)
+    bandit, nu = problem.bandit, behaviour if baseline is None else baseline
+    design = Design(bandit.reward, bandit.rho, pair_law(behaviour), nu)
+    single = concentrability_of(problem.reward_class, design, bandit.optimal_policy)
+    everything = all_policies_of(problem.reward_class, design)
+    return Coverage(single.value, everything, single.kind)

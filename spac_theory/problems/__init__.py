@@ -11,7 +11,7 @@ from torch import Tensor
 from spac_theory import checks
 from spac_theory.bandit import ContextualBandit
 from spac_theory.registry import Registry, build
-from spac_theory.rewards.linear import LinearClass
+from spac_theory.rewards.base import RewardClass
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Problem:
     """
 
     bandit: ContextualBandit
-    reward_class: LinearClass
+    reward_class: RewardClass
     profile: Tensor
 
     def __post_init__(self) -> None:

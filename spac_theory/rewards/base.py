@@ -24,23 +24,28 @@ class BestResponse:
         Certified: `value − gap` is a lower bound on the minimum over the whole class.
     warm : object or None
         Handed back to the next, slightly different call.
+    parameters : object or None
+        What `reward_at` needs to give the same rewards at other contexts.
     """
 
     reward: Tensor
     value: Tensor
     gap: Tensor
     warm: Any = None
+    parameters: Any = None
 
 
 class RewardClass(Protocol):
     """A class `𝓡` of rewards on finitely many contexts and actions.
 
     `convex`: averages of members are members (else certificates use mixtures). `finite`:
-    `log_covering` is the log of the number of members and no net is needed.
+    `log_covering` is the log of the number of members and no net is needed. `certified`: the gap of
+    `best_response` is a bound; else it is an estimate and everything built on it is labelled so.
     """
 
     convex: bool
     finite: bool
+    certified: bool
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -72,5 +77,13 @@ class RewardClass(Protocol):
         """Minimise `⟨linear, r⟩ + λ E_D(r)` over the class, certified.
 
         `linear (S, X, A)`, `lam (S,)`, `win_fraction (S, X, A, A)`.
+        """
+        ...
+
+    def reward_at(self, parameters: Any, points: Tensor) -> Tensor:
+        """Rewards `(S, X′, A)` of `BestResponse.parameters` at other contexts.
+
+        `points (X′, A, k)` are what the class is made of: features, or coordinates. A class of
+        tables raises InputError.
         """
         ...

@@ -48,6 +48,7 @@ class LinearClass:
 
     convex = True
     finite = False
+    certified = True
 
     def __post_init__(self) -> None:
         object.__setattr__(
@@ -213,7 +214,14 @@ class LinearClass:
         program = self.program(linear, lam, win_fraction, link)
         solution = solve(program, tolerance, warm=warm)
         value = program.value(solution.reward)
-        return BestResponse(solution.reward, value, solution.gap, solution.warm)
+        return BestResponse(solution.reward, value, solution.gap, solution.warm, solution.theta)
+
+    def reward_at(self, parameters: Any, points: Tensor) -> Tensor:
+        """`φθ` at other contexts: `parameters (S, d)`, features `points (X′, A, d)`."""
+        if self.tabular:
+            raise InputError("reward_class is a table; it has no rewards at contexts it never saw.")
+        points = checks.as_tensor("points", points, (None, None, self.dimension))
+        return torch.einsum("sd,xad->sxa", parameters, points)
 
     @property
     def norm_limit(self) -> float:

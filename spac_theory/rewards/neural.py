@@ -7,7 +7,9 @@ Nothing about a network is exact. The best response is what Adam finds from seve
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,14 +25,14 @@ from spac_theory.rewards.base import BestResponse
 
 @dataclass(frozen=True)
 class NeuralClass:
-    """Multi-layer perceptrons with `tanh` units, spectral norms at most `spectral_bound` a layer.
+    """Multi-layer perceptrons with `tanh` units and bounded layers.
 
     Attributes
     ----------
     points : (X, A, k)
         Coordinates `z(x,a)` of every context and action.
     width, depth : hidden units and hidden layers
-    spectral_bound : `> 0`, on the operator norm of every weight matrix
+    spectral_bound : `s > 0`, on the operator norm of every weight matrix and on every bias vector
     output_bound : `> 0`, rewards are `output_bound · tanh(f_θ / output_bound)`
     starts : how many random initialisations a best response tries
     steps, learning_rate : Adam's; every start runs all steps
@@ -72,21 +74,23 @@ class NeuralClass:
     @property
     def difference_bound(self) -> float:
         """`R`: twice the output bound, or Lipschitz constant times the spread of the points."""
-        spread = float(torch.cdist(self.points, self.points).max())
+        spread = float(torch.cdist(self.points, self.points).max())  # within each context
         return min(2 * self.output_bound, self.lipschitz * spread)
 
     def log_covering(self, radius: float) -> float:
-        """A parameter-counting bound `P log(1 + 2 ω Λ / ε)` for `P` weights.
+        """A parameter-counting bound `P log(1 + 2 ω Λ / ε)` for `P` weights and biases.
 
-        `ω` bounds the Frobenius norm of all weights and `Λ` how fast the output moves with them.
-        This is crude, and what counting parameters has to offer; biases are taken within the same
-        ball.
+        `ω` bounds the norm of all parameters and `Λ` is a Lipschitz constant of the output in them:
+        a change of layer `l` is multiplied by at most `s` in each later layer, and its input has norm
+        at most `√width` (after a `tanh`) or that of a point. Crude: all that counting has to offer.
         """
         epsilon = checks.number("radius", radius, low=0, open_low=True)
-        layers = self.depth + 1
-        ball = self.spectral_bound * math.sqrt(2 * layers * self.width)
-        size = max(1.0, float(self.points.flatten(0, 1).norm(dim=-1).max()))
-        slope = layers * max(1.0, self.lipschitz) * (size + math.sqrt(self.width))
+        s, layers = self.spectral_bound, self.depth + 1
+        inputs = [float(self.points.flatten(0, 1).norm(dim=-1).max()) ** 2]
+        inputs += [float(self.width)] * self.depth
+        slopes = [s ** (2 * (layers - 1 - i)) * (inputs[i] + 1) for i in range(layers)]
+        norms = [s**2 * min(shape) for shape in self._shapes()]
+        ball, slope = math.sqrt(sum(norms)), math.sqrt(sum(slopes))
         return self.parameters * math.log1p(2 * ball * slope / epsilon)
 
     @property
@@ -100,8 +104,7 @@ class NeuralClass:
 
     def _shapes(self) -> list[tuple[int, ...]]:
         sizes = [self.points.shape[-1], *[self.width] * self.depth, 1]
-        pairs = zip(sizes[:-1], sizes[1:], strict=True)
-        return [shape for a, b in pairs for shape in ((a, b), (1, b))]
+        return [shape for a, b in itertools.pairwise(sizes) for shape in ((a, b), (1, b))]
 
     def initial(self, lanes: int) -> list[Tensor]:
         """Weights of `lanes` networks, drawn alike for every lane."""
@@ -111,6 +114,7 @@ class NeuralClass:
             scale = 1 / math.sqrt(a) if a > 1 else 0.1
             draw = torch.from_numpy(rng.standard_normal((self.starts, a, b)) * scale)
             weights.append(draw.repeat(lanes, 1, 1))
+        self.project(weights)
         return weights
 
     def forward(self, weights: list[Tensor], points: Tensor | None = None) -> Tensor:
@@ -118,16 +122,16 @@ class NeuralClass:
         z = self.points if points is None else points
         hidden = z.flatten(0, 1).expand(len(weights[0]), -1, -1)
         for layer in range(0, len(weights), 2):
-            hidden = torch.bmm(hidden, weights[layer]) + weights[layer + 1]
+            hidden = torch.baddbmm(weights[layer + 1], hidden, weights[layer])
             if layer + 2 < len(weights):
                 hidden = torch.tanh(hidden)
         raw = hidden.squeeze(-1).reshape(len(weights[0]), *z.shape[:2])
         return self.output_bound * torch.tanh(raw / self.output_bound)
 
     def project(self, weights: list[Tensor]) -> None:
-        """Scale every matrix back to the spectral bound, in place."""
+        """Scale every matrix and bias back to the bound, in place."""
         with torch.no_grad():
-            for matrix in weights[::2]:
+            for matrix in weights:
                 norm = torch.linalg.matrix_norm(matrix, ord=2)
                 matrix *= (self.spectral_bound / norm.clamp_min(self.spectral_bound))[:, None, None]
 
@@ -145,28 +149,49 @@ class NeuralClass:
         `gap` is the range of the values the starts ended at: an estimate, no certificate.
         `warm` (the weights of an earlier answer) replaces the random starts.
         """
-        seeds, k = len(lam), self.starts
-        weights = self.initial(seeds) if warm is None else [w.clone() for w in warm]
-        for tensor in weights:
-            tensor.requires_grad_(True)
-        repeated = [v.repeat_interleave(k, 0) for v in (linear, lam, win_fraction)]
+        repeated = [v.repeat_interleave(self.starts, 0) for v in (linear, lam, win_fraction)]
 
-        def value(reward: Tensor) -> Tensor:
+        def value(reward: Tensor, progress: float = 1.0) -> Tensor:
             loss = tabular_preference_loss(reward, repeated[2], link)
             return game_value((repeated[0] * reward).sum((-2, -1)), loss, repeated[1])
 
+        steps = self.steps if warm is None else max(self.steps // 8, 1)
+        weights = self.search(value, repeated[1], steps, warm)
+        return self.best_start(weights, value)
+
+    def search(
+        self, value: Callable[[Tensor, float], Tensor], lam: Tensor, steps: int, warm: Any = None
+    ) -> list[Tensor]:
+        """Adam on `value(reward, progress)` of every network; `progress` runs from 0 to 1.
+
+        `lam (S · starts,)` scales the step's objective: `λ` may be large.
+        """
+        weights = self.initial(len(lam) // self.starts) if warm is None else warm
+        weights = [w.clone().requires_grad_(True) for w in weights]
         optimiser = torch.optim.Adam(weights, lr=self.learning_rate)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.steps)
-        for _ in range(self.steps if warm is None else max(self.steps // 8, 1)):
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+        for step in range(steps):
             optimiser.zero_grad()
-            (value(self.forward(weights)) / (1 + repeated[1])).sum().backward()
+            (value(self.forward(weights), step / steps) / (1 + lam)).sum().backward()
             optimiser.step()
             schedule.step()
             self.project(weights)
+        return [w.detach() for w in weights]
+
+    def best_start(
+        self, weights: list[Tensor], value: Callable[[Tensor, float], Tensor]
+    ) -> BestResponse:
+        """Of the starts of each data set the one with the smallest value."""
         with torch.no_grad():
             reward = self.forward(weights)
-            values = value(reward).reshape(seeds, k)
+            values = value(reward, 1.0).reshape(-1, self.starts)
         best, index = values.min(-1)
-        rows = torch.arange(seeds) * k + index
+        rows = torch.arange(len(best)) * self.starts + index
         spread = values.amax(-1) - best
-        return BestResponse(reward[rows], best, spread, [w.detach() for w in weights])
+        return BestResponse(reward[rows], best, spread, weights, [w[rows] for w in weights])
+
+    def reward_at(self, parameters: Any, points: Tensor) -> Tensor:
+        """The networks `parameters` at coordinates `points (X′, A, k)`."""
+        points = checks.as_tensor("points", points, (None, None, self.points.shape[-1]))
+        with torch.no_grad():
+            return self.forward(parameters, points)

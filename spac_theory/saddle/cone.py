@@ -84,7 +84,7 @@ class Scaling:
         return ConePoint(head, (r.tail - head[:, None] * lam.tail) / lam.head[:, None])
 
     def target(self, tau: Tensor, ds: ConePoint | None, dy: ConePoint | None) -> ConePoint:
-        """`W⁻¹(λ \\ (τ e − λ∘λ − (W⁻¹ ds)∘(W dy)))`: the change of `y` at `ds = 0`."""
+        r"""`W⁻¹(λ \ (τ e − λ∘λ − (W⁻¹ ds)∘(W dy)))`: the change of `y` at `ds = 0`."""
         rhs = self.lam.jordan(self.lam)
         if ds is not None and dy is not None:
             rhs = rhs.combine(1.0, self.unscale(ds).jordan(self.scale(dy)))

@@ -22,4 +22,10 @@ def fast_saddle(game: Game, tolerance: float = 1e-8, max_iterations: int = 100) 
     assert solution.policy is not None
     upper = game.leader_value(solution.reward)
     certificate = Certificate(upper - solution.gap, upper)
-    return Saddle(solution.policy, solution.reward, certificate, solution.converged)
+    return Saddle(
+        solution.policy,
+        solution.reward,
+        certificate,
+        solution.converged,
+        parameters=solution.theta,
+    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -98,12 +99,43 @@ class Certificate:
 
 @dataclass(frozen=True)
 class Saddle:
-    """A solved game: policy and critic `(S, X, A)` with their certificate."""
+    """A solved game.
+
+    Attributes
+    ----------
+    policy, reward : (S, X, A)
+        The pair; over a finite class `reward` is the average reward of the critic's mixture.
+    certificate : bounds on the value of the game, an estimate where `kind` says so
+    converged : (S,) bool, whether the gap is within the tolerance asked for
+    kind : "duality gap" or "estimate" (a critic that is not certified)
+    parameters : what the class needs to give `reward` elsewhere: `θ`, a mixture, weights; or None
+    spread : (S,) or None
+        How far apart the starts of an estimated critic ended.
+    """
 
     policy: Tensor
     reward: Tensor
     certificate: Certificate
     converged: Tensor
+    kind: str = "duality gap"
+    parameters: Any = None
+    spread: Tensor | None = None
+
+    def select(self, lanes: Tensor) -> Saddle:
+        """The games `lanes` alone."""
+        bounds = Certificate(self.certificate.lower[lanes], self.certificate.upper[lanes])
+        several = isinstance(self.parameters, list)
+        parts = self.parameters if several else [self.parameters]
+        chosen = [None if part is None else part[lanes] for part in parts]
+        return replace(
+            self,
+            policy=self.policy[lanes],
+            reward=self.reward[lanes],
+            certificate=bounds,
+            converged=self.converged[lanes],
+            parameters=chosen if several else chosen[0],
+            spread=None if self.spread is None else self.spread[lanes],
+        )
 
 
 def certify(

@@ -302,13 +302,21 @@ def solve(
 
 
 def _join(parts: list[Solution]) -> Solution:
+    """The solutions of all chunks as one."""
+
     def cat(name: str) -> Tensor:
         return torch.cat([getattr(part, name) for part in parts])
 
     warm = Iterate(*(torch.cat([getattr(p.warm, f.name) for p in parts]) for f in fields(Iterate)))
-    policy = None if parts[0].policy is None else cat("policy")
-    names = ("gap", "converged", "iterations")
-    return Solution(cat("theta"), cat("reward"), policy, *(cat(n) for n in names), warm)
+    return Solution(
+        cat("theta"),
+        cat("reward"),
+        None if parts[0].policy is None else cat("policy"),
+        cat("gap"),
+        cat("converged"),
+        cat("iterations"),
+        warm,
+    )
 
 
 def _solve_chunk(

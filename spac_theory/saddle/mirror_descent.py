@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +29,10 @@ class SelfPlay:
     certificate : the certificate (6) of `π̄` and `r̄`, or the uniform mixture of the `r_t`.
     bound : float
         Hedge's guarantee on that gap, `R √(log A / (2T))`, plus the critics' own gaps.
+    eta : the step `η`
+    parameters : of every critic `r_t`, in order
+    spread : (S,)
+        The largest gap a critic reported: its certificate, or the spread of its starts.
     """
 
     mixture: Tensor
@@ -35,6 +40,9 @@ class SelfPlay:
     reward: Tensor
     certificate: Certificate
     bound: float
+    eta: float
+    parameters: list[Any]
+    spread: Tensor
 
 
 def hedge_width(start: Tensor) -> float:
@@ -52,8 +60,8 @@ def mirror_descent(
 
     `eta` defaults to Hedge's step `√(8 log A / T) / R`, with `log A` replaced by
     `max log 1/π_1` for another start. Every critic is exact to a certified hundredth of Hedge's
-    bound, and what it falls short is added to the bound. Raises InputError for `T < 1`, a start without full support,
-    or a step that is not positive.
+    bound, and what it falls short is added to the bound. Raises InputError for `T < 1`, a start
+    without full support, or a step that is not positive.
     """
     checks.integer("iterations", iterations, low=1)
     contexts, actions = game.reward_class.shape
@@ -70,13 +78,14 @@ def mirror_descent(
     logits = first.log().expand(len(game.lam), -1, -1)
     mixture, reward = torch.zeros_like(logits), torch.zeros_like(logits)
     slack, losses, warm = torch.zeros_like(game.lam), torch.zeros_like(game.lam), None
-    policy = first
+    policy, spread, parameters = first, torch.zeros_like(game.lam), []
     for _ in range(iterations):
         policy = torch.softmax(logits, -1)
         critic = game.best_response(policy, tolerance, warm)
         warm = critic.warm
         mixture, reward = mixture + policy, reward + critic.reward
-        slack = slack + critic.gap
+        slack, spread = slack + critic.gap, torch.maximum(spread, critic.gap)
+        parameters.append(critic.parameters)
         if not game.reward_class.convex:
             fraction = game.data.fraction
             losses = losses + tabular_preference_loss(critic.reward, fraction, game.link)
@@ -86,4 +95,4 @@ def mirror_descent(
     certificate = certify(
         game, mixture, reward, loss=None if game.reward_class.convex else losses / iterations
     )
-    return SelfPlay(mixture, policy, reward, certificate, guarantee)
+    return SelfPlay(mixture, policy, reward, certificate, guarantee, eta, parameters, spread)

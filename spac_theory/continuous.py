@@ -1,0 +1,166 @@
+"""Contexts from a density: a finite problem on the prompts of each data set, judged on fresh ones.
+
+The learner of data set `s` sees its own `n` prompts, one comparison each, and plays the game with
+`ρ̂ = 1/n` on them. The referee evaluates the policy it returns on a large fixed set of contexts that
+no learner sees, with the standard error of that. Behaviour families act context by context, so
+their dials mean what they mean on a finite problem.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spac_theory import checks
+from spac_theory.algorithms import Algorithm
+from spac_theory.behaviours import BehaviourFamily
+from spac_theory.checks import InputError
+from spac_theory.keys import generator
+from spac_theory.links import Link
+from spac_theory.objective import tabular_margins
+from spac_theory.preferences import WinnerCounts
+from spac_theory.problems import Problem
+from spac_theory.view import Contexts, Fit, LearnerView, Oracle, TabularPolicy
+
+MAX_PROMPTS = 200_000
+Draw = Callable[[np.random.Generator, int], Problem]
+
+
+@dataclass(frozen=True)
+class ContinuousProblem(Problem):
+    """A problem whose contexts come from a density.
+
+    As a `Problem` it is its evaluation set: `bandit` has the fixed evaluation contexts with equal
+    weights, so values, optimal policies and concentrability are estimates over that set.
+    `draw(rng, X)` gives the same problem on `X` fresh contexts; `points (X, A, k)` are what policies
+    are asked about.
+    """
+
+    draw: Draw | None = None
+    points: Tensor | None = None
+
+    def on_prompts(self, n: int, *key: str | int) -> Problem:
+        """The finite problem on `n` fresh prompts; the same key gives the same prompts."""
+        checks.integer("n", n, low=1, high=MAX_PROMPTS)
+        assert self.draw is not None
+        return self.draw(generator("prompts", self.bandit.name, *key), n)
+
+
+def standard_error(problem: Problem, policy: Tensor) -> Tensor:
+    """Standard error of the suboptimality over the evaluation contexts, `(S, X, A) -> (S,)`."""
+    reward = problem.bandit.reward
+    gaps = (policy * (reward.amax(-1, keepdim=True) - reward)).sum(-1)
+    return gaps.std(-1) / math.sqrt(gaps.shape[-1])
+
+
+def draw_comparisons(
+    problem: Problem, behaviour: Tensor, link: Link, *key: str | int
+) -> WinnerCounts:
+    """One comparison at each context of `problem`, two draws from `behaviour (X, A)`; `S = 1`."""
+    contexts, actions = problem.bandit.shape
+    rng = generator("comparisons", problem.bandit.name, *key)
+    cumulative = behaviour.cumsum(-1)
+    uniform = torch.from_numpy(rng.uniform(size=(3, contexts)))
+    first, second = (
+        torch.searchsorted(cumulative, u[:, None].contiguous()).squeeze(-1).clamp_max(actions - 1)
+        for u in uniform[:2]
+    )
+    rows = torch.arange(contexts)
+    wins = link.probability(tabular_margins(problem.bandit.reward))[rows, first, second]
+    swap = uniform[2] >= wins
+    winner, loser = torch.where(swap, second, first), torch.where(swap, first, second)
+    counts = torch.zeros(contexts, actions, actions, dtype=torch.int64)
+    counts[rows, winner, loser] = 1
+    return WinnerCounts(counts[None])
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a learner gets of one data set, and where it is judged."""
+
+    view: LearnerView
+    data: WinnerCounts
+    judged: Contexts
+
+
+def draw_trial(
+    problem: ContinuousProblem,
+    family: BehaviourFamily,
+    dial: float,
+    n: int,
+    seed: int,
+    view: LearnerView,
+    *key: str | int,
+) -> Trial:
+    """Prompts and comparisons of data set `seed`.
+
+    `view` is the view on the evaluation contexts; a reference or baseline that is uniform there stays
+    uniform, any other is the behaviour at the prompts.
+    """
+    prompts = problem.on_prompts(n, *key, seed, n)
+    behaviour = family.policy(prompts, dial)
+    data = draw_comparisons(prompts, behaviour, view.link, *key, seed, n)
+    uniform = torch.full_like(behaviour, 1 / behaviour.shape[-1])
+    reference, baseline = (
+        uniform if bool((table == table[0, 0]).all()) else behaviour
+        for table in (view.reference, view.baseline)
+    )
+    local = replace(
+        view,
+        reward_class=prompts.reward_class,
+        rho=prompts.bandit.rho,
+        reference=reference,
+        baseline=baseline,
+        context_weights="empirical",
+    )
+    assert problem.points is not None
+    return Trial(local, data, Contexts(problem.points, view.reference))
+
+
+def fit_continuous(
+    problem: ContinuousProblem,
+    family: BehaviourFamily,
+    dial: float,
+    n: int,
+    seeds: range,
+    algorithm: Algorithm,
+    view: LearnerView,
+    oracle: Oracle | None,
+    *key: str | int,
+) -> tuple[Fit, Tensor]:
+    """Fit every data set on its own prompts: one `Fit` on the evaluation contexts, and `n (S,)`.
+
+    The policy is a table on the evaluation contexts; `extra` gains the standard error of its
+    suboptimality. Raises InputError for an algorithm whose policy is a table of its prompts.
+    """
+    fits, tables = [], []
+    for seed in seeds:
+        trial = draw_trial(problem, family, dial, n, seed, view, *key)
+        reason = algorithm.skip(trial.view, oracle)
+        if reason is not None:
+            raise InputError(f"algorithm cannot treat these prompts: {reason}.")
+        fit = algorithm.fit(trial.view, trial.data, oracle)
+        tables.append(fit.policy.probabilities(trial.judged))
+        fits.append(fit)
+    policy = torch.cat(tables)
+    extra = {name: torch.cat([f.extra[name] for f in fits]) for name in fits[0].extra}
+    extra["standard_error"] = standard_error(problem, policy)
+
+    def column(name: str) -> Tensor | None:
+        parts = [getattr(fit, name) for fit in fits]
+        return None if any(part is None for part in parts) else torch.cat(parts)
+
+    merged = Fit(
+        TabularPolicy(policy),
+        fits[0].certified,
+        column("gap"),
+        column("lam"),
+        converged=column("converged"),
+        extra=extra,
+    )
+    return merged, torch.full((len(seeds),), n)

@@ -1,0 +1,77 @@
+"""Contexts from a Gaussian density, a reward linear in features of context and action."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spac_theory import checks
+from spac_theory.bandit import ContextualBandit
+from spac_theory.continuous import ContinuousProblem
+from spac_theory.keys import generator
+from spac_theory.problems import PROBLEMS, Problem, uniform_profile
+from spac_theory.rewards.linear import LinearClass
+
+
+@PROBLEMS.register("continuous")
+@dataclass(frozen=True)
+class Continuous:
+    """`x ~ N(0, I_k)`, `φ(x,a) = tanh(M_a x + b_a)/√d`, `r* = φ(x,a)·θ*` with `‖θ*‖ = B`.
+
+    Attributes
+    ----------
+    coordinates, actions, dimension : `k ≥ 1`, `A ≥ 2`, `d ≥ 1`
+    norm_bound : `B > 0`
+    evaluation : number of fixed contexts on which policies are judged
+    seed : draws the feature map, the parameter and the evaluation contexts
+    """
+
+    coordinates: int = 3
+    actions: int = 5
+    dimension: int = 6
+    norm_bound: float = 2.0
+    evaluation: int = 4000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        checks.integer("coordinates", self.coordinates, low=1)
+        checks.integer("actions", self.actions, low=2)
+        checks.integer("dimension", self.dimension, low=1)
+        checks.number("norm_bound", self.norm_bound, low=0, open_low=True)
+        checks.integer("evaluation", self.evaluation, low=100)
+        checks.integer("seed", self.seed, low=0)
+
+    def build(self) -> ContinuousProblem:
+        """Draw the map, the parameter and the evaluation contexts."""
+        rng = generator("problem", "continuous", self.seed)
+        matrices = torch.from_numpy(
+            rng.standard_normal((self.actions, self.dimension, self.coordinates))
+        )
+        offsets = torch.from_numpy(rng.standard_normal((self.actions, self.dimension)))
+        theta = torch.from_numpy(rng.standard_normal(self.dimension))
+        theta = theta * (self.norm_bound / theta.norm())
+
+        def features(x: Tensor) -> Tensor:
+            inner = torch.einsum("adk,xk->xad", matrices, x) + offsets
+            scaled: Tensor = torch.tanh(inner) / self.dimension**0.5
+            return scaled
+
+        def draw(stream: np.random.Generator, contexts: int) -> Problem:
+            x = torch.from_numpy(stream.standard_normal((contexts, self.coordinates)))
+            phi = features(x)
+            bandit = ContextualBandit(
+                rho=torch.full((contexts,), 1 / contexts, dtype=torch.float64),
+                features=phi,
+                reward=phi @ theta,
+                name=f"continuous-{self.coordinates}x{self.actions}x{self.dimension}-{self.seed}",
+            )
+            cls = LinearClass(phi, self.norm_bound)
+            return Problem(bandit, cls, uniform_profile(contexts, self.actions))
+
+        judged = draw(rng, self.evaluation)
+        return ContinuousProblem(
+            judged.bandit, judged.reward_class, judged.profile, draw, judged.bandit.features
+        )

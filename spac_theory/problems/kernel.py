@@ -1,0 +1,75 @@
+"""A reward from a reproducing kernel Hilbert space: smooth in the coordinates of `(x, a)`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from spac_theory import checks
+from spac_theory.bandit import ContextualBandit
+from spac_theory.keys import generator
+from spac_theory.problems import PROBLEMS, Problem, uniform_profile
+from spac_theory.rewards.kernel import KERNELS, KernelClass, make_kernel
+
+
+@PROBLEMS.register("kernel")
+@dataclass(frozen=True)
+class Kernel:
+    """`r* = Σ α_i k(z_i, ·)` of norm 1 at random points `z(x,a)` of the unit cube.
+
+    Attributes
+    ----------
+    contexts, actions, coordinates : `X ≥ 1`, `A ≥ 2`, and the dimension of the cube
+    kernel : "rbf", "matern" or "polynomial"
+    length : `> 0`, length scale of the first two; `smoothness` (1/2, 3/2, 5/2) is Matérn's
+    degree : `≥ 1`, of the polynomial
+    norm_bound : `B ≥ 1` of the class
+    seed : draws points and reward
+    """
+
+    contexts: int = 12
+    actions: int = 6
+    coordinates: int = 2
+    kernel: str = "rbf"
+    length: float = 0.5
+    smoothness: float = 1.5
+    degree: int = 2
+    norm_bound: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        checks.integer("contexts", self.contexts, low=1)
+        checks.integer("actions", self.actions, low=2)
+        checks.integer("coordinates", self.coordinates, low=1)
+        checks.choice("kernel", self.kernel, KERNELS)
+        checks.number("norm_bound", self.norm_bound, low=1)
+        checks.integer("seed", self.seed, low=0)
+
+    def build(self) -> Problem:
+        """Draw points and a reward of norm 1."""
+        options: dict[str, dict[str, float]] = {
+            "rbf": {"length": self.length},
+            "matern": {"length": self.length, "smoothness": self.smoothness},
+            "polynomial": {"degree": self.degree},
+        }
+        rng = generator("problem", "kernel", self.seed)
+        points = torch.from_numpy(
+            rng.uniform(0, 1, (self.contexts, self.actions, self.coordinates))
+        )
+        kernel = make_kernel(self.kernel, **options[self.kernel])
+        cls = KernelClass.of(points, kernel, self.norm_bound)
+        # Random kernel sections, not a random direction: the sections weigh the leading
+        # eigendirections, so the reward is as smooth as the kernel.
+        centres = torch.from_numpy(rng.standard_normal(self.contexts * self.actions))
+        theta = torch.einsum("z,zd->d", centres, cls.features.flatten(0, 1))
+        shape = (self.contexts, self.actions)
+        bandit = ContextualBandit(
+            rho=torch.full((self.contexts,), 1 / self.contexts, dtype=torch.float64),
+            features=cls.features,
+            reward=cls.features @ (theta / theta.norm()),
+            name=f"kernel-{self.kernel}-{self.contexts}x{self.actions}x{self.coordinates}-{self.seed}",
+        )
+        assert math.isfinite(cls.difference_bound)
+        return Problem(bandit, cls, uniform_profile(*shape))
