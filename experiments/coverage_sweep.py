@@ -9,7 +9,6 @@ figures to `outputs/coverage_sweep`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +73,8 @@ def coverage_sweep(settings: dict[str, Any], output: Path) -> bool:
     console.print(
         f"{fits} fits to compute, in {len(units)} units" if fits else "nothing to compute"
     )
-    with closing(launch(units, settings["launcher"], output)) as reports:
-        for _ in show_progress(reports, fits, console):
-            pass
+    for _ in show_progress(launch(units, settings["launcher"], output), fits, console):
+        pass
     return report(sweep, settings, store, output, console)
 
 

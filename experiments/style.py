@@ -64,4 +64,4 @@ def style(label: str, position: int = 0) -> Style:
 
 def use_style() -> None:
     """Set matplotlib's defaults for the project's figures."""
-    rcParams.update(RC)
+    rcParams.update(RC)  # type: ignore[arg-type]
