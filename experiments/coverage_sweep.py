@@ -8,7 +8,7 @@ figures to `outputs/coverage_sweep`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def pending_units(sweep: Sweep, store: Path) -> list[Unit]:
     return by_cost([unit for unit in left if unit is not None])
 
 
-def launch(units: list[Unit], launcher: dict[str, Any], output: Path) -> Iterator[Report]:
+def launch(units: list[Unit], launcher: dict[str, Any], output: Path) -> Generator[Report]:
     """Run the units where the launcher says."""
     kind = checks.choice("launcher.name", launcher.get("name"), ("local", "slurm"))
     if kind == "slurm":
