@@ -12,7 +12,7 @@ of the optimal policy and hence the true reward. Two rules need nothing but data
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from scipy import stats
@@ -68,6 +68,8 @@ def _grid_saddles(view: LearnerView, data: WinnerCounts, multiples: Sequence[flo
     root = data.n.to(torch.float64).sqrt()
     lam = torch.cat([m * root for m in multiples])
     repeated = WinnerCounts(data.wins.repeat(len(multiples), 1, 1, 1))
+    if view.baseline.ndim == 3:
+        view = replace(view, baseline=view.baseline.repeat(len(multiples), 1, 1))
     return solve_saddle(make_game(view, repeated, lam))
 
 

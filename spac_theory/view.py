@@ -16,6 +16,8 @@ from torch import Tensor
 from spac_theory import checks
 from spac_theory.checks import InputError
 from spac_theory.links import BRADLEY_TERRY, Link
+from spac_theory.online import OnlineAccess
+from spac_theory.preferences import PreferenceModel
 from spac_theory.rewards.base import RewardClass
 
 
@@ -28,7 +30,7 @@ class LearnerView:
     reward_class : `𝓡`, with the features it is made of
     rho : (X,) context weights, `context_weights` says whether the true law or the data's prompts
     reference : (X, A) `π_ref`
-    baseline : (X, A) `ν`
+    baseline : (X, A) `ν`, or (S, X, A) where it is read off each data set
     delta : confidence level `δ` of the bounds
     key : names the random streams of the learner itself
     """
@@ -46,7 +48,8 @@ class LearnerView:
         contexts, actions = self.reward_class.shape
         rho = checks.as_tensor("rho", self.rho, (contexts,))
         reference = checks.as_tensor("reference", self.reference, (contexts, actions))
-        baseline = checks.as_tensor("baseline", self.baseline, (contexts, actions))
+        lanes = (None,) * (getattr(self.baseline, "ndim", 2) - 2)
+        baseline = checks.as_tensor("baseline", self.baseline, (*lanes, contexts, actions))
         for name, value in (("rho", rho), ("reference", reference), ("baseline", baseline)):
             checks.simplex(name, value)
             object.__setattr__(self, name, value)
@@ -56,9 +59,18 @@ class LearnerView:
 
 @dataclass(frozen=True)
 class Oracle:
-    """Knowledge that no learner has: the concentrability `C(π*)` of the optimal policy."""
+    """Knowledge that no offline learner has, each piece stated by the referee that grants it.
+
+    Attributes
+    ----------
+    concentrability : `C(π*)` of the optimal policy
+    online : budgeted, counting access to labels, or None
+    preference : the true `P(a ≻ b | x)`, or None
+    """
 
     concentrability: float
+    online: OnlineAccess | None = None
+    preference: PreferenceModel | None = None
 
 
 @dataclass(frozen=True)
@@ -118,7 +130,8 @@ class Fit:
     Attributes
     ----------
     policy : the learned policy of every data set
-    certified : what `gap` is: "duality gap", "gradient norm", "closed form", "estimate" or "none"
+    certified : what `gap` is: "duality gap", "gradient norm", "stationarity" (of a problem that is
+        not convex), "spread over starts", "estimate", "closed form" or "none"
     gap : (S,) or None
     lam : (S,) the `λ` used, or None
     reward : (S, X, A) the fitted reward or critic, or None

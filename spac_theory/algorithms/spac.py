@@ -10,6 +10,7 @@ from torch import Tensor
 from spac_theory import checks, lambda_rules
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.bandit import greedy
+from spac_theory.baselines import BASELINES, with_baseline
 from spac_theory.preferences import WinnerCounts
 from spac_theory.saddle.solve import solve_saddle
 from spac_theory.view import Contexts, Fit, GeneralPolicy, LearnerView, Oracle
@@ -33,14 +34,17 @@ class Spac:
     ----------
     lam : the rule for `λ`: one of `lambda_rules.RULES`
     scale : multiplies what the rule gives (for `fixed` it is `λ` itself); `scale ≥ 0`
+    baseline : `ν`, one of `baselines.BASELINES`; "view" takes what the setting says
     """
 
     lam: str = "sqrt_n"
     scale: float = 1.0
+    baseline: str = "view"
 
     def __post_init__(self) -> None:
         checks.choice("lam", self.lam, lambda_rules.RULES)
         checks.number("scale", self.scale, low=0)
+        checks.choice("baseline", self.baseline, BASELINES)
 
     def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
         """Needs coverage of `π*` for the oracle rule."""
@@ -52,6 +56,7 @@ class Spac:
         At contexts it never saw the policy is greedy in the critic: with contexts from a density the
         critic's maxima are almost surely unique, and greedy is the saddle's own policy.
         """
+        view = with_baseline(self.baseline, view, data)
         chosen = lambda_rules.choose(self.lam, self.scale, view, data, oracle)
         saddle = chosen.saddle
         if saddle is None:

@@ -26,7 +26,7 @@ class Game:
     data : winner counts, `(S, X, A, A)`
     lam : (S,) tensor or a number; `λ ≥ 0`
     rho : (X,) context weights of `L`, the true law or the prompts of the data
-    baseline : (X, A) `ν`
+    baseline : (X, A) `ν`, or (S, X, A) where each data set has its own
     """
 
     reward_class: RewardClass
@@ -49,7 +49,8 @@ class Game:
         if (lam < 0).any():
             raise InputError(f"lam is {float(lam.min()):g}; λ must be a number in [0, inf).")
         rho = checks.as_tensor("rho", self.rho, (contexts,))
-        baseline = checks.as_tensor("baseline", self.baseline, (contexts, actions))
+        lanes = (seeds,) * (getattr(self.baseline, "ndim", 2) - 2)
+        baseline = checks.as_tensor("baseline", self.baseline, (*lanes, contexts, actions))
         checks.simplex("rho", rho)
         checks.simplex("baseline", baseline)
         for field, value in (("lam", lam), ("rho", rho), ("baseline", baseline)):

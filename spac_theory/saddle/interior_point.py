@@ -249,6 +249,7 @@ def _step(program: Program, x: Iterate, gradient: Tensor, hessian: Tensor) -> It
     sigma = (ahead / total).clamp(1e-6, 1) ** 3
     d = newton.direction(sigma * total / count, affine)
     alpha = (STEP_TO_BOUNDARY * _longest_step(program, x, d)).clamp_max(1)
+    alpha = torch.minimum(alpha, program.step_limit(program.design.forward(d.theta)))
     return _move(program, x, d, alpha)
 
 

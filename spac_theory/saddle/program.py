@@ -92,6 +92,10 @@ class Program:
         gradient, hessian = tabular_preference_derivatives(reward, weight, self.link)
         return self.linear + gradient, hessian
 
+    def step_limit(self, change: Tensor) -> Tensor:
+        """Largest sensible share `(S,)` of a Newton step that changes rewards by `change`."""
+        return torch.full((len(change),), torch.inf, dtype=change.dtype)
+
     def value(self, reward: Tensor) -> Tensor:
         """The objective, `(S,)`."""
         smooth = self.smooth_value(reward)

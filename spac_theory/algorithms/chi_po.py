@@ -1,0 +1,134 @@
+"""χPO, Huang et al. (2024), arXiv 2407.13399: DPO with `φ(z) = z + log z` for `log z`.
+
+Two ways to the same regulariser `D_χ² + KL`: the direct loss on policies, not convex, and χ²-RLHF,
+which fits a reward first and then has a closed form by the Lambert function.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from spac_theory import checks
+from spac_theory.algorithms import ALGORITHMS
+from spac_theory.algorithms.maximum_likelihood import (
+    NEEDS_LINEAR,
+    class_likelihood,
+    ridge_likelihood,
+)
+from spac_theory.bandit import tilt
+from spac_theory.objective import preference_loss, tabular_margins
+from spac_theory.optimise import SMALLEST_REFERENCE, fit_policy, log_reference
+from spac_theory.preferences import WinnerCounts
+from spac_theory.rewards.linear import LinearClass
+from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
+
+
+def inverse_phi(u: Tensor) -> Tensor:
+    """`w` with `w + log w = u`, that is Lambert's `W₀(e^u)`, without overflow.
+
+    Newton on `v = log w`: `e^v + v = u` is convex and increasing, and the start lies to the right.
+    """
+    v = torch.where(u <= 0, u, torch.where(u < 1, 0.0, u.clamp_min(1).log()))
+    for _ in range(12):
+        e = v.exp()
+        v = v - (e + v - u) / (e + 1)
+    return v.exp()
+
+
+def chi_squared_tilt(reference: Tensor, reward: Tensor, beta: float) -> Tensor:
+    """`argmax_π E_π[r] − β(D_χ²(π‖π_ref) + KL(π‖π_ref))`, `D_χ² = ½ E_ref[(π/π_ref − 1)²]`.
+
+    `π = π_ref W₀(exp((r − Z)/β))`; `Z(x)` by bisection so that each row sums to 1.
+    """
+    checks.number("beta", beta, low=0, open_low=True)
+    low = reward.min(-1, keepdim=True).values - beta
+    high = reward.max(-1, keepdim=True).values - beta
+    for _ in range(80):
+        middle = (low + high) / 2
+        large = (reference * inverse_phi((reward - middle) / beta)).sum(-1, keepdim=True) > 1
+        low, high = torch.where(large, middle, low), torch.where(large, high, middle)
+    policy = reference * inverse_phi((reward - (low + high) / 2) / beta)
+    return policy / policy.sum(-1, keepdim=True)
+
+
+def smooth_clip(x: Tensor, limit: float) -> Tensor:
+    """`x` clipped to `±limit`, its two corners rounded over a width of `limit/40`.
+
+    A hard clip leaves minimisers at the corners, where no gradient vanishes.
+    """
+    width = limit / 40
+    above = functional.softplus((x - limit) / width)
+    below = functional.softplus((-limit - x) / width)
+    return x - width * above + width * below
+
+
+@ALGORITHMS.register("chi2_rlhf")
+@dataclass(frozen=True)
+class ChiSquaredRlhf:
+    """Maximum likelihood over the class, then the χ²-regularised optimum in closed form."""
+
+    beta: float = 0.1
+
+    def __post_init__(self) -> None:
+        checks.number("beta", self.beta, low=0, open_low=True)
+
+    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
+        """Treats everything."""
+        return None
+
+    def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
+        """Two convex steps."""
+        reward, gap = class_likelihood(view, data)
+        policy = TabularPolicy(chi_squared_tilt(view.reference, reward, self.beta))
+        return Fit(policy, "duality gap", gap, reward=reward)
+
+
+@ALGORITHMS.register("chi_po")
+@dataclass(frozen=True)
+class ChiPo:
+    """`min −E_D log σ( clip_{±2R}( β[φ(z(a⁺)) − φ(z(a⁻))] ) )`, `z = π/π_ref`; not convex.
+
+    Three starts: `π_ref`, DPO's closed form, and the χ²-tilt of the same ridge fit. The tie-break
+    is DPO's ridge, on `β log z`.
+    """
+
+    beta: float = 0.1
+    ridge: float = 1.0
+
+    def __post_init__(self) -> None:
+        checks.number("beta", self.beta, low=0, open_low=True)
+        checks.number("ridge", self.ridge, low=0, open_low=True)
+
+    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
+        """Needs features."""
+        return None if isinstance(view.reward_class, LinearClass) else NEEDS_LINEAR
+
+    def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
+        """Minimise from three starts."""
+        clip, base = 2 * view.reward_class.difference_bound, log_reference(view)
+
+        def loss(logits: Tensor, log_policy: Tensor, wins: Tensor, base: Tensor) -> Tensor:
+            log_ratio = log_policy - base
+            margin = self.beta * tabular_margins(log_ratio.exp() + log_ratio)
+            return preference_loss(smooth_clip(margin, clip), wins, (-2, -1), view.link)
+
+        reward = ridge_likelihood(view, data, self.ridge).reward
+        starts = [torch.zeros_like(reward)]
+        for policy in (
+            tilt(view.reference, reward, self.beta),
+            chi_squared_tilt(view.reference, reward, self.beta),
+        ):
+            starts.append(policy.clamp_min(SMALLEST_REFERENCE).log() - base)
+        gamma = self.ridge * self.beta**2 / data.n.to(torch.float64)
+        found = fit_policy(view, loss, [data.fraction, base.unsqueeze(0)], starts, gamma)
+        return Fit(
+            TabularPolicy(found.policy),
+            "stationarity",
+            found.gradient_norm,
+            converged=found.converged,
+            extra={"spread": found.spread},
+        )

@@ -1,0 +1,112 @@
+"""DRPO, Singla et al. (2024), arXiv 2411.08733: beam search over prompts, scored by a noisy judge.
+
+Nothing is trained. A finite library stands for system prompts: each entry is a fixed policy, and a
+mutation proposes entries near the current one. A judge scores one response to one query on a few
+criteria from 1 to 5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spac_theory import checks
+from spac_theory.algorithms import ALGORITHMS
+from spac_theory.keys import generator
+from spac_theory.online import OnlineAccess
+from spac_theory.optimise import log_reference
+from spac_theory.preferences import WinnerCounts
+from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
+
+
+def prompt_library(view: LearnerView, size: int, temperature: float) -> Tensor:
+    """`size` policies `(M, X, A)`: `π_ref` first, the others tilted by random rewards in [0, 1]."""
+    rng = generator("prompt-library", view.key)
+    reward = torch.from_numpy(rng.uniform(0, 1, (size, *view.reference.shape)))
+    reward[0] = 0
+    return torch.softmax(log_reference(view) + reward / temperature, -1)
+
+
+@ALGORITHMS.register("drpo")
+@dataclass(frozen=True)
+class Drpo:
+    """Keep the `beam` best paths; at depth `d` every path answers the same query `d`.
+
+    A path scores the mean of its rewards; a reward is the mean of `criteria` judgements. The data
+    are not used. The released rule that keeps a prompt of nearly perfect score is left out.
+
+    Attributes
+    ----------
+    library, temperature : number of prompts and how far they tilt `π_ref`
+    beam, proposals, depth : paths kept, mutations of each, queries
+    near : a mutation draws among this many nearest entries (in total variation)
+    criteria, noise : judgements a response, and their standard deviation on the scale 1–5
+    """
+
+    library: int = 64
+    temperature: float = 0.1
+    beam: int = 2
+    proposals: int = 3
+    depth: int = 20
+    near: int = 16
+    criteria: int = 3
+    noise: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("library", "beam", "proposals", "depth", "near", "criteria"):
+            checks.integer(name, getattr(self, name), low=1)
+        checks.number("temperature", self.temperature, low=0, open_low=True)
+        checks.number("noise", self.noise, low=0)
+
+    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
+        """Needs a judge."""
+        granted = oracle is not None and oracle.online is not None and oracle.online.can_judge
+        return None if granted else "needs a judge that scores responses, and none is granted"
+
+    def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
+        """Search."""
+        assert oracle is not None
+        assert oracle.online is not None
+        access, seeds = oracle.online, len(data.n)
+        library = prompt_library(view, self.library, self.temperature)
+        distance = (library.unsqueeze(1) - library).abs().sum((-2, -1))
+        nearest = distance.argsort(-1)[:, : self.near]
+        streams = [generator("drpo", view.key, row) for row in range(seeds)]
+        prompts = torch.zeros(seeds, 1, dtype=torch.int64)
+        totals = torch.zeros(seeds, 1, dtype=torch.float64)
+        for _ in range(self.depth):
+            query = access.prompts(1).argmax(-1)
+            new = self._mutate(prompts, nearest, streams)
+            scores = self._score(access, library, new, query, streams)
+            totals = totals.repeat_interleave(self.proposals + 1, -1) + scores
+            totals, order = totals.topk(min(self.beam, totals.shape[-1]), -1)
+            prompts = new.gather(-1, order)
+        best = prompts[:, 0]
+        return Fit(TabularPolicy(library[best]), "none", extra={"score": totals[:, 0] / self.depth})
+
+    def _mutate(
+        self, prompts: Tensor, nearest: Tensor, streams: list[np.random.Generator]
+    ) -> Tensor:
+        """Each prompt and `proposals` mutations of it, `(S, B (1 + proposals))`."""
+        shape = (prompts.shape[1], self.proposals)
+        drawn = np.stack([s.integers(0, nearest.shape[1], shape) for s in streams])
+        mutated = nearest[prompts].gather(-1, torch.from_numpy(drawn))
+        return torch.cat([prompts.unsqueeze(-1), mutated], -1).flatten(1)
+
+    def _score(
+        self,
+        access: OnlineAccess,
+        library: Tensor,
+        prompts: Tensor,
+        query: Tensor,
+        streams: list[np.random.Generator],
+    ) -> Tensor:
+        """The judge's mean score of one response of each prompt to the query, `(S, M)`."""
+        law = library[prompts, query[:, None]].cumsum(-1)
+        draws = np.stack([s.uniform(size=prompts.shape[1]) for s in streams])
+        action = (torch.from_numpy(draws).unsqueeze(-1) > law[..., :-1]).sum(-1)
+        context = query[:, None].expand_as(action)
+        return access.judge(context, action, self.criteria, self.noise).mean(-1)

@@ -1,0 +1,67 @@
+"""Nash mirror descent, Munos et al. (2023), arXiv 2312.00886."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from spac_theory import checks
+from spac_theory.algorithms import ALGORITHMS
+from spac_theory.algorithms.maximum_likelihood import NEEDS_LINEAR
+from spac_theory.optimise import log_reference
+from spac_theory.preference_game import (
+    MODELS,
+    learn_preference,
+    multiplicative,
+    preference_skip,
+    regularised_exploitability,
+    win_rate,
+)
+from spac_theory.preferences import WinnerCounts
+from spac_theory.rewards.linear import LinearClass
+from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
+
+
+@ALGORITHMS.register("nash_md")
+@dataclass(frozen=True)
+class NashMd:
+    """`π_{t+1} ∝ π_t^mix exp(η P(y ≻ π_t^mix))`, `π_t^mix ∝ π_t^{1−ητ} π_ref^{ητ}`.
+
+    The last iterate approaches the equilibrium of the game with KL terms of weight `τ` to `π_ref`;
+    its regularised duality gap on `P̂` is certified.
+
+    Attributes
+    ----------
+    tau, eta, iterations : `τ > 0`, step with `ητ ≤ 1`, rounds
+    preference : where `P` comes from, one of `preference_game.MODELS`
+    """
+
+    tau: float = 0.05
+    eta: float = 0.5
+    iterations: int = 300
+    preference: str = "fitted"
+
+    def __post_init__(self) -> None:
+        checks.number("tau", self.tau, low=0, open_low=True)
+        checks.number("eta", self.eta, low=0, high=1 / self.tau, open_low=True)
+        checks.integer("iterations", self.iterations, low=1)
+        checks.choice("preference", self.preference, MODELS)
+
+    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
+        """Needs features, and an oracle for the true preferences."""
+        if not isinstance(view.reward_class, LinearClass):
+            return NEEDS_LINEAR
+        return preference_skip(self.preference, oracle)
+
+    def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
+        """Learn `P̂`, then play against the geometric mixture."""
+        preference = learn_preference(self.preference, view, data, oracle)
+        base = log_reference(view).log_softmax(-1)
+        log_pi, pull = base.expand(len(data.n), -1, -1), self.eta * self.tau
+        for _ in range(self.iterations):
+            mixed = torch.log_softmax((1 - pull) * log_pi + pull * base, -1)
+            log_pi = multiplicative(mixed, win_rate(preference, mixed.exp()), self.eta)
+        policy = log_pi.exp()
+        gap = 2 * regularised_exploitability(policy, preference, view.rho, base.exp(), self.tau)
+        return Fit(TabularPolicy(policy), "duality gap", gap)

@@ -1,0 +1,158 @@
+"""DPO with online labels and optimism: XPO, online VPO, and the plain loop both extend.
+
+XPO: Xie et al. (2024), arXiv 2405.21046. VPO: Cen et al. (2024), arXiv 2405.19320.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from spac_theory import checks
+from spac_theory.algorithms import ALGORITHMS
+from spac_theory.algorithms.maximum_likelihood import NEEDS_LINEAR
+from spac_theory.algorithms.rpo import dpo_loss
+from spac_theory.online import OnlineAccess
+from spac_theory.optimise import PolicyFit, fit_policy
+from spac_theory.preferences import WinnerCounts
+from spac_theory.rewards.linear import LinearClass
+from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
+
+
+def online_skip(view: LearnerView, oracle: Oracle | None) -> str | None:
+    """Why an online algorithm cannot run here, or None."""
+    if not isinstance(view.reward_class, LinearClass):
+        return NEEDS_LINEAR
+    if oracle is None or oracle.online is None or oracle.online.budget == 0:
+        return "needs online labels, and none are granted"
+    return None
+
+
+@dataclass(frozen=True)
+class OnlineLoop:
+    """Options of the loop: draw pairs, have them labelled, refit DPO on everything so far.
+
+    Attributes
+    ----------
+    beta : `β > 0`
+    alpha : weight of optimism, `≥ 0`
+    rounds : the budget is spent in this many equal batches
+    offline : start from the offline data (True) or from nothing
+    output : "last" policy or the "mixture" of all of them (the theorem's)
+    ridge : tie-break, as for `dpo`
+    """
+
+    beta: float = 0.1
+    alpha: float = 0.01
+    rounds: int = 8
+    offline: bool = True
+    output: str = "last"
+    ridge: float = 1.0
+
+    def __post_init__(self) -> None:
+        checks.number("beta", self.beta, low=0, open_low=True)
+        checks.number("alpha", self.alpha, low=0)
+        checks.integer("rounds", self.rounds, low=1)
+        checks.choice("output", self.output, ("last", "mixture"))
+        checks.number("ridge", self.ridge, low=0, open_low=True)
+
+    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
+        """Needs features and a budget of labels."""
+        return online_skip(view, oracle)
+
+    def second(self, policy: Tensor, reference: Tensor) -> Tensor:
+        """The policy of the second response of a pair."""
+        raise NotImplementedError
+
+    def optimism(self, view: LearnerView, drawn: Tensor, total: Tensor) -> Tensor:
+        """The law `(S, X, A)` of `y` in `α E[log π(y|x)]`, given the second responses drawn."""
+        raise NotImplementedError
+
+    def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
+        """Spend the budget."""
+        assert oracle is not None
+        assert oracle.online is not None
+        access = oracle.online
+        wins = data.wins if self.offline else torch.zeros_like(data.wins)
+        drawn = torch.zeros(wins.shape[:3], dtype=torch.float64)
+        found = self._refit(view, wins, drawn, None)
+        mixture = torch.zeros_like(drawn)
+        for share in batches(access, self.rounds):
+            reference = view.reference.expand_as(found.policy)
+            pairs = access.pairs(share, found.policy, self.second(found.policy, reference))
+            wins = wins + access.label(pairs)
+            drawn = drawn + pairs.sum(-2)
+            found = self._refit(view, wins, drawn, found)
+            mixture += found.policy / self.rounds
+        policy = found.policy if self.output == "last" else mixture
+        policy = policy / policy.sum(-1, keepdim=True)
+        return Fit(
+            TabularPolicy(policy),
+            "stationarity",
+            found.gradient_norm,
+            reward=self.beta * found.logits,
+            converged=found.converged,
+            extra={"spread": found.spread},
+        )
+
+    def _refit(
+        self, view: LearnerView, wins: Tensor, drawn: Tensor, warm: PolicyFit | None
+    ) -> PolicyFit:
+        total = wins.sum((-3, -2, -1)).to(torch.float64).clamp_min(1)
+        optimism = self.alpha * self.optimism(view, drawn, total)
+
+        def loss(logits: Tensor, log_policy: Tensor, wins: Tensor, optimism: Tensor) -> Tensor:
+            return dpo_loss(view, logits, wins, self.beta) + (optimism * log_policy).sum(-1)
+
+        fraction = wins.to(torch.float64) / total[:, None, None, None]
+        starts = [torch.zeros_like(drawn)] + ([] if warm is None else [warm.logits])
+        gamma = self.ridge * self.beta**2 / total
+        return fit_policy(view, loss, [fraction, optimism], starts, gamma, 1e-6)
+
+
+def batches(access: OnlineAccess, rounds: int) -> list[int]:
+    """The labels of each round: the budget in `rounds` nearly equal parts."""
+    left = int(access.remaining.min())
+    return [left * (k + 1) // rounds - left * k // rounds for k in range(rounds)]
+
+
+@ALGORITHMS.register("xpo")
+@dataclass(frozen=True)
+class Xpo(OnlineLoop):
+    """Pairs `(π_t, π_ref)`; `min L_DPO + α Σ log π(ỹ)/n` with `ỹ` the responses of `π_ref`."""
+
+    def second(self, policy: Tensor, reference: Tensor) -> Tensor:
+        """`π_ref`."""
+        return reference
+
+    def optimism(self, view: LearnerView, drawn: Tensor, total: Tensor) -> Tensor:
+        """The reference responses drawn so far, over all comparisons."""
+        return drawn / total[:, None, None]
+
+
+@ALGORITHMS.register("vpo_online")
+@dataclass(frozen=True)
+class VpoOnline(OnlineLoop):
+    """Pairs `(π_t, π_t)`; `min L_DPO + αβ E_{x, y~π_ref}[log π(y|x)]`, the optimistic sign."""
+
+    def second(self, policy: Tensor, reference: Tensor) -> Tensor:
+        """`π_t`."""
+        return policy
+
+    def optimism(self, view: LearnerView, drawn: Tensor, total: Tensor) -> Tensor:
+        """`β ρ π_ref`."""
+        return (self.beta * view.rho[:, None] * view.reference).expand_as(drawn)
+
+
+@ALGORITHMS.register("online_dpo")
+@dataclass(frozen=True)
+class OnlineDpo(Xpo):
+    """XPO without optimism (`α` is 0 whatever is said): pairs `(π_t, π_ref)`, DPO on all data."""
+
+    alpha: float = 0.0
+
+    def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
+        """Spend the budget with `α = 0`."""
+        return super(OnlineDpo, replace(self, alpha=0.0)).fit(view, data, oracle)

@@ -1,0 +1,124 @@
+"""SPAC with a KL term: `max_π min_{r∈𝓡} L(π, r) + λ E_D(r) − β E_x KL(π ‖ π_ref)`, exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from spac_theory import checks, lambda_rules
+from spac_theory.algorithms import ALGORITHMS
+from spac_theory.algorithms.spac import lambda_skip
+from spac_theory.bandit import tilt
+from spac_theory.baselines import BASELINES, with_baseline
+from spac_theory.optimise import log_reference
+from spac_theory.preferences import WinnerCounts
+from spac_theory.rewards.linear import LinearClass
+from spac_theory.saddle.interior_point import Solution, solve
+from spac_theory.saddle.program import Program
+from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
+
+RULES = ("fixed", "sqrt_n", "oracle")
+FIRST_BETA = 0.1
+STEP_IN_BETA = 4.0
+
+
+@dataclass(frozen=True)
+class SoftProgram(Program):
+    """A critic's program with `E_x β log E_{π_ref} exp(r/β)`, the soft maximum, added.
+
+    Attributes
+    ----------
+    context : (X,) `ρ`; log_base : (X, A) `log π_ref`; beta : `β > 0`
+    """
+
+    context: Tensor | None = None
+    log_base: Tensor | None = None
+    beta: float = 1.0
+
+    def smooth_value(self, reward: Tensor) -> Tensor:
+        """The program's smooth part plus the soft maximum, `(S,)`."""
+        assert self.log_base is not None
+        assert self.context is not None
+        soft = self.beta * torch.logsumexp(self.log_base + reward / self.beta, -1)
+        return super().smooth_value(reward) + (self.context * soft).sum(-1)
+
+    def smooth_derivatives(self, reward: Tensor) -> tuple[Tensor, Tensor]:
+        """Its gradient is `ρ π`, its Hessian `ρ (diag π − ππᵀ)/β`, with `π ∝ π_ref exp(r/β)`."""
+        assert self.log_base is not None
+        assert self.context is not None
+        gradient, hessian = super().smooth_derivatives(reward)
+        policy = torch.softmax(self.log_base + reward / self.beta, -1)
+        weight = self.context[:, None] * policy
+        curvature = torch.diag_embed(weight) - weight.unsqueeze(-1) * policy.unsqueeze(-2)
+        return gradient + weight, hessian + curvature / self.beta
+
+    def step_limit(self, change: Tensor) -> Tensor:
+        """Keep Newton where the soft maximum is near its quadratic model: changes of order `β`."""
+        span = (change.amax(-1) - change.amin(-1)).amax(-1)
+        return STEP_IN_BETA * self.beta / span.clamp_min(1e-300)
+
+
+def _follow(program: SoftProgram) -> Solution:
+    """Solve for a falling sequence of `β`, each from the last: a sharp maximum needs a near start."""
+    beta, warm = max(program.beta, FIRST_BETA), None
+    while True:
+        solution = solve(replace(program, beta=beta), warm=warm)
+        if beta <= program.beta:
+            return solution
+        beta, warm = max(program.beta, beta / 2), solution.warm
+
+
+@ALGORITHMS.register("spac_kl")
+@dataclass(frozen=True)
+class SpacKl:
+    """The regularised saddle as one smooth convex program; `π ∝ π_ref exp(r/β)` at its minimiser.
+
+    At that pair the gradients of the program and of the critic's problem agree, so the program's
+    bound on its own error is the duality gap of the regularised game.
+
+    Attributes
+    ----------
+    beta : `β > 0`; as `β → 0` it is `spac` on the support of `π_ref`
+    lam, scale : "fixed", "sqrt_n" or "oracle", as in `spac`
+    baseline : `ν`, one of `baselines.BASELINES`
+    """
+
+    beta: float = 0.1
+    lam: str = "sqrt_n"
+    scale: float = 1.0
+    baseline: str = "view"
+
+    def __post_init__(self) -> None:
+        checks.number("beta", self.beta, low=0, open_low=True)
+        checks.choice("lam", self.lam, RULES)
+        checks.number("scale", self.scale, low=0)
+        checks.choice("baseline", self.baseline, BASELINES)
+
+    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
+        """Needs a linear class, and coverage of `π*` for the oracle rule."""
+        if not isinstance(view.reward_class, LinearClass):
+            return "the exact saddle needs a bounded linear class"
+        return lambda_skip(self.lam, oracle)
+
+    def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
+        """Solve the program of every data set."""
+        view = with_baseline(self.baseline, view, data)
+        lam = lambda_rules.choose(self.lam, self.scale, view, data, oracle).lam
+        cls = view.reward_class
+        assert isinstance(cls, LinearClass)
+        linear = (-view.rho.unsqueeze(-1) * view.baseline).expand(len(lam), -1, -1)
+        plain = cls.program(linear, lam, data.fraction, view.link)
+        soft = SoftProgram(
+            **vars(plain), context=view.rho, log_base=log_reference(view), beta=self.beta
+        )
+        solution = _follow(soft)
+        return Fit(
+            TabularPolicy(tilt(view.reference, solution.reward, self.beta)),
+            "duality gap",
+            solution.gap,
+            lam,
+            solution.reward,
+            solution.converged,
+        )

@@ -1,0 +1,153 @@
+"""Practical SPAC, the paper's Algorithm 2, as iterated self-play of a tabular policy.
+
+Each round draws `y' ~ π_t` (or takes the exact expectation), then lowers theory (9) or (10) by a
+finite number of Adam steps from `π_t`. With a table both are preference losses on weighted pairs:
+(10) ranks data responses above the policy's own, with weight `m(y|x) π_t(y'|x)`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spac_theory import checks
+from spac_theory.algorithms import ALGORITHMS
+from spac_theory.keys import generator
+from spac_theory.objective import tabular_preference_gradient
+from spac_theory.optimise import log_policy
+from spac_theory.preferences import WinnerCounts
+from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
+
+
+def selfplay_pairs(wins: Tensor, policy: Tensor, baseline: str) -> Tensor:
+    """Exact weights `(S, X, A, A)` of "data response `y`, own response `y'`", summing to 1.
+
+    `wins (S, X, A, A)` are the pairs of the data, `policy` is `π_t`; `baseline` says which response
+    of a pair is used: "both", "chosen" or "rejected".
+    """
+    shares = {"chosen": wins.sum(-1), "rejected": wins.sum(-2)}
+    shares["both"] = (shares["chosen"] + shares["rejected"]) / 2
+    marginal = shares[baseline].to(torch.float64)
+    marginal = marginal / marginal.sum((-2, -1), keepdim=True)
+    return marginal.unsqueeze(-1) * policy.unsqueeze(-2)
+
+
+def sampled_pairs(
+    wins: Tensor, policy: Tensor, baseline: str, streams: list[np.random.Generator]
+) -> Tensor:
+    """The same from one draw `y' ~ π_t` for every pair of the data."""
+    seeds, contexts, actions, _ = wins.shape
+    out = np.zeros((seeds, contexts, actions, actions))
+    for row, stream in enumerate(streams):
+        law = policy[row].numpy()
+        law = (law / law.sum(-1, keepdims=True))[:, None, None, :]
+        drawn = stream.multinomial(wins[row].numpy(), law)  # (X, A winner, A loser, A own)
+        chosen, rejected = drawn.sum(2), drawn.sum(1)
+        out[row] = {"chosen": chosen, "rejected": rejected, "both": (chosen + rejected) / 2}[
+            baseline
+        ]
+    total = out.sum((-3, -2, -1), keepdims=True)
+    return torch.from_numpy(out / total)
+
+
+@ALGORITHMS.register("spac_practical")
+@dataclass(frozen=True)
+class SpacPractical:
+    """Theory (10) (`form="smoothed"`) or (9) (`form="linear"`) round after round.
+
+    Attributes
+    ----------
+    beta, beta_c : `β` of `s = β log π/π_t` and the critic's own (None: the same)
+    lam, scale : `λ = scale √n` ("sqrt_n") or `scale` ("fixed")
+    w : weight of the critic term of (10)
+    baseline : data responses that stand for `ν`: "both", "chosen" or "rejected"
+    selfplay : "exact" expectation over `y' ~ π_t`, or "sampled", one draw a pair
+    rounds, steps, learning_rate : rounds of self-play; Adam steps on the logits of each round
+    shrink : `β` grows like `√t`, so the step `η = 1/β` shrinks
+    output : "last" iterate or "mixture" of `π_2, …, π_{T+1}`
+    """
+
+    beta: float = 0.3
+    beta_c: float | None = None
+    lam: str = "fixed"
+    scale: float = 10.0
+    w: float = 1.0
+    form: str = "smoothed"
+    baseline: str = "both"
+    selfplay: str = "exact"
+    rounds: int = 6
+    steps: int = 150
+    learning_rate: float = 0.05
+    shrink: bool = False
+    output: str = "last"
+
+    def __post_init__(self) -> None:
+        checks.number("beta", self.beta, low=0, open_low=True)
+        if self.beta_c is not None:
+            checks.number("beta_c", self.beta_c, low=0, open_low=True)
+        checks.choice("lam", self.lam, ("sqrt_n", "fixed"))
+        checks.number("scale", self.scale, low=0)
+        checks.number("w", self.w, low=0)
+        checks.choice("form", self.form, ("smoothed", "linear"))
+        checks.choice("baseline", self.baseline, ("both", "chosen", "rejected"))
+        checks.choice("selfplay", self.selfplay, ("exact", "sampled"))
+        checks.integer("rounds", self.rounds, low=1)
+        checks.integer("steps", self.steps, low=1)
+        checks.number("learning_rate", self.learning_rate, low=0, open_low=True)
+        checks.choice("output", self.output, ("last", "mixture"))
+
+    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
+        """Treats everything: the policy is a table whatever the reward class is."""
+        return None
+
+    def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
+        """Self-play from `π_ref`."""
+        wins, n = data.wins, data.n.to(torch.float64)
+        lam = self.scale * (n.sqrt() if self.lam == "sqrt_n" else torch.ones_like(n))
+        streams = [generator("self-play", view.key, row) for row in range(len(n))]
+        logits = torch.zeros(wins.shape[:3], dtype=torch.float64)
+        mixture = torch.zeros_like(logits)
+        slope = torch.zeros_like(logits)
+        for t in range(1, self.rounds + 1):
+            policy = log_policy(view, logits).exp()
+            if self.selfplay == "exact":
+                pairs = selfplay_pairs(wins, policy, self.baseline)
+            else:
+                pairs = sampled_pairs(wins, policy, self.baseline, streams)
+            beta = self.beta * (math.sqrt(t) if self.shrink else 1.0)
+            logits, slope = self._round(logits, pairs, data.fraction, lam, beta)
+            mixture += log_policy(view, logits).exp() / self.rounds
+        last = log_policy(view, logits).exp()
+        table = last if self.output == "last" else mixture / mixture.sum(-1, keepdim=True)
+        norm = slope.flatten(1).norm(dim=-1)
+        return Fit(TabularPolicy(table), "stationarity", norm, lam)
+
+    def _round(
+        self, start: Tensor, pairs: Tensor, fraction: Tensor, lam: Tensor, beta: float
+    ) -> tuple[Tensor, Tensor]:
+        """Adam on the logits from `start`; returns them and the last gradient."""
+        logits = start.clone()
+        optimiser = torch.optim.Adam([logits], lr=self.learning_rate)
+        gradient = torch.zeros_like(logits)
+        for _ in range(self.steps):
+            s = beta * (logits - start)
+            gradient = beta * self.gradient(s, pairs, fraction, lam)
+            logits.grad = gradient
+            optimiser.step()
+        return logits, gradient
+
+    def gradient(self, s: Tensor, pairs: Tensor, fraction: Tensor, lam: Tensor) -> Tensor:
+        """Gradient of (9) or (10) in `s (S, X, A)`, `(S, X, A)`."""
+        weighted = lam[:, None, None, None] * fraction
+        ratio = (self.beta if self.beta_c is None else self.beta_c) / self.beta
+        if self.form == "smoothed" and ratio == 1:
+            return tabular_preference_gradient(s, self.w * pairs + weighted)
+        if self.form == "linear":
+            critic = pairs.sum(-2) - pairs.sum(-1)
+        else:
+            critic = self.w * ratio * tabular_preference_gradient(ratio * s, pairs)
+        return critic + tabular_preference_gradient(s, weighted)

@@ -1,0 +1,115 @@
+"""SPO's preference-degree loss, Li et al. (2024), arXiv 2409.17791, on sets of key items.
+
+The paper deletes keywords from a response and has a classifier tell how many are gone. Here an
+action is a set of items (the bits of its index), and policy and classifier share one linear encoder.
+Only the paper's abstract and summaries could be read: the loss below is a reconstruction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from spac_theory import checks
+from spac_theory.algorithms import ALGORITHMS
+from spac_theory.algorithms.sapo import string_length
+from spac_theory.keys import generator
+from spac_theory.objective import tabular_preference_loss
+from spac_theory.optimise import log_policy
+from spac_theory.preferences import WinnerCounts
+from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
+
+
+def item_bits(actions: int) -> Tensor:
+    """Which items each action contains, `(A, log₂ A)` of 0 and 1."""
+    items = string_length(actions, 2)
+    assert items is not None
+    return (torch.arange(actions)[:, None] >> torch.arange(items) & 1).to(torch.float64)
+
+
+def removal_kernels(actions: int, levels: int) -> Tensor:
+    """`T[k, a, a']`: remove `k` of the items of `a` at random (all of them if there are fewer)."""
+    single = torch.zeros(actions, actions, dtype=torch.float64)
+    bits = item_bits(actions)
+    for a in range(actions):
+        held = bits[a].nonzero().flatten().tolist()
+        for item in held:
+            single[a, a - (1 << item)] = 1 / len(held)
+        if not held:
+            single[a, a] = 1
+    kernels = [torch.eye(actions, dtype=torch.float64)]
+    for _ in range(levels - 1):
+        kernels.append(kernels[-1] @ single)
+    return torch.stack(kernels)
+
+
+@ALGORITHMS.register("spo")
+@dataclass(frozen=True)
+class Spo:
+    """`L_DPO + γ (CE of the removal level of edited winners + the same for losers)`, by Adam.
+
+    The logit of action `a` is `v_x · U b(a)` relative to `log π_ref`, with items `b(a)` and one
+    encoder `U` for all contexts; the classifier reads `U b(a)`. With `gamma = 0` it is DPO on those
+    features.
+
+    Attributes
+    ----------
+    beta, gamma : `β > 0`, `γ ≥ 0`
+    levels : how many removal levels the classifier tells apart
+    width : size of the encoding
+    steps, learning_rate : Adam steps
+    """
+
+    beta: float = 0.1
+    gamma: float = 0.3
+    levels: int = 3
+    width: int = 2
+    steps: int = 300
+    learning_rate: float = 0.05
+
+    def __post_init__(self) -> None:
+        checks.number("beta", self.beta, low=0, open_low=True)
+        checks.number("gamma", self.gamma, low=0)
+        checks.integer("levels", self.levels, low=2)
+        checks.integer("width", self.width, low=1)
+        checks.integer("steps", self.steps, low=1)
+        checks.number("learning_rate", self.learning_rate, low=0, open_low=True)
+
+    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
+        """Actions must be the subsets of a set."""
+        actions = view.reference.shape[-1]
+        whole = string_length(actions, 2) is not None
+        return None if whole else f"{actions} actions are not the subsets of a set (no power of 2)"
+
+    def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
+        """Train encoder, policy heads and classifier together."""
+        fraction = data.fraction
+        seeds, contexts, actions, _ = fraction.shape
+        bits = item_bits(actions)
+        # Edited winners and losers, pooled over contexts: weight (S, K, A) of "level k, action a".
+        marginals = (fraction.sum(-1) + fraction.sum(-2)).sum(-2)
+        edited = torch.einsum("sa,kab->skb", marginals, removal_kernels(actions, self.levels))
+        edited = edited / self.levels
+        rng = generator("spo", view.key)
+        shapes = ((bits.shape[1], self.width), (contexts, self.width), (self.width, self.levels))
+        start = [torch.from_numpy(rng.normal(0, 0.3, shape)) for shape in shapes]
+        encoder, heads, classifier = (
+            v.expand(seeds, *v.shape).clone().requires_grad_(True) for v in start
+        )
+        bias = torch.zeros(seeds, 1, self.levels, dtype=torch.float64, requires_grad=True)
+        optimiser = torch.optim.Adam([encoder, heads, classifier, bias], lr=self.learning_rate)
+        for _ in range(self.steps):
+            optimiser.zero_grad()
+            code = bits @ encoder
+            logits = heads @ code.transpose(-1, -2)
+            loss = tabular_preference_loss(self.beta * logits, fraction, view.link)
+            told = torch.log_softmax(code @ classifier + bias, -1).transpose(-1, -2)
+            total = (loss - self.gamma * (edited * told).sum((-2, -1))).sum()
+            total.backward()
+            optimiser.step()
+        assert heads.grad is not None
+        norm = heads.grad.flatten(1).norm(dim=-1)
+        logits = (heads @ (bits @ encoder).transpose(-1, -2)).detach()
+        return Fit(TabularPolicy(log_policy(view, logits).exp()), "stationarity", norm)

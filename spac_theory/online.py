@@ -1,0 +1,112 @@
+"""Online access on a budget: every label and every sample a learner asks for is counted.
+
+The referee builds one :class:`OnlineAccess` for each fit. It answers comparisons with fresh labels
+of the true preferences until the budget is spent and refuses the rest, so "with online access" is
+always a number in the results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spac_theory import checks
+from spac_theory.checks import InputError
+from spac_theory.keys import generator
+from spac_theory.preferences import PreferenceModel
+
+
+class OnlineAccess:
+    """Labels of the true preferences, prompts, and a judge's scores, for `S` learners at once.
+
+    Parameters
+    ----------
+    preference : the true `P(a ≻ b | x)`
+    rho : (X,) context law the prompts are drawn from
+    seeds : one name a data set; the stream of each is its own
+    budget : labels each data set may ask for
+    reward : (X, A) true reward in [0, 1], for a judge that scores single responses; None for none
+    key : names the streams
+    """
+
+    def __init__(
+        self,
+        preference: PreferenceModel,
+        rho: Tensor,
+        seeds: Sequence[int],
+        budget: int,
+        reward: Tensor | None = None,
+        key: Sequence[str] = (),
+    ) -> None:
+        self.budget = checks.integer("budget", budget)
+        self._preference = preference.probability
+        self._rho = (rho / rho.sum()).numpy()
+        self._reward = reward
+        self._streams = [generator("online", *key, int(seed)) for seed in seeds]
+        self.labels = torch.zeros(len(seeds), dtype=torch.int64)
+        self.scores = torch.zeros(len(seeds), dtype=torch.int64)
+
+    @property
+    def remaining(self) -> Tensor:
+        """Labels left to each data set, `(S,)`."""
+        return self.budget - self.labels
+
+    @property
+    def can_judge(self) -> bool:
+        """Whether single responses can be scored."""
+        return self._reward is not None
+
+    def prompts(self, count: int) -> Tensor:
+        """How often each context comes up among `count` fresh prompts, `(S, X)`; free."""
+        rows = [stream.multinomial(count, self._rho) for stream in self._streams]
+        return torch.from_numpy(np.stack(rows))
+
+    def pairs(self, count: int, first: Tensor, second: Tensor) -> Tensor:
+        """Draw `count` prompts and a response to each from `first` and `second`, `(S, X, A)`.
+
+        Returns how often each pair came up, `(S, X, A, A)`. Sampling one's own policy is free.
+        """
+        law = torch.as_tensor(self._rho)[:, None, None] * first.unsqueeze(-1) * second.unsqueeze(-2)
+        cells = law.flatten(1).numpy()
+        cells = cells / cells.sum(-1, keepdims=True)
+        rows = [s.multinomial(count, c) for s, c in zip(self._streams, cells, strict=True)]
+        return torch.from_numpy(np.stack(rows)).reshape(law.shape)
+
+    def label(self, requests: Tensor) -> Tensor:
+        """Label `requests[s,x,a,b]` comparisons of `a` and `b` at `x`; returns winner counts.
+
+        Raises InputError when a data set would exceed its budget; nothing is answered then.
+        """
+        asked = requests.sum((-3, -2, -1))
+        over = self.labels + asked > self.budget
+        if bool(over.any()):
+            row = int(over.nonzero()[0])
+            raise InputError(
+                f"labels asked of data set {row} would be {int(self.labels[row] + asked[row])}; "
+                f"the online budget is {self.budget} labels a data set."
+            )
+        self.labels = self.labels + asked
+        wins = torch.zeros_like(requests)
+        for row, stream in enumerate(self._streams):
+            x, a, b = requests[row].nonzero(as_tuple=True)
+            count = requests[row, x, a, b].numpy()
+            won = torch.from_numpy(stream.binomial(count, self._preference[x, a, b].numpy()))
+            wins[row].index_put_((x, a, b), won, accumulate=True)
+            wins[row].index_put_((x, b, a), torch.from_numpy(count) - won, accumulate=True)
+        return wins
+
+    def judge(self, context: Tensor, action: Tensor, criteria: int, noise: float) -> Tensor:
+        """Scores of single responses on the scale 1–5, one for each of `criteria` criteria.
+
+        `context, action (S, M)`; each score is `1 + 4 r*` plus normal noise, rounded and kept in
+        range, `(S, M, criteria)`. Each score is counted. Raises InputError without a reward.
+        """
+        if self._reward is None:
+            raise InputError("the online access has no reward, so it cannot score responses.")
+        mean = 1 + 4 * self._reward[context, action].unsqueeze(-1).expand(-1, -1, criteria)
+        draws = np.stack([s.normal(0, noise, mean.shape[1:]) for s in self._streams])
+        self.scores = self.scores + mean.shape[1] * criteria
+        return (mean + torch.from_numpy(draws)).round().clamp(1, 5)

@@ -1,0 +1,1 @@
+"""Tests of the theory core, each against something independent of it."""
