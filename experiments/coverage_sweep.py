@@ -8,7 +8,8 @@ figures to `outputs/coverage_sweep`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def pending_units(sweep: Sweep, store: Path) -> list[Unit]:
     return by_cost([unit for unit in left if unit is not None])
 
 
-def launch(units: list[Unit], launcher: dict[str, Any], output: Path) -> Iterator[Report]:
+def launch(units: list[Unit], launcher: dict[str, Any], output: Path) -> Generator[Report]:
     """Run the units where the launcher says."""
     kind = checks.choice("launcher.name", launcher.get("name"), ("local", "slurm"))
     if kind == "slurm":
@@ -73,8 +74,9 @@ def coverage_sweep(settings: dict[str, Any], output: Path) -> bool:
     console.print(
         f"{fits} fits to compute, in {len(units)} units" if fits else "nothing to compute"
     )
-    for _ in show_progress(launch(units, settings["launcher"], output), fits, console):
-        pass
+    with closing(launch(units, settings["launcher"], output)) as reports:
+        for _ in show_progress(reports, fits, console):
+            pass
     return report(sweep, settings, store, output, console)
 
 

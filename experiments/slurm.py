@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ def run_all(units: list[Unit]) -> list[Report]:
     return [run_unit(unit) for unit in units]
 
 
-def run_on_slurm(units: list[Unit], options: Mapping[str, Any], logs: Path) -> Iterator[Report]:
+def run_on_slurm(units: list[Unit], options: Mapping[str, Any], logs: Path) -> Generator[Report]:
     """Submit the units as an array of jobs and yield reports as jobs end.
 
     `options` holds `cluster` ("slurm", or "local" to try it without one), `units_per_job` and
