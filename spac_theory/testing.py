@@ -14,6 +14,7 @@ each other, refusals in words. It does not ask whether a method is any good.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from typing import Any
 
@@ -235,7 +236,7 @@ def check_behaviour(name: str, **options: Any) -> None:
             single = coverage(problem, policy).single
             require(single >= 0, f"{owner} has concentrability {single}; it must be at least 0.")
         refuses(
-            lambda p=problem: family.policy(p, math.nan),  # type: ignore[misc]
+            lambda p=problem: family.policy(p, math.nan),
             f"{name} accepts the dial NaN; it must raise InputError.",
         )
 
@@ -263,8 +264,7 @@ def check_reward_class(reward_class: RewardClass, seeds: int = 4) -> None:
     radii = [bound * 10.0**-k for k in range(4)]
     entropy = [reward_class.log_covering(r) for r in radii]
     require(
-        entropy[0] >= 0
-        and all(a <= b + ROUNDING for a, b in zip(entropy, entropy[1:], strict=False)),
+        entropy[0] >= 0 and all(a <= b + ROUNDING for a, b in itertools.pairwise(entropy)),
         f"log_covering of {kind} is {entropy} at radii {radii}; it must grow as they shrink.",
     )
     rng = torch.Generator().manual_seed(7)

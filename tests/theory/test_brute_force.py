@@ -39,7 +39,7 @@ def grid_values(game, rewards, policies):
     return (policies - game.baseline) @ rewards.T + game.lam * loss
 
 
-@pytest.mark.parametrize("actions, lam, points, steps", SETTINGS)
+@pytest.mark.parametrize(("actions", "lam", "points", "steps"), SETTINGS)
 def test_table_with_a_range(actions, lam, points, steps):
     """Grids move the value by at most their Lipschitz constants times half their spacing.
 

@@ -76,7 +76,7 @@ def test_algorithm(name):
 
 
 @pytest.mark.parametrize(
-    "name, options",
+    ("name", "options"),
     [
         *[("spac", {"lam": rule}) for rule in ("fixed", "oracle", "held_out", "certified")],
         ("spac_t", {"iterations": 4, "output": "last", "start": "reference"}),
@@ -159,7 +159,7 @@ def test_a_broken_algorithm_fails_with_a_sentence(complaint, tmp_path, registrie
 
 
 @pytest.mark.parametrize(
-    "complaint, old, new",
+    ("complaint", "old", "new"),
     [
         ("sums to 1 only up to", "/ actions\n", "\n"),
         ("accepts the dial NaN", 'number("dial", dial, low=0, high=1)', "0.5"),

@@ -9,13 +9,13 @@ from tests.theory.hedge import finite_game, gap_ratio, small_game
 from tests.theory.instances import KINDS, random_game, random_simplex
 
 
-@pytest.mark.parametrize("rounds, games", [(10, range(6)), (100, (0, 3, 4))])
+@pytest.mark.parametrize(("rounds", "games"), [(10, range(6)), (100, (0, 3, 4))])
 def test_gap_from_the_uniform_policy(rounds, games):
     for index in games:
         assert gap_ratio(small_game(index), rounds) <= 1
 
 
-@pytest.mark.parametrize("rounds, games", [(10, range(8)), (100, range(6)), (1000, range(3))])
+@pytest.mark.parametrize(("rounds", "games"), [(10, range(8)), (100, range(6)), (1000, range(3))])
 def test_gap_over_a_finite_class(rounds, games):
     """Enumerated critics are cheap, so many rounds are; the certificate is that of a mixture."""
     for index in games:
@@ -26,7 +26,7 @@ def test_gap_after_a_thousand_rounds():
     assert gap_ratio(small_game(3, seeds=2), 1000) <= 1
 
 
-@pytest.mark.parametrize("rounds, games", [(10, (1, 2, 4)), (100, (3,))])
+@pytest.mark.parametrize(("rounds", "games"), [(10, (1, 2, 4)), (100, (3,))])
 def test_gap_from_a_reference_policy(rounds, games):
     for index in games:
         game = small_game(index)
@@ -56,7 +56,7 @@ def test_update_is_the_exponential_weights_of_the_critics():
 
 
 @pytest.mark.parametrize(
-    "options, message",
+    ("options", "message"),
     [
         ({"iterations": 0}, "iterations is 0"),
         ({"iterations": 5, "eta": 0.0}, "eta is 0"),
