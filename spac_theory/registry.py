@@ -81,7 +81,10 @@ def build(kind: str, factory: type[Any], options: dict[str, Any]) -> Any:
 
 
 def load_plugins(paths: list[str]) -> None:
-    """Import Python files that register things of their own; each file is loaded once."""
+    """Import Python files that register things of their own; each file is loaded once.
+
+    Raises InputError for a path that is no Python file, and for a file that cannot be run.
+    """
     for text in paths:
         path = Path(text).expanduser().resolve()
         if path.suffix != ".py" or not path.is_file():
@@ -94,4 +97,9 @@ def load_plugins(paths: list[str]) -> None:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[name]
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError(f"plugins contains {text!r}, which fails to run: {reason}.") from error

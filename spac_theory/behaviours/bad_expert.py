@@ -32,6 +32,6 @@ class BadExpert:
         """The behaviour with a share `dial` in [0, 1] of the bad expert."""
         share = checks.number("dial", dial, low=0, high=1)
         reward = problem.bandit.reward
-        worst = torch.nn.functional.one_hot(reward.argmin(-1), reward.shape[-1])
+        worst = torch.nn.functional.one_hot(reward.argmin(-1), reward.shape[-1]).to(torch.float64)
         experts = (1 - share) * problem.bandit.optimal_policy + share * worst
         return (1 - self.noise) * experts + self.noise / reward.shape[-1]

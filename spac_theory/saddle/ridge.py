@@ -29,7 +29,7 @@ def ridge_fit(
     """Damped Newton for every data set at once; `ridge` is `γ > 0`, a number or `(S,)`.
 
     The objective is `γ`-strongly convex, so its suboptimality is at most `‖∇‖²/(2γ)`: the solver
-    stops when that is below `tolerance`.
+    stops a data set when that is below `tolerance`, whatever the others of its batch need.
     """
     fraction = data.fraction
     gamma = torch.as_tensor(ridge, dtype=torch.float64).expand(len(fraction)).clone()
@@ -45,9 +45,11 @@ def ridge_fit(
         gradient, hessian = tabular_preference_derivatives(design.forward(theta), fraction, link)
         slope = design.adjoint(gradient) + gamma[:, None] * theta
         gap = (slope**2).sum(-1) / (2 * gamma)
-        if bool((gap <= tolerance).all()):
+        going = gap > tolerance
+        if not bool(going.any()):
             break
         step = design.factor(hessian, gamma).solve(slope)
+        step = torch.where(going[:, None], step, 0.0)
         theta = theta - _backtrack(value, theta, step, (slope * step).sum(-1))[:, None] * step
     return RidgeFit(theta, design.forward(theta), gap)
 

@@ -45,7 +45,7 @@ def autograd(function):
         point = torch.tensor(flat, dtype=torch.float64, requires_grad=True)
         value = function(point)
         (gradient,) = torch.autograd.grad(value, point)
-        return float(value), gradient.numpy()
+        return float(value.detach()), gradient.numpy()
 
     return both
 
