@@ -31,7 +31,7 @@ from spac_theory.statistics import Interval, local_slopes, log_log_slope, quanti
 
 COVERAGES = (0.02, 0.05, 0.1, 0.2, 0.4)
 SIZES = (10**4, 10**5, 10**6, 10**7, 10**8, 10**9)
-FIXED_SIZES = tuple(int(10 ** (k / 4)) for k in range(8, 20))
+FIXED_SIZES = tuple(round(10 ** (k / 4)) for k in range(8, 21))
 TOLERANCE = 1e-10
 
 
@@ -147,7 +147,7 @@ def draw(rows: pl.DataFrame, delta: float) -> Any:
     local, fixed = rows.filter(pl.col("kind") == 0), rows.filter(pl.col("kind") == 1)
     for index, ((p,), part) in enumerate(local.group_by("coverage", maintain_order=True)):
         style = {
-            "color": study.GREY[index],
+            "color": study.COLOURS[index],
             "marker": study.MARKERS[index],
             "linestyle": study.LINES[index],
         }
@@ -165,7 +165,7 @@ def draw(rows: pl.DataFrame, delta: float) -> Any:
             color=style["color"], marker=style["marker"],
         )
     left.axhline(LOSS, color="#7F7F7F", linewidth=0.8)
-    left.annotate("R", (local["n"].min(), LOSS), va="bottom", fontsize=8)
+    left.annotate("R", (local["n"].max(), LOSS), va="bottom", ha="right", fontsize=8)
     left.set(xscale="log", yscale="log", xlabel="comparisons n", ylabel="suboptimality")
     left.set_title(f"gaps of order √(C/n): mean, and (T1) at δ = {delta:g} (thin)", fontsize=9)
     span = np.array(middle.get_xlim())

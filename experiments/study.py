@@ -19,10 +19,11 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.store import CellFiles, identity, read_block, write_atomically, write_text
+from experiments.style import use_style
 
 Cell = dict[str, Any]
 Columns = dict[str, Any]
-GREY = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#7F7F7F")
+COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
 
@@ -44,7 +45,8 @@ def run_cells(
             if "seed" not in columns:
                 columns["seed"] = list(range(len(next(iter(columns.values())))))
             files.write_block(0, columns)
-            if console is not None:
+            tenth = (index + 1) * 10 // len(cells)
+            if console is not None and tenth > index * 10 // len(cells):
                 done = f"{index + 1} of {len(cells)} cells, {time.monotonic() - start:.0f} s"
                 console.print(done, highlight=False)
         frames.append(read_block(files.block_path(0)))
@@ -80,13 +82,11 @@ def figure(rows: int, columns: int, **options: Any) -> tuple[Any, Any]:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    use_style()
     size = (4.8 * columns, 3.8 * rows)
     made: tuple[Any, Any] = plt.subplots(
         rows, columns, figsize=size, layout="constrained", squeeze=False, **options
     )
-    for axis in made[1].flat:
-        axis.grid(True, which="major", color="#dddddd", linewidth=0.6)
-        axis.spines[["top", "right"]].set_visible(False)
     return made
 
 
