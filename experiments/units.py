@@ -29,6 +29,7 @@ from experiments.settings import (
 )
 from experiments.store import CellFiles, identity
 from spac_theory import (
+    Fit,
     LearnerView,
     Oracle,
     PreferenceModel,
@@ -38,6 +39,8 @@ from spac_theory import (
     sample_winner_counts,
     winner_law,
 )
+from spac_theory.algorithms import Algorithm
+from spac_theory.continuous import ContinuousProblem, fit_continuous
 
 
 @dataclass(frozen=True)
@@ -173,8 +176,17 @@ def setting(unit: Unit) -> Setting:
     return _setting(problem, behaviour, unit.dial, learner)
 
 
-def draw(unit: Unit, place: Setting) -> WinnerCounts:
+@dataclass(frozen=True)
+class OwnPrompts:
+    """Data sets that each have prompts of their own: drawn when an algorithm is fitted."""
+
+    n: torch.Tensor
+
+
+def draw(unit: Unit, place: Setting) -> WinnerCounts | OwnPrompts:
     """The data of a unit, the same for every algorithm and nested over `n`."""
+    if isinstance(place.problem, ContinuousProblem):
+        return OwnPrompts(torch.full((len(unit.seeds),), unit.n))
     bandit = place.problem.bandit
     preference = PreferenceModel.from_reward(bandit.reward, place.view.link)
     law = winner_law(bandit.rho, pair_law(place.behaviour), preference)
@@ -204,7 +216,28 @@ def run_unit(unit: Unit) -> Report:
     )
 
 
-def _run_algorithm(unit: Unit, label: str, place: Setting, data: WinnerCounts) -> Report:
+def _fit(
+    unit: Unit,
+    place: Setting,
+    algorithm: Algorithm,
+    data: WinnerCounts | OwnPrompts,
+    oracle: Oracle,
+) -> Fit:
+    """Fit all data sets at once, or one by one where each has its own prompts."""
+    if isinstance(data, WinnerCounts):
+        return algorithm.fit(place.view, data, oracle)
+    assert isinstance(place.problem, ContinuousProblem)
+    family = build_behaviour(unit.behaviour)
+    key = json.dumps([unit.behaviour["name"], unit.behaviour["options"]], sort_keys=True)
+    return fit_continuous(
+        place.problem, family, unit.dial, unit.n, unit.seeds, algorithm, place.view, oracle,
+        key, repr(unit.dial),
+    )
+
+
+def _run_algorithm(
+    unit: Unit, label: str, place: Setting, data: WinnerCounts | OwnPrompts
+) -> Report:
     """One algorithm on the data of a unit: rows, or the record of its failure."""
     cell = unit.cell(label)
     oracle = WatchedOracle(Oracle(place.coverage.single))
@@ -215,9 +248,9 @@ def _run_algorithm(unit: Unit, label: str, place: Setting, data: WinnerCounts) -
             rows = skip_rows(place, label, unit.n, unit.seeds, reason, oracle.consulted)
         else:
             start = time.process_time()
-            fit = algorithm.fit(place.view, data, oracle)
+            fit = _fit(unit, place, algorithm, data, oracle)
             seconds = time.process_time() - start
-            rows = fit_rows(place, label, unit.seeds, data, fit, algorithm, seconds)
+            rows = fit_rows(place, label, unit.seeds, data.n, fit, algorithm, seconds)
             rows["oracle"] = [oracle.consulted] * len(unit.seeds)
     except Exception as error:
         return fail(unit, _reason(error), traceback.format_exc(), only=label)
