@@ -69,7 +69,8 @@ def learn_preference(
     checks.choice("preference", model, MODELS)
     seeds = len(data.n)
     if model == "true":
-        assert oracle is not None and oracle.preference is not None
+        assert oracle is not None
+        assert oracle.preference is not None
         return oracle.preference.probability.expand(seeds, -1, -1, -1)
     if model == "counts":
         wins = data.wins.to(torch.float64)

@@ -68,7 +68,8 @@ class Drpo:
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Search."""
-        assert oracle is not None and oracle.online is not None
+        assert oracle is not None
+        assert oracle.online is not None
         access, seeds = oracle.online, len(data.n)
         library = prompt_library(view, self.library, self.temperature)
         distance = (library.unsqueeze(1) - library).abs().sum((-2, -1))

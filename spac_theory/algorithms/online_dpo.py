@@ -72,7 +72,8 @@ class OnlineLoop:
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Spend the budget."""
-        assert oracle is not None and oracle.online is not None
+        assert oracle is not None
+        assert oracle.online is not None
         access = oracle.online
         wins = data.wins if self.offline else torch.zeros_like(data.wins)
         drawn = torch.zeros(wins.shape[:3], dtype=torch.float64)

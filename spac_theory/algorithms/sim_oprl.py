@@ -71,7 +71,8 @@ class SimOprl:
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Query, refit, repeat; then be pessimistic."""
-        assert oracle is not None and oracle.online is not None
+        assert oracle is not None
+        assert oracle.online is not None
         access, known = oracle.online, data
         streams = [generator("sim-oprl", view.key, row) for row in range(len(data.n))]
         for size in batches(access, self.rounds):

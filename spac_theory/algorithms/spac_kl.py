@@ -39,13 +39,15 @@ class SoftProgram(Program):
 
     def smooth_value(self, reward: Tensor) -> Tensor:
         """The program's smooth part plus the soft maximum, `(S,)`."""
-        assert self.log_base is not None and self.context is not None
+        assert self.log_base is not None
+        assert self.context is not None
         soft = self.beta * torch.logsumexp(self.log_base + reward / self.beta, -1)
         return super().smooth_value(reward) + (self.context * soft).sum(-1)
 
     def smooth_derivatives(self, reward: Tensor) -> tuple[Tensor, Tensor]:
         """Its gradient is `ρ π`, its Hessian `ρ (diag π − ππᵀ)/β`, with `π ∝ π_ref exp(r/β)`."""
-        assert self.log_base is not None and self.context is not None
+        assert self.log_base is not None
+        assert self.context is not None
         gradient, hessian = super().smooth_derivatives(reward)
         policy = torch.softmax(self.log_base + reward / self.beta, -1)
         weight = self.context[:, None] * policy

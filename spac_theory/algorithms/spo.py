@@ -107,7 +107,7 @@ class Spo:
             loss = tabular_preference_loss(self.beta * logits, fraction, view.link)
             told = torch.log_softmax(code @ classifier + bias, -1).transpose(-1, -2)
             total = (loss - self.gamma * (edited * told).sum((-2, -1))).sum()
-            total.backward()  # type: ignore[no-untyped-call]
+            total.backward()
             optimiser.step()
         assert heads.grad is not None
         norm = heads.grad.flatten(1).norm(dim=-1)

@@ -163,7 +163,9 @@ def test_practical_gradient_is_that_of_the_one_objective(setting, form, baseline
     x, chosen, rejected = triples.T
     start = torch.sin(torch.arange(12.0, dtype=torch.float64)).reshape(3, 4)
     pi_t = log_policy(setting.view, start).exp()
-    s = (0.3 * torch.cos(torch.arange(12.0, dtype=torch.float64)).reshape(3, 4)).requires_grad_(True)
+    s = (0.3 * torch.cos(torch.arange(12.0, dtype=torch.float64)).reshape(3, 4)).requires_grad_(
+        True
+    )
     loss = practical_loss(
         s[x, chosen], s[x, rejected], s[x], lam=4.0, beta=0.2, beta_c=0.5, w=1.7,
         baseline=baseline, form=form, selfplay_weight=pi_t[x],
@@ -202,7 +204,7 @@ def test_i3_spin_is_practical_spac_without_preferences(setting):
 
 
 @pytest.mark.parametrize(
-    "name, options, field",
+    ("name", "options", "field"),
     [("ipo", {"tau": 0}, "tau"), ("rpo", {"beta": -1.0}, "beta"), ("chi_po", {"ridge": 0}, "ridge"),
      ("spac", {"baseline": "best"}, "baseline"), ("spac_practical", {"rounds": 0}, "rounds"),
      ("vpo_offline", {"calibration": "x"}, "calibration"), ("nash_md", {"eta": 99.0}, "eta")],

@@ -45,9 +45,9 @@ def test_agrees_with_scipy_on_a_preference_loss():
     wins = torch.tensor([[[[0, 5, 2], [3, 0, 4], [1, 2, 0]]]], dtype=torch.float64) / 17
 
     def objective(x, w):
-        return tabular_preference_loss(x[:, None, None], w[:, None]).flatten() + 0.01 * (
-            x**2
-        ).sum(-1)
+        return tabular_preference_loss(x[:, None, None], w[:, None]).flatten() + 0.01 * (x**2).sum(
+            -1
+        )
 
     found = minimise(objective, torch.zeros(1, 3, dtype=torch.float64), [wins[0]])
 
