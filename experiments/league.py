@@ -27,7 +27,6 @@ from spac_theory import (
     PreferenceModel,
     Problem,
     checks,
-    coverage,
     make_algorithm,
     make_behaviour,
     make_problem,
@@ -35,6 +34,7 @@ from spac_theory import (
     sample_winner_counts,
     winner_law,
 )
+from spac_theory.concentrability import single_policy_concentrability
 from spac_theory.online import OnlineAccess
 
 Row = dict[str, Any]
@@ -111,7 +111,11 @@ class Cell:
         self.truth = PreferenceModel.from_reward(bandit.reward)
         self.law = winner_law(bandit.rho, pair_law(self.mu), self.truth)
         self.view = LearnerView(self.problem.reward_class, bandit.rho, self.mu, self.mu)
-        self.single = coverage(self.problem, self.mu).single
+        self.single = float(
+            single_policy_concentrability(
+                bandit.features, bandit.rho, pair_law(self.mu), bandit.optimal_policy, self.mu
+            )
+        )
         self.labels = task.league.labels
         self.name = (bandit.name, str(task.league.behaviour), repr(task.dial))
         self.n = task.n

@@ -18,7 +18,11 @@ from rich.table import Table
 from torch import Tensor
 
 from experiments.league_entries import BUDGET, ENTRIES
-from spac_theory import Problem, coverage
+from spac_theory import Problem, pair_law
+from spac_theory.concentrability import (
+    all_policy_concentrability,
+    single_policy_concentrability,
+)
 from spac_theory.ratios import every_policy_ratio, kl_ball_ratio, largest_ratio, mean_ratio
 
 Row = dict[str, Any]
@@ -34,11 +38,11 @@ COEFFICIENTS = {
 
 def coefficients(problem: Problem, mu: Tensor, radius: float) -> dict[str, float]:
     """Every coefficient of one behaviour, exactly (`sup C` by its upper end)."""
-    bandit, seen = problem.bandit, coverage(problem, mu)
-    best = bandit.optimal_policy
+    bandit, best = problem.bandit, problem.bandit.optimal_policy
+    law = bandit.features, bandit.rho, pair_law(mu)
     return {
-        "C(π*)": seen.single,
-        "sup C(π)": seen.all.upper,
+        "C(π*)": float(single_policy_concentrability(*law, best, mu)),
+        "sup C(π)": all_policy_concentrability(*law, mu).upper,
         "max π*/μ": largest_ratio(best, mu),
         "E[π*/μ]": mean_ratio(best, mu, bandit.rho),
         "max 1/μ": every_policy_ratio(mu),
@@ -198,7 +202,7 @@ def figure(lines: pl.DataFrame, path: Path) -> None:
     ax.set_ylim(-0.7, len(kept) - 0.3)
     ax.grid(axis="x", color="0.9")
     ax.set_axisbelow(True)
-    ax.legend(loc="lower right", frameon=False)
+    ax.legend(loc="upper right", frameon=False)
     for side in ("top", "right", "left"):
         ax.spines[side].set_visible(False)
     fig.savefig(path, dpi=150, format="png")
