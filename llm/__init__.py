@@ -1,4 +1,4 @@
-"""The objective of SPAC for language models: data, self-play, training, exact and real evaluation.
+"""The objective of SPAC for language models: data, self-play, training and evaluation.
 
-The mathematics lives in :mod:`spac_theory.objective`; this package only supplies sequence log-ratios.
+The mathematics lives in :mod:`spac_theory.objective`; this package supplies sequence log-ratios.
 """

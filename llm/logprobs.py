@@ -4,8 +4,8 @@ The hidden states of response positions are picked out first, then the output la
 `chunk` of them at a time. The log-sum-exp runs in float32 (float64 for a float64 model). In
 training each chunk is recomputed in the backward pass, so its logits are never stored.
 
-The computation lives inside the model's own forward pass (:func:`with_logps`), because wrappers such
-as distributed data parallel and `fully_shard` only act on a call of the whole model.
+The computation lives inside the model's own forward pass (:func:`with_logps`), because wrappers
+such as distributed data parallel and `fully_shard` only act on a call of the whole model.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def chunked_logps(head: nn.Module, hidden: Tensor, targets: Tensor, chunk: int) 
         return token_logps(head(states), ids)
 
     pieces = []
-    for states, ids in zip(hidden.split(chunk), targets.split(chunk), strict=True):
+    for states, ids in zip(torch.split(hidden, chunk), torch.split(targets, chunk), strict=True):
         if torch.is_grad_enabled():
             pieces.append(checkpoint(piece, states, ids, use_reentrant=False))
         else:

@@ -95,7 +95,7 @@ class SpacTrainer(SequenceTrainer):
 
     def __init__(self, model: nn.Module, *, objective: Objective, **kwargs: Any) -> None:
         super().__init__(model, **kwargs)
-        self.objective = objective
+        self.objective: Objective = objective
 
     def row_count(self, inputs: dict[str, Tensor]) -> float:
         """The number of preference pairs."""
