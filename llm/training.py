@@ -86,7 +86,7 @@ def arguments(settings: TrainSettings, folder: Path, seed: int) -> Any:
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
         bf16=settings.bf16,
-        gradient_checkpointing=settings.gradient_checkpointing,
+        **checkpointing(settings.gradient_checkpointing),
         save_strategy="steps",
         save_steps=settings.save_every,
         save_total_limit=2,  # the newest may be half written when the process dies
@@ -94,9 +94,21 @@ def arguments(settings: TrainSettings, folder: Path, seed: int) -> Any:
         report_to=settings.report_to,
         remove_unused_columns=False,
         disable_tqdm=True,
+        data_seed=seed,
         seed=seed,
         dataloader_num_workers=0,
     )
+
+
+def checkpointing(on: bool) -> dict[str, bool]:
+    """The argument that recomputes activations, under the name this transformers gives it."""
+    from dataclasses import fields
+
+    from transformers import TrainingArguments
+
+    names = {f.name for f in fields(TrainingArguments)}
+    new = "activation_checkpointing"
+    return {new if new in names else "gradient_checkpointing": on}
 
 
 def last_complete(checkpoints: Path) -> str | None:
@@ -114,10 +126,13 @@ def fit(trainer: Any, folder: Path, tokenizer: Any, ema: float) -> dict[str, Any
 
     Writes `model/` (weights in safetensors, tokenizer) and `log.json`; returns the stage outputs.
     """
+    from transformers import PrinterCallback
+
     from llm.callbacks import Ema, MarkComplete
 
     target = folder / "model"
     average = Ema(ema) if ema else None
+    trainer.remove_callback(PrinterCallback)  # every log is in log.json and the tracker
     if average is not None:
         trainer.add_callback(average)
     trainer.add_callback(MarkComplete())  # after everything else that writes into a checkpoint

@@ -39,7 +39,7 @@ class Language:
 
     name: str = "misleads"
     coverage: float = 0.1
-    scale: float = 1.0
+    scale: float = 2.0
 
     def __post_init__(self) -> None:
         choice("language.name", self.name, REWARDS)
