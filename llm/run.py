@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -50,8 +51,8 @@ def guarded(action: Any) -> int:
     return 0
 
 
-def main() -> None:
-    """Hydra entry point."""
+def hydra_program(action: Callable[[dict[str, Any]], None]) -> int:
+    """Compose `conf/llm/run.yaml` with the command line, hand `action` a plain mapping."""
     import hydra
     from omegaconf import DictConfig, OmegaConf
 
@@ -60,10 +61,15 @@ def main() -> None:
     def program(config: DictConfig) -> None:
         nonlocal code
         values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-        code = guarded(lambda: execute(values))
+        code = guarded(lambda: action(cast(dict[str, Any], values)))
 
     hydra.main(version_base="1.3", config_path=CONFIG, config_name="run")(program)()
-    sys.exit(code)
+    return code
+
+
+def main() -> None:
+    """Hydra entry point."""
+    sys.exit(hydra_program(execute))
 
 
 if __name__ == "__main__":
