@@ -23,7 +23,9 @@ GRID: dict[str, list[Any]] = {
 RIVALS = ("dpo", "moving-dpo", "spin")
 
 
-def cell(values: dict[str, Any], root: Path, coverage: float, n: int, seed: int, lams: list[float]) -> Path:
+def cell(
+    values: dict[str, Any], root: Path, coverage: float, n: int, seed: int, lams: list[float]
+) -> Path:
     """Run one cell (or find it done) and return its folder."""
     folder = root / f"coverage-{coverage:g}-n-{n}-seed-{seed}"
     if (folder / "results.json").exists():

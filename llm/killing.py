@@ -88,7 +88,9 @@ def kill_and_compare(folder: Path, kills: int, seed: int) -> Outcome:
 def compare(whole: Path, disturbed: Path, kills: int) -> Outcome:
     """Manifests, all row files and the final losses of two finished runs."""
     manifests = [read_json(run / "manifest.json") for run in (whole, disturbed)]
-    names = [sorted(p.relative_to(run) for p in run.rglob("*.parquet")) for run in (whole, disturbed)]
+    names = [
+        sorted(p.relative_to(run) for p in run.rglob("*.parquet")) for run in (whole, disturbed)
+    ]
     rows = names[0] == names[1] and all(
         read_rows(whole / name) == read_rows(disturbed / name) for name in names[0]
     )

@@ -66,7 +66,9 @@ class Pipeline:
     def prepare(self) -> None:
         """Rows into token ids; nothing of the model is loaded, only its tokenizer."""
         inputs = sources.identity(self.s.data, self.s.model, self.s.seed)
-        self.stage("prepare", inputs, lambda f: sources.prepare(f, self.s.data, self.s.model, self.s.seed))
+        self.stage(
+            "prepare", inputs, lambda f: sources.prepare(f, self.s.data, self.s.model, self.s.seed)
+        )
 
     @cached_property
     def rows(self) -> Rows:

@@ -86,7 +86,9 @@ def memory(settings: Settings, size: Size, hardware: Hardware) -> dict[str, floa
     """GiB on one GPU by part, weights and states sharded over all GPUs (FSDP2 or ZeRO-3)."""
     train, share = settings.train, hardware.gpus
     frozen = size.parameters - size.trained if settings.model.lora else 0
-    frozen_bytes = 0.55 if settings.model.quantise else (4 if settings.model.dtype == "float32" else 2)
+    frozen_bytes = (
+        0.55 if settings.model.quantise else (4 if settings.model.dtype == "float32" else 2)
+    )
     streams = 2 + (settings.generation.samples if _selfplay(settings) else 0)
     tokens = train.micro_batch * streams * settings.data.max_length
     compute = 2 if train.bf16 else 4
@@ -98,7 +100,9 @@ def memory(settings: Settings, size: Size, hardware: Hardware) -> dict[str, floa
         "gradients": 4 * size.trained / share,
         "optimiser state": STATE[train.optimiser] * size.trained / share,
         "average (EMA)": 4 * size.trained if train.ema else 0,
-        "gathered layers": 0 if share == 1 else 2 * size.layer * compute + 2 * size.embedding * compute,
+        "gathered layers": 0
+        if share == 1
+        else 2 * size.layer * compute + 2 * size.embedding * compute,
         "bf16 copy of weights": 2 * size.parameters if share == 1 and train.bf16 else 0,
         "activation checkpoints": kept if train.gradient_checkpointing else 0,
         "activations of a layer": inside,
@@ -124,7 +128,9 @@ def arithmetic(settings: Settings, size: Size, rows: int, tokens: float) -> dict
     }
 
 
-def hours(settings: Settings, size: Size, hardware: Hardware, rows: int, tokens: float) -> dict[str, float]:
+def hours(
+    settings: Settings, size: Size, hardware: Hardware, rows: int, tokens: float
+) -> dict[str, float]:
     """Hours a round for self-play, reference pass and training."""
     speed = PEAK * hardware.mfu * hardware.gpus
     parts = {k: v / speed / 3600 for k, v in arithmetic(settings, size, rows, tokens).items()}
@@ -143,12 +149,25 @@ def disk(settings: Settings, size: Size) -> float:
 def remedies(settings: Settings, size: Size, hardware: Hardware) -> list[str]:
     """Changes that would make the plan fit, cheapest first."""
     tries: list[tuple[str, Settings, Hardware]] = []
-    small = replace(settings, train=replace(settings.train, micro_batch=1, gradient_checkpointing=True))
+    small = replace(
+        settings, train=replace(settings.train, micro_batch=1, gradient_checkpointing=True)
+    )
     tries.append(("train.micro_batch=1 train.gradient_checkpointing=true", small, hardware))
-    tries += [(f"+gpus={n} (same micro_batch)", settings, replace(hardware, gpus=n)) for n in (2, 4, 8, 16)]
-    tries += [(f"+gpus={n} train.micro_batch=1", small, replace(hardware, gpus=n)) for n in (2, 4, 8, 16)]
-    tries.append(("+gpu_memory=141 train.micro_batch=1", small, replace(hardware, gpu_memory=141.0)))
-    return [words for words, s, h in tries if h.gpus >= hardware.gpus and _total(s, size, h) <= h.gpu_memory]
+    tries += [
+        (f"+gpus={n} (same micro_batch)", settings, replace(hardware, gpus=n))
+        for n in (2, 4, 8, 16)
+    ]
+    tries += [
+        (f"+gpus={n} train.micro_batch=1", small, replace(hardware, gpus=n)) for n in (2, 4, 8, 16)
+    ]
+    tries.append(
+        ("+gpu_memory=141 train.micro_batch=1", small, replace(hardware, gpu_memory=141.0))
+    )
+    return [
+        words
+        for words, s, h in tries
+        if h.gpus >= hardware.gpus and _total(s, size, h) <= h.gpu_memory
+    ]
 
 
 def _total(settings: Settings, size: Size, hardware: Hardware) -> float:
@@ -173,7 +192,9 @@ def show(settings: Settings, hardware: Hardware, rows: int, tokens: float) -> No
     from rich.table import Table
 
     size = measure(settings)
-    table = Table(title=f"{size.parameters:,} parameters, {hardware.gpus} GPUs of {hardware.gpu_memory:g} GiB")
+    table = Table(
+        title=f"{size.parameters:,} parameters, {hardware.gpus} GPUs of {hardware.gpu_memory:g} GiB"
+    )
     table.add_column("part")
     table.add_column("estimate", justify="right")
     parts = memory(settings, size, hardware)

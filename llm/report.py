@@ -62,7 +62,13 @@ def figure(results: Results, path: Path, title: str) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    styles = [("o", "#000000"), ("s", "#E69F00"), ("^", "#56B4E9"), ("D", "#009E73"), ("v", "#D55E00")]
+    styles = [
+        ("o", "#000000"),
+        ("s", "#E69F00"),
+        ("^", "#56B4E9"),
+        ("D", "#009E73"),
+        ("v", "#D55E00"),
+    ]
     with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
         canvas = Figure(figsize=(6.4, 4.0), layout="constrained")
         axes = canvas.add_subplot()
@@ -76,7 +82,9 @@ def figure(results: Results, path: Path, title: str) -> None:
             label = NAMES.get(name, name)
             axes.plot(range(len(last)), last, marker=marker, color=colour, label=label)
             axes.plot(range(1, len(last)), mixed, ":", color=colour, lw=1.2)
-        axes.set(xlabel="iteration", ylabel="suboptimality  J(π*) − J(π)", title=title, ylim=(0, None))
+        axes.set(
+            xlabel="iteration", ylabel="suboptimality  J(π*) − J(π)", title=title, ylim=(0, None)
+        )
         axes.set_xticks(range(len(next(iter(results.values()))) and len(last)))
         axes.legend(frameon=False, fontsize=9, title="last iterate (dotted: mixture)")
         write_atomically(path, lambda p: canvas.savefig(p, format="png", dpi=150))

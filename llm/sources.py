@@ -36,9 +36,7 @@ def make_tokenizer(data: DataSettings, model: ModelSettings) -> Any:
     return templates.install(tok, data.chat_template)
 
 
-def prepare(
-    folder: Path, data: DataSettings, model: ModelSettings, seed: int
-) -> dict[str, Any]:
+def prepare(folder: Path, data: DataSettings, model: ModelSettings, seed: int) -> dict[str, Any]:
     """Stage: `rows.parquet`, `test.parquet` or `demonstrations.parquet`, `tokenizer/`, a report."""
     tok = make_tokenizer(data, model)
     limits = Limits(data.max_prompt_length, data.max_length, data.identical_pairs)
@@ -76,7 +74,9 @@ def language_rows(settings: LanguageSettings, seed: int) -> list[dict[str, Any]]
     prompts, responses = language.prompts, language.responses
     return [
         {"prompt": _turn(prompts[x]), "chosen": responses[a], "rejected": responses[b]}
-        for x, a, b in zip(*(t.tolist() for t in language.sample_pairs(settings.pairs, seed)), strict=True)
+        for x, a, b in zip(
+            *(t.tolist() for t in language.sample_pairs(settings.pairs, seed)), strict=True
+        )
     ]
 
 
@@ -94,5 +94,3 @@ def demonstrations(settings: LanguageSettings, tokenizer: Any, seed: int) -> lis
         {"prompt_ids": prompts[i], "response_ids": answers[j]}
         for i, j in zip(x.tolist(), y.tolist(), strict=True)
     ]
-
-

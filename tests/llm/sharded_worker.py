@@ -41,8 +41,9 @@ def loss_and_gradient(model, rows, chunk):
 
 def sharded():
     from conftest import tiny_mistral
-    from llm.logprobs import with_logps
     from torch.distributed.fsdp import fully_shard
+
+    from llm.logprobs import with_logps
 
     rows = batch_rows(8)
     whole = with_logps(tiny_mistral(dtype=torch.float64))
@@ -62,10 +63,11 @@ def sharded():
 
 def data_parallel():
     from conftest import tiny_mistral
+    from transformers import TrainingArguments
+
     from llm.batches import PreferenceCollator
     from llm.objective import Objective
     from llm.trainer import SpacTrainer
-    from transformers import TrainingArguments
 
     world = int(os.environ["WORLD_SIZE"])
     model = tiny_mistral(dtype=torch.float64)

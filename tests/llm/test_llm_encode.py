@@ -3,11 +3,11 @@
 import json
 
 import pytest
+
 from llm.data import templates
 from llm.data.encode import prompt_ids, prompt_text, response_ids
 from llm.data.formats import load, normalise
 from llm.data.validate import Limits, prepare, prompt_key
-
 from spac_theory.checks import InputError
 
 TURN = [{"role": "user", "content": "Why is the sky blue?"}]

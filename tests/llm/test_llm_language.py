@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+
 from llm.language import exact, tiny
 from llm.language.language import Language
-
 from spac_theory.checks import InputError
 
 

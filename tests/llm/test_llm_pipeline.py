@@ -4,14 +4,14 @@ import errno
 
 import pytest
 import torch
+from transformers import TrainingArguments
+
 from llm.artifacts import read_json, write_atomically, write_json
 from llm.batches import PreferenceCollator
 from llm.killing import SMALL, finish, kill_and_compare, launch
 from llm.objective import Objective
 from llm.stages import Run, StaleInput
 from llm.trainer import SpacTrainer
-from transformers import TrainingArguments
-
 from spac_theory.checks import InputError
 
 
@@ -135,6 +135,8 @@ def test_resume_does_not_change_the_trajectory(tiny, tmp_path):
     size = {"per_device_train_batch_size": 4}
     losses, weights = train(tiny(), tmp_path / "a", **size)
     train(tiny(), tmp_path / "b", **size, save_strategy="steps", save_steps=4)
-    resumed, again = train(tiny(seed=9), tmp_path / "b", **size, resume=str(tmp_path / "b/checkpoint-4"))
+    resumed, again = train(
+        tiny(seed=9), tmp_path / "b", **size, resume=str(tmp_path / "b/checkpoint-4")
+    )
     assert resumed == pytest.approx(losses, abs=1e-5)
     torch.testing.assert_close(again, weights)

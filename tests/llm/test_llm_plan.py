@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
 from llm.plan import Hardware, arithmetic, check, measure, memory
 from llm.run import CONFIG
 from llm.settings import Settings, build
-from omegaconf import OmegaConf
-
 from spac_theory.checks import InputError
 
 
