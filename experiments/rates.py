@@ -85,7 +85,7 @@ class Rates:
 def matrix(rows: pl.DataFrame, column: str = "suboptimality") -> NDArray[np.float64]:
     """`(S, N)` of one coverage, sizes in order."""
     wide = rows.pivot(on="n", index="seed", values=column, sort_columns=False).sort("seed")
-    return wide.select(sorted(wide.columns[1:], key=int)).to_numpy()
+    return wide.select(sorted(wide.columns[1:], key=lambda name: int(name))).to_numpy()
 
 
 def collapse(rows: pl.DataFrame) -> float:
@@ -120,7 +120,9 @@ def analyse(rows: pl.DataFrame, delta: float) -> Rates:
         part["bound_upper"].min() >= quantile_interval(part["suboptimality"], 1 - delta).high  # type: ignore[operator]
         for part in cells
     )
-    useful = float(np.mean([part["bound_upper"].max() < LOSS for part in cells]))  # type: ignore[operator]
+    useful = float(
+        np.mean([float(part["bound_upper"].max()) < LOSS for part in cells])  # type: ignore[arg-type]
+    )
     return Rates(slopes, together, collapse(local), bends, above, useful)
 
 
@@ -161,8 +163,13 @@ def draw(rows: pl.DataFrame, delta: float) -> Any:
         left.plot(n, mean["suboptimality"], label=f"coverage {p:g}", markersize=4, **style)
         left.plot(n, mean["bound_upper"], color=style["color"], linewidth=0.8, alpha=0.7)
         middle.plot(
-            np.sqrt(c / n), mean["suboptimality"], ls="", label=f"C = {c:.2g}", markersize=5,
-            color=style["color"], marker=style["marker"],
+            np.sqrt(c / n),
+            mean["suboptimality"],
+            ls="",
+            label=f"C = {c:.2g}",
+            markersize=5,
+            color=style["color"],
+            marker=style["marker"],
         )
     left.axhline(LOSS, color="#7F7F7F", linewidth=0.8)
     left.annotate("R", (local["n"].max(), LOSS), va="bottom", ha="right", fontsize=8)
@@ -171,9 +178,18 @@ def draw(rows: pl.DataFrame, delta: float) -> Any:
     span = np.array(middle.get_xlim())
     x = np.sqrt(local["concentrability"].to_numpy() / local["n"].to_numpy())
     level = math.exp(
-        np.mean(np.log(local.group_by("coverage", "n").agg(pl.col("suboptimality").mean(),
-                (pl.col("concentrability").first() / pl.col("n").first()).sqrt().alias("x"))
-                .select(pl.col("suboptimality") / pl.col("x")).to_series().to_numpy()))
+        np.mean(
+            np.log(
+                local.group_by("coverage", "n")
+                .agg(
+                    pl.col("suboptimality").mean(),
+                    (pl.col("concentrability").first() / pl.col("n").first()).sqrt().alias("x"),
+                )
+                .select(pl.col("suboptimality") / pl.col("x"))
+                .to_series()
+                .to_numpy()
+            )
+        )
     )
     span = np.array([x.min(), x.max()])
     middle.plot(span, level * span, color="#7F7F7F", linewidth=1, label=f"{level:.2f} √(C/n)")

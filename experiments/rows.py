@@ -84,9 +84,7 @@ def _column(name: str, tensor: Tensor | None, count: int) -> list[Any]:
     return values
 
 
-def theorem_bound(
-    place: Setting, n: Tensor, fit: Fit, algorithm: Algorithm
-) -> Tensor | None:
+def theorem_bound(place: Setting, n: Tensor, fit: Fit, algorithm: Algorithm) -> Tensor | None:
     """(T1) for every data set at the fit's own `λ` and gap; None unless it solved the game (3).
 
     None too where a term is only estimated (networks), and for contexts from a density: there (T1)

@@ -7,6 +7,7 @@ read back from the store; what is left runs with a progress line; everything is 
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -97,9 +98,8 @@ def save(drawn: Any, path: Path) -> list[Path]:
     written = []
     for suffix in (".png", ".pdf"):
         target = path.with_suffix(suffix)
-        write_atomically(
-            target, lambda t, s=suffix: drawn.savefig(t, format=s[1:], dpi=160)
-        )
+        save = functools.partial(drawn.savefig, format=suffix[1:], dpi=160)
+        write_atomically(target, save)
         written.append(target)
     plt.close(drawn)
     return written

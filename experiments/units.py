@@ -230,8 +230,16 @@ def _fit(
     family = build_behaviour(unit.behaviour)
     key = json.dumps([unit.behaviour["name"], unit.behaviour["options"]], sort_keys=True)
     return fit_continuous(
-        place.problem, family, unit.dial, unit.n, unit.seeds, algorithm, place.view, oracle,
-        key, repr(unit.dial),
+        place.problem,
+        family,
+        unit.dial,
+        unit.n,
+        unit.seeds,
+        algorithm,
+        place.view,
+        oracle,
+        key,
+        repr(unit.dial),
     )
 
 

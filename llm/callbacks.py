@@ -35,12 +35,12 @@ class Ema(TrainerCallback):
         self.decay = decay
         self.mean: dict[str, torch.Tensor] = {}
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any, **_: Any) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Start from the current weights, or from the average a checkpoint holds."""
         from safetensors.torch import load_file
 
         path = _folder(args, state) / "ema.safetensors"
-        trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        trained = {n: p for n, p in kwargs["model"].named_parameters() if p.requires_grad}
         if state.global_step and path.exists():
             stored = load_file(path)
             self.mean = {n: stored[n].to(p.device) for n, p in trained.items()}
@@ -48,9 +48,9 @@ class Ema(TrainerCallback):
             self.mean = {n: p.detach().clone().float() for n, p in trained.items()}
 
     @torch.no_grad()
-    def on_step_end(self, args: Any, state: Any, control: Any, model: Any, **_: Any) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Move the average towards the weights."""
-        for name, parameter in model.named_parameters():
+        for name, parameter in kwargs["model"].named_parameters():
             if name in self.mean:
                 self.mean[name].lerp_(parameter.detach().float(), 1 - self.decay)
 

@@ -41,7 +41,9 @@ def kills_change_nothing(full: bool = False) -> Result:
 
 
 def spac_beats_rivals_where_extrapolation_misleads(full: bool = False) -> Result:
-    """On `misleads` at coverage 0.1, n = 3000, λ = 3, SPAC's last iterate has the least mean
+    """SPAC has the least suboptimality where extrapolation misleads.
+
+    On `misleads` at coverage 0.1, n = 3000, λ = 3, SPAC's last iterate has the least mean
     suboptimality of SPAC, DPO, moving-reference DPO and SPIN (full: 5 seeds; small: 1).
     """
     from llm.chart import RIVALS, cell, collect

@@ -1,5 +1,6 @@
-"""The whole path, as stages of a run directory: prepare → sft → [self-play → reference → train →
-evaluate] × T, for every method asked for.
+"""The whole path, as stages of a run directory, for every method asked for.
+
+prepare → sft → [self-play → reference → train → evaluate] × T.
 
 Every stage names, by hash, what it consumed; see :mod:`llm.stages`. Nothing here knows Hydra.
 """

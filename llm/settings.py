@@ -119,8 +119,8 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         if value is None:
             return None
         return _convert(next(i for i in inner if i is not type(None)), value, path)
-    if dataclasses.is_dataclass(hint):
-        return build(typing.cast(type[Any], hint), value, path)
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return build(hint, value, path)
     if origin is dict and dataclasses.is_dataclass(inner[1]):
         if not isinstance(value, Mapping):
             raise InputError(f"{path} is {value!r:.60}; it must be a mapping.")

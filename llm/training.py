@@ -100,7 +100,7 @@ def arguments(settings: TrainSettings, folder: Path, seed: int) -> Any:
     )
 
 
-def checkpointing(on: bool) -> dict[str, bool]:
+def checkpointing(on: bool) -> dict[str, Any]:
     """The argument that recomputes activations, under the name this transformers gives it."""
     from dataclasses import fields
 

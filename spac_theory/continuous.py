@@ -67,7 +67,9 @@ def draw_comparisons(
     cumulative = behaviour.cumsum(-1)
     uniform = torch.from_numpy(rng.uniform(size=(contexts, 3)))
     first, second = (
-        torch.searchsorted(cumulative, u.reshape(-1, 1).contiguous()).squeeze(-1).clamp_max(actions - 1)
+        torch.searchsorted(cumulative, u.reshape(-1, 1).contiguous())
+        .squeeze(-1)
+        .clamp_max(actions - 1)
         for u in uniform.T[:2]
     )
     rows = torch.arange(contexts)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import torch
+
 from llm.batches import PreferenceCollator
 from llm.logprobs import sequence_logps, with_logps
 from llm.objective import Objective

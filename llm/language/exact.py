@@ -27,7 +27,7 @@ def policy_table(
     rows = []
     for prompt in prompts:
         batch = pad([prompt] * len(responses), responses, pad_id)
-        rows.append(sequence_logps(model, **{k: v.to(device) for k, v in batch.items()}))
+        rows.append(sequence_logps(model, *(tensor.to(device) for tensor in batch.values())))
     model.train(was_training)
     return torch.stack(rows).double().cpu()
 

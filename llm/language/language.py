@@ -1,8 +1,8 @@
 """Languages with a known reward: twelve prompts, eight symbols, responses of three symbols.
 
-At each prompt three of the eight symbols "flatter" (which ones, its mood decides). The true reward depends on a response only
-through the number `k` of flattering symbols in it, and so does the behaviour policy `μ`, which is
-uniform among the responses with the same `k`. Two languages share all of this and differ in one
+At each prompt three of the eight symbols "flatter" (which ones, its mood decides). The true reward
+depends on a response only through the number `k` of flattering symbols in it, and so does the
+behaviour policy `μ`, which is uniform among the responses with the same `k`. Two languages share all of this and differ in one
 number, the reward at `k = 3`, which the data hardly show:
 
 * `extrapolates`: reward keeps growing with `k`; what a network guesses beyond the data is right;

@@ -150,7 +150,8 @@ def simplex_saddle(game: Game, tolerance: float = 1e-8, max_iterations: int = 60
     """Solve the game of every data set to a certified gap of `tolerance · max(1, |G − λ min E_D|)`.
 
     The large part of `G` at large `n`, `λ` times the smallest loss, is a constant of the data and is
-    taken out, so that the tolerance stays one of value. A lane that does not get there is returned with the best gap it reached and `converged = False`.
+    taken out, so that the tolerance stays one of value. A lane that does not get there is returned
+    with the best gap it reached and `converged = False`.
     """
     cls = game.reward_class
     assert isinstance(cls, FiniteClass), "simplex_saddle needs a finite class"
@@ -181,4 +182,6 @@ def simplex_saddle(game: Game, tolerance: float = 1e-8, max_iterations: int = 60
     policy = torch.where(game.rho[:, None] > 0, policy, 1 / policy.shape[-1])
     mixture = q / q.sum(-1, keepdim=True)
     certificate = mixture_certificate(game, policy, mixture)
-    return Saddle(policy, cls.average(mixture), certificate, best <= tolerance * scale, parameters=mixture)
+    return Saddle(
+        policy, cls.average(mixture), certificate, best <= tolerance * scale, parameters=mixture
+    )

@@ -75,7 +75,7 @@ def gradient(model, loss):
 
 @pytest.mark.parametrize("form", ["linear", "smoothed"])
 @pytest.mark.parametrize("baseline", ["both", "chosen", "rejected"])
-@pytest.mark.parametrize("lam, w", [(30.0, 1.0), (0.0, 2.0), (0.7, 0.0)])
+@pytest.mark.parametrize(("lam", "w"), [(30.0, 1.0), (0.0, 2.0), (0.7, 0.0)])
 def test_single_token_responses_are_the_exact_bandit(tiny, tmp_path, form, baseline, lam, w):
     objective = Objective(lam=lam, beta=0.3, beta_c=0.9, w=w, baseline=baseline, form=form)
     model = tiny(dtype=torch.float64, seed=3)

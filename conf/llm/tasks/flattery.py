@@ -1,4 +1,4 @@
-"""Rows of the local task: which answer has two flattering symbols, and which has none?"""
+"""Rows of the local task: which answer has two flattering symbols, and which has none."""
 
 from typing import Any
 
