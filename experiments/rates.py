@@ -85,7 +85,7 @@ class Rates:
 def matrix(rows: pl.DataFrame, column: str = "suboptimality") -> NDArray[np.float64]:
     """`(S, N)` of one coverage, sizes in order."""
     wide = rows.pivot(on="n", index="seed", values=column, sort_columns=False).sort("seed")
-    return wide.select(sorted(wide.columns[1:], key=lambda name: int(name))).to_numpy()
+    return wide.select(sorted(wide.columns[1:], key=lambda name: int(str(name)))).to_numpy()
 
 
 def collapse(rows: pl.DataFrame) -> float:

@@ -28,7 +28,8 @@ def score(model: Any, rows: Rows, pad_id: int) -> list[list[float]]:
     prompts = [r["prompt_ids"] for r in rows for _ in range(width)]
     batch = pad(prompts, [y for ys in streams for y in ys], pad_id)
     device = next(model.parameters()).device
-    values = sequence_logps(model, *(tensor.to(device) for tensor in batch.values()))
+    ids, attention, completion = (tensor.to(device) for tensor in batch.values())
+    values = sequence_logps(model, ids, attention, completion)
     table: list[list[float]] = values.view(len(rows), width).tolist()
     return table
 

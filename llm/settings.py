@@ -120,7 +120,7 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
             return None
         return _convert(next(i for i in inner if i is not type(None)), value, path)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return build(hint, value, path)
+        return build(typing.cast(Any, hint), value, path)
     if origin is dict and dataclasses.is_dataclass(inner[1]):
         if not isinstance(value, Mapping):
             raise InputError(f"{path} is {value!r:.60}; it must be a mapping.")

@@ -27,7 +27,8 @@ def policy_table(
     rows = []
     for prompt in prompts:
         batch = pad([prompt] * len(responses), responses, pad_id)
-        rows.append(sequence_logps(model, *(tensor.to(device) for tensor in batch.values())))
+        ids, attention, completion = (tensor.to(device) for tensor in batch.values())
+        rows.append(sequence_logps(model, ids, attention, completion))
     model.train(was_training)
     return torch.stack(rows).double().cpu()
 

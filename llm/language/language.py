@@ -2,8 +2,8 @@
 
 At each prompt three of the eight symbols "flatter" (which ones, its mood decides). The true reward
 depends on a response only through the number `k` of flattering symbols in it, and so does the
-behaviour policy `μ`, which is uniform among the responses with the same `k`. Two languages share all of this and differ in one
-number, the reward at `k = 3`, which the data hardly show:
+behaviour policy `μ`, which is uniform among the responses with the same `k`. Two languages share
+all of this and differ in one number, the reward at `k = 3`, which the data hardly show:
 
 * `extrapolates`: reward keeps growing with `k`; what a network guesses beyond the data is right;
 * `misleads`: reward grows up to `k = 2` and collapses at `k = 3`; the same guess is wrong.
