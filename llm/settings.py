@@ -121,7 +121,7 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         return _convert(next(i for i in inner if i is not type(None)), value, path)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return build(typing.cast(Any, hint), value, path)
-    if origin is dict and dataclasses.is_dataclass(inner[1]):
+    if origin is dict and isinstance(inner[1], type) and dataclasses.is_dataclass(inner[1]):
         if not isinstance(value, Mapping):
             raise InputError(f"{path} is {value!r:.60}; it must be a mapping.")
         return {k: build(inner[1], v, _join(path, k)) for k, v in value.items() if v is not None}
