@@ -46,10 +46,7 @@ class DataSettings:
 
     def __post_init__(self) -> None:
         if (self.language is None) == (self.source is None):
-            raise InputError(
-                f"data.source is {self.source!r} and data.language is {self.language!r:.40}; exactly "
-                "one of the two must be set."
-            )
+            raise InputError(f"xexactly one of the two must be set.")
 
 
 @dataclass(frozen=True)
