@@ -206,7 +206,7 @@ class Pipeline:
         return out
 
 
-class Stopped(InputError):  # noqa: N818
+class Stopped(InputError):
     """The stages asked for are done; the next one was not asked for."""
 
 

@@ -46,7 +46,11 @@ class DataSettings:
 
     def __post_init__(self) -> None:
         if (self.language is None) == (self.source is None):
-            raise InputError(f"xexactly one of the two must be set.")
+            raise InputError(
+                f"data.source is {self.source!r} and data.language.name is "
+                f"{self.language.name if self.language else None!r}; exactly one of the two must "
+                "be set."
+            )
 
 
 @dataclass(frozen=True)

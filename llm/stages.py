@@ -19,7 +19,7 @@ SCHEMA = 1
 Record = dict[str, Any]
 
 
-class StaleInput(InputError):  # noqa: N818
+class StaleInput(InputError):
     """A stage in the run directory was made from something else than what is asked for now."""
 
 
