@@ -16,11 +16,10 @@ from llm.training import TrainSettings, arguments
 def prepare_model(model: Any, settings: ModelSettings, train: TrainSettings) -> Any:
     """Fresh adapters on a base model where asked for, and what checkpointing needs."""
     if settings.quantise is not None and not hasattr(model, "peft_config"):
-        from peft import prepare_model_for_kbit_training
+        import peft
 
-        model = prepare_model_for_kbit_training(
-            model, use_gradient_checkpointing=train.gradient_checkpointing
-        )
+        ready: Any = peft.prepare_model_for_kbit_training
+        model = ready(model, use_gradient_checkpointing=train.gradient_checkpointing)
     if settings.lora is not None and not hasattr(model, "peft_config"):
         model = add_lora(model, settings.lora)
     if train.gradient_checkpointing and hasattr(model, "enable_input_require_grads"):

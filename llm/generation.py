@@ -8,6 +8,7 @@ sample carries an end-of-sequence token only where the model produced one.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -76,7 +77,8 @@ class TransformersEngine:
             ids[row, width - len(prompt) :] = torch.tensor(prompt)
             mask[row, width - len(prompt) :] = 1
         s, device = self.settings, self.model.device
-        config = GenerationConfig(
+        kind: Any = GenerationConfig
+        config = kind(
             do_sample=True,
             temperature=s.temperature,
             top_p=s.top_p,
@@ -104,7 +106,7 @@ class VllmEngine:
 
     def __init__(self, path: str, model: ModelSettings, tokenizer: Any, s: GenerationSettings):
         need("vllm", "generation.engine")
-        import vllm
+        vllm: Any = importlib.import_module("vllm")
 
         self.eos, self.settings, self.vllm = tokenizer.eos_token_id, s, vllm
         adapter = (Path(path) / "adapter_config.json").exists()
@@ -128,9 +130,8 @@ class VllmEngine:
         ]
         extra: dict[str, Any] = {}
         if self.adapter is not None:
-            from vllm.lora.request import LoRARequest
-
-            extra["lora_request"] = LoRARequest("iterate", 1, self.adapter)
+            request: Any = importlib.import_module("vllm.lora.request")
+            extra["lora_request"] = request.LoRARequest("iterate", 1, self.adapter)
         answers = self.llm.generate(requests, parameters, use_tqdm=False, **extra)
         return [[cut(list(o.token_ids), self.eos) for o in answer.outputs] for answer in answers]
 

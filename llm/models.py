@@ -1,4 +1,4 @@
-"""Loading models and tokenizers: tiny ones made here, saved ones, hub ones, with or without LoRA."""
+"""Loading models and tokenizers, saved ones and hub ones, with or without adapters."""
 
 from __future__ import annotations
 
@@ -97,7 +97,8 @@ def _load_base(name: str, settings: ModelSettings) -> Any:
     if settings.quantise == "nf4":
         from transformers import BitsAndBytesConfig
 
-        extra["quantization_config"] = BitsAndBytesConfig(
+        config: Any = BitsAndBytesConfig
+        extra["quantization_config"] = config(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_compute_dtype=DTYPES[settings.dtype],

@@ -140,7 +140,7 @@ def hours(
 
 
 def disk(settings: Settings, size: Size) -> float:
-    """GiB of the run directory: iterates of all rounds, and two checkpoints with optimiser state."""
+    """GiB of the run directory: all iterates and two checkpoints."""
     weights = 4 * size.trained
     checkpoint = weights + STATE[settings.train.optimiser] * size.trained
     return (settings.rounds * weights * len(settings.methods) + 2 * checkpoint) / GIB

@@ -15,15 +15,16 @@ CONFIG = str(Path(__file__).resolve().parent.parent / "conf" / "llm")
 
 
 def execute(values: Any) -> None:
-    """Build the settings from a plain mapping, run the pipeline, print the table, draw the figure."""
+    """Build settings from a plain mapping, run the pipeline, print the table, draw the figure."""
     from transformers.utils import logging as hf_logging
 
     from llm.pipeline import Pipeline
     from llm.report import write_report
     from llm.settings import Settings, build
 
-    hf_logging.set_verbosity_error()
-    hf_logging.disable_progress_bar()
+    quiet: Any = hf_logging
+    quiet.set_verbosity_error()
+    quiet.disable_progress_bar()
     settings = build(Settings, values)
     results = Pipeline(settings)()
     write_report(settings, results)

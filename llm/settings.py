@@ -47,8 +47,9 @@ class DataSettings:
     def __post_init__(self) -> None:
         if (self.language is None) == (self.source is None):
             raise InputError(
-                f"data.source is {self.source!r} and data.language is {self.language!r:.40}; exactly "
-                "one of the two must be set."
+                f"data.source is {self.source!r} and data.language.name is "
+                f"{self.language.name if self.language else None!r}; exactly one of the two must "
+                "be set."
             )
 
 

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning of a model made here from scratch: `π_1`, close to the behaviour policy."""
+"""Supervised fine-tuning of a model made from scratch: `π_1`, close to the behaviour policy."""
 
 from __future__ import annotations
 

@@ -60,8 +60,8 @@ class TrainSettings:
         share = self.micro_batch * processes.world()
         if self.batch % share:
             raise InputError(
-                f"train.batch is {self.batch}; it must be a multiple of train.micro_batch times the "
-                f"number of processes, {self.micro_batch} x {processes.world()} = {share}."
+                f"train.batch is {self.batch}; it must be a multiple of train.micro_batch times "
+                f"the number of processes, {self.micro_batch} x {processes.world()} = {share}."
             )
         return self.batch // share
 
@@ -73,7 +73,8 @@ def arguments(settings: TrainSettings, folder: Path, seed: int) -> Any:
 
     if settings.report_to:
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder / "tensorboard")
-    return TrainingArguments(
+    kind: Any = TrainingArguments
+    return kind(
         output_dir=str(folder / "checkpoints"),
         use_cpu=not torch.cuda.is_available(),
         num_train_epochs=settings.epochs,

@@ -56,7 +56,7 @@ def _read_jsonl(path: Path) -> list[dict[str, Any]]:
             rows.append(json.loads(line))
         except json.JSONDecodeError as error:
             raise InputError(
-                f"{path.name} line {number} is no JSON ({error.msg} at column {error.colno}); every "
+                f"{path.name} line {number} is no JSON ({error.msg}, column {error.colno}); every "
                 "line must be one JSON object."
             ) from error
     return rows

@@ -88,7 +88,7 @@ class Language:
         return (mass / size).gather(-1, self.count)
 
     def sample_pairs(self, n: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-        """`n` triples `(x, chosen, rejected)` as indices: `x` uniform, two i.i.d. draws from `μ`."""
+        """`n` index triples `(x, chosen, rejected)`: `x` uniform, two i.i.d. draws from `μ`."""
         g = torch.Generator().manual_seed(seed)
         x = torch.randint(len(self.prompts), (n,), generator=g)
         pair = torch.multinomial(self.behaviour[x], 2, replacement=True, generator=g)

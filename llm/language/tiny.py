@@ -24,7 +24,8 @@ def tokenizer() -> Any:
     vocabulary = {word: i for i, word in enumerate(words)}
     base = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     base.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(
+    kind: Any = PreTrainedTokenizerFast
+    return kind(
         tokenizer_object=base,
         unk_token="<unk>",
         bos_token="<s>",
