@@ -19,7 +19,7 @@ from rich.console import Console
 
 from experiments.executor import run_units
 from experiments.program import CONFIGURATION, run_program
-from experiments.progress import show_progress
+from experiments.progress import make_console, show_progress
 from experiments.settings import Sweep, read_sweep
 from experiments.units import Report, Unit, all_units, by_cost, pending
 from spac_theory import checks
@@ -65,7 +65,7 @@ def dry_run(units: list[Unit], console: Console) -> None:
 def coverage_sweep(settings: dict[str, Any], output: Path) -> bool:
     """Compute, collect, report; returns whether no fit failed."""
     sweep, store = read_sweep(settings), Path(settings["store"])
-    console = Console()
+    console = make_console()
     units = pending_units(sweep, store)
     if settings["dry_run"]:
         dry_run(units, console)

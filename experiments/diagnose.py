@@ -22,6 +22,7 @@ from torch import Tensor
 
 from experiments.logs import Log, read_features, read_log, read_policy
 from experiments.program import CONFIGURATION, run_program
+from experiments.progress import make_console
 from experiments.settings import build_algorithm, load, resolve_algorithms
 from experiments.store import write_atomically, write_text
 from spac_theory import InputError, LearnerView, LinearClass, tabular_class
@@ -35,7 +36,7 @@ from spac_theory.diagnosis import (
 TERMS = {
     "unseen mass": "share of the policy on actions that were never compared at their context",
     "C": "empirical concentrability; n/C is roughly how many comparisons speak of this policy",
-    "min G": "certified pessimistic value at λ = √n",
+    "pessimistic": "value over ν under the worst reward, min_r G − λ min_r E_D at λ = √n, certified",
     "gain ≥": "J(π) − J(ν) is at least this with probability 1 − δ, if the class is right",
     "gain ≥ (n → ∞)": "the same with the asymptotic radius of Wilks, sharper and not guaranteed",
 }
@@ -118,7 +119,7 @@ def show(table: pl.DataFrame, contexts: pl.DataFrame, log: Log, console: Console
         f"actions fall into parts that cannot be ranked against each other: {split}.",
         highlight=False,
     )
-    shown = Table(title="what the data say of each policy", title_justify="left")
+    shown = Table()
     shown.add_column("policy")
     for name in TERMS:
         shown.add_column(name, justify="right")
@@ -162,7 +163,7 @@ def write(
 
 def diagnose(settings: dict[str, Any], output: Path) -> bool:
     """Read, learn, diagnose, write."""
-    console = Console()
+    console = make_console()
     load(settings["plugins"])
     log = read_log(settings)
     view = learner_view(settings, log)
