@@ -94,6 +94,9 @@ def _coded(field: str, columns: list[pl.Series], size: Any) -> tuple[list[np.nda
     arrays = [column.to_numpy() for column in columns]
     if not all(np.issubdtype(array.dtype, np.integer) for array in arrays):
         raise InputError(f"data: {field}s must be all whole numbers or all strings.")
+    lowest = min(int(array.min()) for array in arrays)
+    if lowest < 0:
+        raise InputError(f"data has the {field} {lowest}; indices are whole numbers from 0.")
     top = max(int(array.max()) for array in arrays) + 1
     return arrays, list(range(size or max(top, 1)))
 

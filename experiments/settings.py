@@ -113,7 +113,13 @@ def load(plugins: Sequence[str]) -> tuple[str, ...]:
 
 def build_problem(spec: Spec) -> Problem:
     """The problem of a spec."""
-    problem: Problem = instantiate("problem", spec).build()
+    generator = instantiate("problem", spec)
+    try:
+        problem: Problem = generator.build()
+    except InputError as error:
+        raise InputError(f"problem: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise InputError(f"problem {spec['name']!r} refuses its options: {error}.") from error
     return problem
 
 

@@ -24,6 +24,8 @@ from spac_theory.preferences import WinnerCounts
 from spac_theory.rewards.linear import LinearClass
 from spac_theory.view import LearnerView
 
+MULTIPLES = (0.0, 0.01, 0.03, *lambda_rules.GRID)  # of √n: the λ tried for the lower bounds
+
 
 @dataclass(frozen=True)
 class ContextReport:
@@ -53,7 +55,8 @@ class PolicyReport:
     unseen_mass : share of its mass on actions never compared at their context, in [0, 1]
     concentrability : `‖ψ(π) − ψ(ν)‖²` in the inverse of the data's `Σ_D`; infinite where the data
         do not reach
-    pessimistic_value : certified lower bound on `min_r G(π, r)` at `λ = √n`
+    pessimistic_value : certified lower bound on `min_r G(π, r) − λ min_r E_D(r)` at `λ = √n`: the
+        value over `ν` under the worst reward, each paying for how badly it fits; 0 for `ν`
     improvement : lower bound on `J(π) − J(ν)` with the theorem's `ε_n`, valid with probability
         `1 − δ`; the best over a grid of `λ`
     improvement_asymptotic : the same with Wilks' radius, valid as `n → ∞`
@@ -140,19 +143,18 @@ def _concentrability(view: LearnerView, data: WinnerCounts, tables: Tensor) -> T
 
 
 def _certified(view: LearnerView, data: WinnerCounts, tables: Tensor) -> tuple[Tensor, ...]:
-    """`min_r G` at `λ = √n`, and the two lower bounds on the improvement, each `(P,)`."""
+    """The pessimistic value at `λ = √n`, and the two lower bounds on the improvement, each `(P,)`."""
     root, count = data.n.to(torch.float64).sqrt(), len(tables)
-    grid = torch.tensor(lambda_rules.GRID, dtype=torch.float64) * root
+    grid = torch.tensor(MULTIPLES, dtype=torch.float64) * root
     lam = grid.repeat_interleave(count)
     lanes = WinnerCounts(data.wins.expand(len(lam), -1, -1, -1))
     linear = view.rho[:, None] * (tables.repeat(len(grid), 1, 1) - view.baseline)
     response = view.reward_class.best_response(linear, lam, lanes.fraction, view.link)
     value = (response.value - response.gap).reshape(len(grid), count)
-    at_root = value[lambda_rules.GRID.index(1.0)]
     nothing = torch.zeros(1, *view.reward_class.shape, dtype=torch.float64)
     fit = view.reward_class.best_response(nothing, torch.ones(1), data.fraction, view.link)
     bounds = []
     for radius in ("theorem", "wilks"):
         level = fit.value + lambda_rules.loss_radius(view, data, radius)
         bounds.append((value - grid[:, None] * level).max(0).values)
-    return at_root, *bounds
+    return value[MULTIPLES.index(1.0)] - root * fit.value, *bounds
