@@ -12,6 +12,7 @@ from torch import Tensor
 from spac_theory import checks
 
 RANGE_TOLERANCE = 1e-9
+ROUNDING = 1e-12
 MAX_ENUMERATED = 20_000
 MAX_COMPARED = 200
 ASCENT_STARTS = 32
@@ -37,17 +38,23 @@ class InverseCovariance:
     """The pseudo-inverse of `Σ` on its range, and the test of who leaves that range.
 
     Eigenvalues below `RANGE_TOLERANCE` times the largest count as 0; a vector with more than
-    `√RANGE_TOLERANCE` of its length outside the range has infinite norm.
+    `√RANGE_TOLERANCE` of its length outside the range has infinite norm, unless what is outside is
+    shorter than `rounding`: the difference of two equal means is not 0 in floating point.
     """
 
     vectors: Tensor
     values: Tensor
+    rounding: float = 0.0
 
     @staticmethod
-    def of(covariance: Tensor) -> InverseCovariance:
-        """Eigendecomposition of a symmetric positive semidefinite `(d, d)` matrix."""
+    def of(covariance: Tensor, features: Tensor | None = None) -> InverseCovariance:
+        """Eigendecomposition of a symmetric positive semidefinite `(d, d)` matrix.
+
+        `features (..., d)` set the scale of `rounding` for vectors that are averages of them.
+        """
         values, vectors = torch.linalg.eigh((covariance + covariance.T) / 2)
-        return InverseCovariance(vectors, values.clamp_min(0))
+        longest = 0.0 if features is None else float(features.norm(dim=-1).max())
+        return InverseCovariance(vectors, values.clamp_min(0), ROUNDING * longest)
 
     def squared_norm(self, v: Tensor) -> Tensor:
         """`‖v‖²_{Σ⁻¹}`: `(..., d) -> (...)`, infinite where `v` leaves the range of `Σ`."""
@@ -56,7 +63,8 @@ class InverseCovariance:
         inside = along[..., kept]
         outside = along[..., ~kept].norm(dim=-1)
         norm = (inside**2 / self.values[kept]).sum(-1)
-        leaves = outside > math.sqrt(RANGE_TOLERANCE) * v.norm(dim=-1)
+        allowed = math.sqrt(RANGE_TOLERANCE) * v.norm(dim=-1)
+        leaves = outside > allowed.clamp_min(self.rounding)
         return torch.where(leaves, torch.inf, norm)
 
 
@@ -68,7 +76,7 @@ def single_policy_concentrability(
     Exact for a ball, an upper bound for a reward range. Between 0 and infinity.
     """
     checks.simplex("policy", policy)
-    inverse = InverseCovariance.of(pair_covariance(features, rho, pairs))
+    inverse = InverseCovariance.of(pair_covariance(features, rho, pairs), features)
     shift = mean_feature(features, rho, policy) - mean_feature(features, rho, baseline)
     return inverse.squared_norm(shift)
 
@@ -95,7 +103,7 @@ def all_policy_concentrability(
     they are few; a table separates over contexts; otherwise ascent gives the lower end and the
     triangle inequality over contexts the upper end.
     """
-    inverse = InverseCovariance.of(pair_covariance(features, rho, pairs))
+    inverse = InverseCovariance.of(pair_covariance(features, rho, pairs), features)
     centre = torch.einsum("xa,xad->xd", baseline, features)
     shifts = rho[:, None, None] * (features - centre[:, None, :])  # (X, A, d)
     contexts, actions, _ = shifts.shape
