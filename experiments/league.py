@@ -1,221 +1,217 @@
-"""`python -m experiments.league`: the whole field in one table, and what coverage each one needs."""
+"""The whole field in one table, and beside it what coverage each method needs.
+
+    python -m experiments.league
+
+Every entry of `league_entries` meets the same data sets at every dial and sample size, once with its
+default options and once with the best of its settings, chosen on other data sets with the true
+reward in hand. Cells are kept in the store of the sweeps: a season that was stopped goes on.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import sys
-import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import hydra
-import torch
-from omegaconf import DictConfig, OmegaConf
+import polars as pl
+from omegaconf import DictConfig
 from rich.console import Console
-from rich.progress import track
 
+from experiments.executor import run_units
 from experiments.league_entries import ENTRIES, Entry
 from experiments.league_tables import coefficients, write_report
-from spac_theory import (
-    InputError,
-    LearnerView,
-    Oracle,
-    PreferenceModel,
-    Problem,
-    checks,
-    make_algorithm,
-    make_behaviour,
-    make_problem,
-    pair_law,
-    sample_winner_counts,
-    winner_law,
-)
-from spac_theory.concentrability import single_policy_concentrability
-from spac_theory.online import OnlineAccess
+from experiments.program import CONFIGURATION, run_program
+from experiments.progress import show_progress
+from experiments.settings import Spec, build_behaviour, build_problem, load, resolve
+from experiments.store import read_block
+from experiments.units import Unit, pending, setting
+from spac_theory import InputError, checks
 
-Row = dict[str, Any]
-FIRST_TUNING_SEED = 1_000_000
 WIDTH = 120  # of the table where there is no screen
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class League:
-    """A checked configuration; see `conf/league.yaml` for the fields."""
+    """A checked configuration; see `conf/league.yaml` for the fields.
 
-    problem: Mapping[str, Any]
-    behaviour: Mapping[str, Any]
+    `settings` has the specs of each entry, the defaults first.
+    """
+
+    store: Path
+    problem: Spec
+    behaviour: Spec
     dials: tuple[float, ...]
     sizes: tuple[int, ...]
+    learner: Spec
     seeds: int
     tuning_seeds: int
-    labels: int
     kl_radius: float
-    entries: tuple[str, ...]
+    entries: dict[str, Entry]
+    settings: dict[str, list[Spec]]
     processes: int
-    output: Path
+    plugins: tuple[str, ...] = ()
 
-
-@dataclass(frozen=True)
-class Task:
-    """One entry on one cell: plain data for a worker."""
-
-    league: League
-    label: str
-    dial: float
-    n: int
+    def unit(
+        self, dial: float, n: int, algorithms: dict[str, Spec], *, tuning: bool = False
+    ) -> Unit:
+        """The data sets to report on, or other ones to tune on, at one cell."""
+        size = self.tuning_seeds if tuning else self.seeds
+        block = -(-self.seeds // size) if tuning else 0
+        place = str(self.store.resolve()), self.problem, self.behaviour, dial, n, self.learner
+        return Unit(*place, block, size, algorithms, self.plugins)
 
 
 def read(config: Mapping[str, Any]) -> League:
     """Check everything before any work starts."""
-    problem, behaviour = dict(config["problem"]), dict(config["behaviour"])
+    plugins = load(config["plugins"])
+    behaviour = dict(config["behaviour"])
     dials = [checks.number("behaviour.dials", d) for d in behaviour.pop("dials")]
-    entries = list(config["algorithms"]) or list(ENTRIES)
-    for label in entries:
-        checks.choice("algorithms", label, ENTRIES)
-    league = League(
+    sizes = [checks.integer("sizes", n, low=1) for n in config["sizes"]]
+    if not dials or not sizes:
+        raise InputError("behaviour.dials or sizes is empty; each needs at least one value.")
+    problem, family = (
+        resolve("problem", "problem", config["problem"]),
+        resolve("behaviour", "behaviour", behaviour),
+    )
+    for dial in dials:
+        build_behaviour(family).policy(build_problem(problem), dial)
+    entries = _entries(config)
+    return League(
+        Path(str(config["store"])),
         problem,
-        behaviour,
+        family,
         tuple(dials),
-        tuple(checks.integer("sizes", n, low=1) for n in config["sizes"]),
+        tuple(sizes),
+        {
+            "delta": 0.1,
+            "reference": "behaviour",
+            "baseline": "behaviour",
+            "labels": checks.integer("labels", config["labels"]),
+        },
         checks.integer("seeds", config["seeds"], low=2),
         checks.integer("tuning_seeds", config["tuning_seeds"], low=1),
-        checks.integer("labels", config["labels"]),
         checks.number("kl_radius", config["kl_radius"], low=0),
-        tuple(entries),
-        checks.integer("processes", config["processes"], low=1),
-        Path(str(config["output"])),
+        entries,
+        {label: _settings(label, entry) for label, entry in entries.items()},
+        checks.integer("processes", config["processes"]),
+        plugins,
     )
-    if not league.dials or not league.sizes:
-        raise InputError("behaviour.dials or sizes is empty; each needs at least one value.")
-    built = make_problem(**problem)
-    family = make_behaviour(**behaviour)
-    for dial in league.dials:
-        family.policy(built, dial)
-    for entry in (ENTRIES[label] for label in league.entries):
-        for options in entry.settings:
-            make_algorithm(entry.algorithm, **options)
-    return league
 
 
-class Cell:
-    """A problem, its behaviour and its data; every entry meets the same data sets."""
-
-    def __init__(self, task: Task) -> None:
-        self.problem: Problem = make_problem(**task.league.problem)
-        bandit = self.problem.bandit
-        self.mu = make_behaviour(**task.league.behaviour).policy(self.problem, task.dial)
-        self.truth = PreferenceModel.from_reward(bandit.reward)
-        self.law = winner_law(bandit.rho, pair_law(self.mu), self.truth)
-        self.view = LearnerView(self.problem.reward_class, bandit.rho, self.mu, self.mu)
-        self.single = float(
-            single_policy_concentrability(
-                bandit.features, bandit.rho, pair_law(self.mu), bandit.optimal_policy, self.mu
-            )
-        )
-        self.labels = task.league.labels
-        self.name = (bandit.name, str(task.league.behaviour), repr(task.dial))
-        self.n = task.n
-
-    def run(self, entry: Entry, options: dict[str, Any], seeds: range) -> list[Row]:
-        """Fit one setting on the data of `seeds`; a row a seed, or one row that says why not."""
-        bandit = self.problem.bandit
-        data = sample_winner_counts(self.law, self.n, seeds, *self.name)
-        access = OnlineAccess(self.truth, bandit.rho, seeds, self.labels, bandit.reward, self.name)
-        oracle = Oracle(self.single, access)
-        algorithm = make_algorithm(entry.algorithm, **options)
-        reason = algorithm.skip(self.view, oracle)
-        if reason is not None:
-            return [{"status": "skipped", "reason": reason}]
-        start = time.process_time()
-        try:
-            fit = algorithm.fit(self.view, data, oracle)
-            loss = bandit.suboptimality(fit.policy.probabilities())
-        except Exception as error:  # a league reports failures, it does not stop at them
-            return [{"status": "failed", "reason": f"{type(error).__name__}: {error}"}]
-        seconds = (time.process_time() - start) / len(seeds)
-        done = torch.ones(len(seeds)) if fit.converged is None else fit.converged
-        queries = access.labels + access.scores
-        return [
-            {
-                "status": "done" if bool(done[i]) else "not converged",
-                "seed": seed,
-                "suboptimality": float(loss[i]),
-                "queries": int(queries[i]),
-                "certified": fit.certified,
-                "seconds": seconds,
-            }
-            for i, seed in enumerate(seeds)
-        ]
+def _entries(config: Mapping[str, Any]) -> dict[str, Entry]:
+    """The entries asked for, and those of the configuration itself (one setting each)."""
+    asked = list(config["algorithms"]) or list(ENTRIES)
+    for label in asked:
+        checks.choice("algorithms", label, ENTRIES)
+    own = {}
+    for label, spec in dict(config["extra"]).items():
+        found = resolve("algorithm", f"extra.{label}", spec)
+        own[str(label)] = Entry(found["name"], fixed=tuple(found["options"].items()))
+    return {**{label: ENTRIES[label] for label in asked}, **own}
 
 
-def run_task(task: Task) -> list[Row]:
-    """Default options and the tuned ones, on the same reported data sets."""
-    torch.set_num_threads(1)
-    entry, league, cell = ENTRIES[task.label], task.league, Cell(task)
-    settings, reported = entry.settings, range(league.seeds)
-    tuning = range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + league.tuning_seeds)
-    scores = [_mean(cell.run(entry, s, tuning)) if len(settings) > 1 else 0.0 for s in settings]
-    chosen = settings[scores.index(min(scores))]
-    default = cell.run(entry, settings[0], reported)
-    tuned = default if chosen == settings[0] else cell.run(entry, chosen, reported)
-    where = {"algorithm": task.label, "dial": task.dial, "n": task.n}
-    return [
-        {**where, "options": kind, "setting": str(setting), **row}
-        for kind, setting, rows in (("default", settings[0], default), ("tuned", chosen, tuned))
-        for row in rows
-    ]
+def _settings(label: str, entry: Entry) -> list[Spec]:
+    return [resolve("algorithm", label, {"name": entry.algorithm, **o}) for o in entry.settings]
 
 
-def _mean(rows: list[Row]) -> float:
-    """Mean suboptimality of a setting; infinite where it did not run."""
-    values = [row.get("suboptimality", float("inf")) for row in rows]
-    return sum(values) / len(values)
+def cells(league: League) -> Iterator[tuple[float, int, str]]:
+    """Dial, sample size and entry of every cell."""
+    for n in sorted(league.sizes):
+        for dial in league.dials:
+            for label in league.entries:
+                yield dial, n, label
 
 
-def run_all(league: League) -> Iterator[list[Row]]:
-    """Every entry on every cell, the largest data first."""
-    tasks = [
-        Task(league, label, dial, n)
-        for n in sorted(league.sizes, reverse=True)
-        for dial in league.dials
-        for label in league.entries
-    ]
-    os.environ["OMP_NUM_THREADS"] = "1"
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(league.processes, mp_context=context) as pool:
-        yield from track(pool.map(run_task, tasks), "playing", len(tasks))
+def play(league: League, units: list[Unit], console: Console) -> None:
+    """Run what is not in the store yet."""
+    left = [unit for unit in (pending(u) for u in units) if unit is not None]
+    fits = sum(len(unit.algorithms) for unit in left)
+    for _ in show_progress(run_units(left, league.processes), fits, console):
+        pass
 
 
-@hydra.main(version_base=None, config_path="../conf", config_name="league")
-def main(config: DictConfig) -> None:
-    """Play the league and write its report."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH)
-    start = time.monotonic()
-    try:
-        plain = OmegaConf.to_container(config, resolve=True)
-        assert isinstance(plain, dict)
-        league = read({str(key): value for key, value in plain.items()})
-    except InputError as error:
-        console.print(str(error), style="red")
-        sys.exit(2)
-    rows = [row for part in run_all(league) for row in part]
-    write_report(league.output, rows, coverage_rows(league), console)
-    console.print(f"{time.monotonic() - start:.0f} s; written to {league.output}")
+def rows_of(unit: Unit, label: str) -> pl.DataFrame:
+    """The rows of one setting on the data of a unit; one row that says why where it failed."""
+    cell = unit.cell(label)
+    if cell.done(unit.block):
+        return read_block(cell.block_path(unit.block))
+    reason = cell.read_error(unit.block).get("reason", "was not run")
+    return pl.DataFrame([{"status": "failed", "reason": str(reason)}])
+
+
+def tune(league: League, console: Console) -> dict[tuple[float, int, str], int]:
+    """The best setting of every entry at every cell, by mean suboptimality on other data sets."""
+    units = {}
+    for dial, n, label in cells(league):
+        named = {str(k): spec for k, spec in enumerate(league.settings[label])}
+        if len(named) > 1:
+            units[dial, n, label] = league.unit(dial, n, named, tuning=True)
+    console.print("tuning")
+    play(league, list(units.values()), console)
+    best = {key: 0 for key in cells(league)}
+    for key, unit in units.items():
+        means = [_mean(rows_of(unit, name)) for name in unit.algorithms]
+        best[key] = means.index(min(means))
+    return best
+
+
+def _mean(rows: pl.DataFrame) -> float:
+    """Mean suboptimality, infinite where there is none."""
+    if "suboptimality" not in rows.columns:
+        return float("inf")
+    mean = rows["suboptimality"].mean()
+    return float(mean) if isinstance(mean, float) else float("inf")
+
+
+def season(league: League, console: Console) -> pl.DataFrame:
+    """Rows of all entries, twice: `options` says whether by default or tuned."""
+    best = tune(league, console)
+    units = {}
+    for dial, n, label in cells(league):
+        chosen = {0, best[dial, n, label]}
+        named = {str(k): league.settings[label][k] for k in sorted(chosen)}
+        units[dial, n, label] = league.unit(dial, n, named)
+    console.print("playing")
+    play(league, list(units.values()), console)
+    frames = []
+    for (dial, n, label), unit in units.items():
+        for kind, k in (("default", 0), ("tuned", best[dial, n, label])):
+            place = (pl.lit(v).alias(c) for c, v in (("algorithm", label), ("dial", dial)))
+            shown = (pl.lit(n).cast(pl.Int64).alias("n"), pl.lit(kind).alias("options"))
+            options = pl.lit(str(league.settings[label][k]["options"])).alias("setting")
+            frames.append(rows_of(unit, str(k)).with_columns(*place, *shown, options))
+    return pl.concat(frames, how="diagonal_relaxed")
 
 
 def coverage_rows(league: League) -> list[Row]:
     """The coverage coefficients of every dial."""
     rows = []
     for dial in league.dials:
-        cell = Cell(Task(league, league.entries[0], dial, league.sizes[0]))
-        rows.append({"dial": dial, **coefficients(cell.problem, cell.mu, league.kl_radius)})
+        place = setting(league.unit(dial, league.sizes[0], {}))
+        found = coefficients(place.problem, place.behaviour, league.kl_radius)
+        rows.append({"dial": dial, **found})
     return rows
+
+
+def league(settings: dict[str, Any], output: Path) -> bool:
+    """Tune, play, report; returns whether no fit failed."""
+    checked = read(settings)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
+    rows = season(checked, console)
+    needs = {label: entry.needs for label, entry in checked.entries.items()}
+    write_report(output, rows, coverage_rows(checked), needs, console)
+    return not bool((rows["status"] == "failed").any())
+
+
+@hydra.main(version_base="1.3", config_path=CONFIGURATION, config_name="league")
+def main(config: DictConfig) -> None:
+    """Entry point."""
+    run_program(league, config)
 
 
 if __name__ == "__main__":

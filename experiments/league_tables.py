@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from experiments.league_entries import BUDGET, ENTRIES
+from experiments.league_entries import BUDGET
+from experiments.store import write_atomically, write_text
 from spac_theory import Problem, pair_law
 from spac_theory.concentrability import (
     all_policy_concentrability,
@@ -50,14 +49,15 @@ def coefficients(problem: Problem, mu: Tensor, radius: float) -> dict[str, float
     }
 
 
-def summary(rows: list[Row]) -> pl.DataFrame:
+def summary(table: pl.DataFrame) -> pl.DataFrame:
     """One line an algorithm: means over cells of default and tuned options, with 95 % intervals.
 
     A data set's number is its mean over cells; the interval is normal, over data sets. The rank is
     the mean over cells of the rank of the tuned mean.
     """
-    table = pl.DataFrame(rows, infer_schema_length=None)
     ran = table.filter(pl.col("suboptimality").is_not_null())
+    if "queries" not in ran.columns:
+        ran = ran.with_columns(pl.lit(0.0).alias("queries"))
     seeds = ran.group_by("algorithm", "options", "seed").agg(pl.col("suboptimality").mean())
     spread = pl.col("suboptimality").std() / pl.len().sqrt()
     means = seeds.group_by("algorithm", "options").agg(
@@ -69,9 +69,11 @@ def summary(rows: list[Row]) -> pl.DataFrame:
     ranked = cells.with_columns(pl.col("suboptimality").rank().over("dial", "n").alias("rank"))
     ranks = ranked.group_by("algorithm").agg(pl.col("rank").mean())
     costs = ran.group_by("algorithm").agg(
-        pl.col("queries").max(), (1000 * pl.col("seconds").mean()).alias("ms")
+        pl.col("queries").max().fill_null(0).cast(pl.Int64),
+        (1000 * pl.col("seconds").mean()).alias("ms"),
     )
-    bad = pl.col("status").is_in(["failed", "not converged"]).sum().alias("failures")
+    missed = (pl.col("status") == "failed") | ~pl.col("converged").fill_null(True)
+    bad = missed.sum().alias("failures")
     skips = (pl.col("status") == "skipped").any().alias("skipped")
     counts = table.group_by("algorithm").agg(bad, skips)
     for other in (wide, ranks, costs):
@@ -79,20 +81,18 @@ def summary(rows: list[Row]) -> pl.DataFrame:
     return counts.sort("mean_tuned", nulls_last=True)
 
 
-def needs_table(rows: list[Row], covered: list[Row]) -> list[Row]:
+def needs_table(table: pl.DataFrame, covered: list[Row], needed: dict[str, str]) -> list[Row]:
     """For each algorithm and dial: the coefficient its theory needs, and what was measured.
 
     Measured is the mean suboptimality at the largest `n`, default and tuned.
     """
-    table = pl.DataFrame(rows, infer_schema_length=None)
     ran = table.filter(pl.col("suboptimality").is_not_null(), pl.col("n") == pl.col("n").max())
     means = ran.group_by("algorithm", "dial", "options").agg(pl.col("suboptimality").mean())
     found = {
         (r["algorithm"], r["dial"], r["options"]): r["suboptimality"] for r in means.to_dicts()
     }
     lines = []
-    for label in dict.fromkeys(r["algorithm"] for r in rows):
-        needs = ENTRIES[label].needs
+    for label, needs in needed.items():
         for place in covered:
             keys = [(label, place["dial"], kind) for kind in ("default", "tuned")]
             default, tuned = (found.get(key) for key in keys)
@@ -124,22 +124,22 @@ def markdown(header: list[str], lines: list[list[Any]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
 
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file, then rename it."""
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    write(temporary)
-    os.replace(temporary, path)
-
-
-def write_report(folder: Path, rows: list[Row], covered: list[Row], console: Console) -> None:
-    """Write `league.csv`, `league.md` and `league.png`, and print the table."""
-    folder.mkdir(parents=True, exist_ok=True)
-    table = pl.DataFrame(rows, infer_schema_length=None)
-    _replace(folder / "league.csv", table.write_csv)
+def write_report(
+    folder: Path,
+    rows: pl.DataFrame,
+    covered: list[Row],
+    needed: dict[str, str],
+    console: Console,
+) -> None:
+    """Write `results.parquet`, `league.md` and `league.png`, and print the table."""
+    write_atomically(folder / "results.parquet", rows.write_parquet)
     lines = summary(rows)
-    reasons = {r["algorithm"]: r["reason"] for r in rows if r["status"] in ("skipped", "failed")}
-    _replace(folder / "league.md", lambda p: p.write_text(page(lines, rows, covered, reasons)))
-    _replace(folder / "league.png", lambda p: figure(lines, p))
+    told = rows.filter(pl.col("status").is_in(["skipped", "failed"])).to_dicts()
+    reasons = {row["algorithm"]: row["reason"] for row in told}
+    write_text(
+        folder / "league.md", page(lines, covered, needs_table(rows, covered, needed), reasons)
+    )
+    write_atomically(folder / "league.png", lambda path: figure(lines, path))
     shown = Table(title="League: mean suboptimality, sorted by tuned")
     for column in ("algorithm", "default", "tuned", "rank", "failures", "queries", "ms"):
         shown.add_column(column, justify="left" if column == "algorithm" else "right", no_wrap=True)
@@ -147,7 +147,9 @@ def write_report(folder: Path, rows: list[Row], covered: list[Row], console: Con
         shown.add_row(*cells(line))
     console.print(shown)
     for label, reason in reasons.items():
-        console.print(f"{label}: {reason}", style="yellow")
+        console.print(f"{label}: {reason}", style="yellow", markup=False)
+    for name in ("results.parquet", "league.md", "league.png"):
+        console.print(f"  {folder / name}", markup=False, highlight=False, soft_wrap=True)
 
 
 def cells(line: Row) -> list[str]:
@@ -162,7 +164,7 @@ def cells(line: Row) -> list[str]:
     return [line["algorithm"], *both, *(number(line[k]) for k in ("failures", "queries", "ms"))]
 
 
-def page(lines: pl.DataFrame, rows: list[Row], covered: list[Row], reasons: dict[str, str]) -> str:
+def page(lines: pl.DataFrame, covered: list[Row], needs: list[Row], reasons: dict[str, str]) -> str:
     """The report in Markdown."""
     header = ["algorithm", "default", "tuned", "rank", "failures", "queries", "ms a data set"]
     parts = [
@@ -177,7 +179,7 @@ def page(lines: pl.DataFrame, rows: list[Row], covered: list[Row], reasons: dict
         "## What each theory needs, and what was measured at the largest n\n",
         markdown(
             ["algorithm", "needs", "dial", "coefficient", "default", "tuned"],
-            [list(line.values()) for line in needs_table(rows, covered)],
+            [list(line.values()) for line in needs],
         ),
     ]
     return "\n".join(parts)

@@ -41,6 +41,7 @@ from spac_theory import (
 )
 from spac_theory.algorithms import Algorithm
 from spac_theory.continuous import ContinuousProblem, fit_continuous
+from spac_theory.online import OnlineAccess
 
 
 @dataclass(frozen=True)
@@ -243,12 +244,24 @@ def _fit(
     )
 
 
+def online_access(unit: Unit, place: Setting) -> OnlineAccess | None:
+    """Online labels on the budget `learner.labels` of the unit; None where it grants none."""
+    budget = unit.learner.get("labels", 0)
+    if budget == 0:
+        return None
+    bandit = place.problem.bandit
+    preference = PreferenceModel.from_reward(bandit.reward, place.view.link)
+    key = (bandit.name, place.family, repr(place.dial))
+    return OnlineAccess(preference, bandit.rho, unit.seeds, budget, bandit.reward, key)
+
+
 def _run_algorithm(
     unit: Unit, label: str, place: Setting, data: WinnerCounts | OwnPrompts
 ) -> Report:
     """One algorithm on the data of a unit: rows, or the record of its failure."""
     cell = unit.cell(label)
-    oracle = WatchedOracle(Oracle(place.coverage.single))
+    access = online_access(unit, place)
+    oracle = WatchedOracle(Oracle(place.coverage.single, access))
     try:
         algorithm = build_algorithm(unit.algorithms[label])
         reason = algorithm.skip(place.view, oracle)
@@ -260,6 +273,8 @@ def _run_algorithm(
             seconds = time.process_time() - start
             rows = fit_rows(place, label, unit.seeds, data.n, fit, algorithm, seconds)
             rows["oracle"] = [oracle.consulted] * len(unit.seeds)
+            if access is not None:
+                rows["queries"] = (access.labels + access.scores).to(torch.float64).tolist()
     except Exception as error:
         return fail(unit, _reason(error), traceback.format_exc(), only=label)
     cell.write_block(unit.block, rows)
