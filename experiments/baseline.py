@@ -1,6 +1,6 @@
 """Which baseline `ν`: it moves `C(π*)` and with it what the critic may claim.
 
-    python -m experiments.baseline
+python -m experiments.baseline
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Suboptimality against `λ`, and where the theorem's `λ*` falls.
 
-    python -m experiments.lambda_choice
+python -m experiments.lambda_choice
 """
 
 from __future__ import annotations

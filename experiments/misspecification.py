@@ -109,7 +109,7 @@ def draw(rows: pl.DataFrame) -> Any:
             "ls": study.LINES[index], "ms": 4, "label": f"ε = {dial:g}",
         }  # fmt: skip
         axes[0, 0].plot(mean["n"], mean["suboptimality"].clip(1e-5), **look)
-        if float(dial) > 0:  # type: ignore[arg-type]
+        if float(dial) > 0:
             axes[0, 1].plot(mean["n"], mean["term"], **look)
     axes[0, 0].set(xscale="log", yscale="log", xlabel="comparisons n", ylabel="mean suboptimality")
     axes[0, 0].set_title("measured, λ = √n (below 1e-5 drawn at 1e-5)")

@@ -1,6 +1,6 @@
 """SPAC-T's duality gap against its number of rounds, beside Hedge's bound.
 
-    python -m experiments.optimisation
+python -m experiments.optimisation
 """
 
 from __future__ import annotations
@@ -56,9 +56,7 @@ def draw(rows: pl.DataFrame) -> Any:
         axis.plot(t, mean["gap"], color="black", marker="o", ms=4, label="mixture")
         if "gap_last" in mean.columns and mean["gap_last"].null_count() < len(mean):
             axis.plot(t, mean["gap_last"], color="#D55E00", marker="v", ms=4, ls="--", label="last")
-        axis.axhline(
-            part["gap_saddle"].max(), color="#0072B2", ls=":", label="interior point"
-        )
+        axis.axhline(part["gap_saddle"].max(), color="#0072B2", ls=":", label="interior point")
         axis.set(xscale="log", yscale="log", xlabel="rounds T", title=name)
     axes[0, 0].set_ylabel("largest certified gap")
     axes[0, 0].legend(fontsize=7)

@@ -101,13 +101,7 @@ def load(plugins: Sequence[str]) -> tuple[str, ...]:
     """Import the user's plug-in files; a file that fails to import is named in one sentence."""
     if isinstance(plugins, str) or not all(isinstance(path, str) for path in plugins):
         raise InputError(f"plugins is {plugins!r}; it must be a list of .py files.")
-    for path in plugins:
-        try:
-            load_plugins([path])
-        except InputError:
-            raise
-        except Exception as error:
-            raise InputError(f"plugins: {path!r} fails to import: {error!r}.") from error
+    load_plugins(list(plugins))
     return tuple(str(Path(path).expanduser().resolve()) for path in plugins)
 
 

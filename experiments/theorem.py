@@ -25,7 +25,9 @@ def theorem_curve(sweep: Sweep) -> pl.DataFrame:
             bound = float(best_upper_bound(cls.difference_bound, place.coverage.single, size))
             estimated = place.coverage.kind == "lower estimate"
             if estimated or isinstance(place.problem, ContinuousProblem):
-                bound = math.nan  # networks: C is only estimated; densities: (T1) judges the prompts
+                bound = (
+                    math.nan
+                )  # networks: C is only estimated; densities: (T1) judges the prompts
             row = {"dial": unit.dial, "n": unit.n, "theorem": bound}
             rows.append({**row, "range": cls.difference_bound})
     return pl.DataFrame(rows)

@@ -58,7 +58,9 @@ class Group:
     share: Tensor
 
 
-def _class(kind: str, rng: np.random.Generator, shape: tuple[int, int]) -> FiniteClass | LinearClass:
+def _class(
+    kind: str, rng: np.random.Generator, shape: tuple[int, int]
+) -> FiniteClass | LinearClass:
     """A random class with `R` of order 1."""
     size = float(rng.uniform(0.3, 1.5))
     if kind == "finite":
@@ -68,7 +70,11 @@ def _class(kind: str, rng: np.random.Generator, shape: tuple[int, int]) -> Finit
     points = torch.from_numpy(rng.standard_normal((*shape, dimension)))
     if kind == "linear":
         return LinearClass(points / points.norm(dim=-1, keepdim=True), norm_bound=size)
-    options = (rbf(float(rng.uniform(0.5, 3))), matern(1.5, float(rng.uniform(0.5, 3))), polynomial(2))
+    options = (
+        rbf(float(rng.uniform(0.5, 3))),
+        matern(1.5, float(rng.uniform(0.5, 3))),
+        polynomial(2),
+    )
     kernel = options[int(rng.integers(3))]
     flat = points.flatten(0, 1)
     largest = float(kernel(flat, flat).diagonal().max().sqrt())
@@ -179,7 +185,9 @@ def compute(settings: study.Cell) -> study.Columns:
     game = Game(group.cls, data, lam, group.rho, group.baseline)
     saddle = solve_saddle(game, 1e-7)
     loss = (group.rho[:, None] * (best - saddle.policy) * group.truth).sum((-2, -1))
-    rest = lam * size.epsilon_n + 2 * size.net_radius * c.sqrt().clamp_max(1) + saddle.certificate.gap
+    rest = (
+        lam * size.epsilon_n + 2 * size.net_radius * c.sqrt().clamp_max(1) + saddle.certificate.gap
+    )
     bounds = {"t1": k * c / lam + rest, "textbook": k**2 / 4 * c / lam + rest}
     inside = event_h(group, data, _candidates(group, game, saddle.reward, best), size)
     return {
@@ -240,8 +248,11 @@ def draw(rows: pl.DataFrame) -> Any:
             ratio = np.sort(rows.filter(pl.col("algorithm") == kind)[name].to_numpy())
             share = 1 - np.arange(len(ratio)) / len(ratio)
             axis.plot(
-                ratio.clip(1e-4), share, label=kind,
-                color=study.COLOURS[index], ls=study.LINES[index],
+                ratio.clip(1e-4),
+                share,
+                label=kind,
+                color=study.COLOURS[index],
+                ls=study.LINES[index],
             )
         axis.axvline(1, color="#7F7F7F", lw=1)
         axis.annotate("bound", (1, 1), ha="right", va="top", fontsize=8, rotation=90)

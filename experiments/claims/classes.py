@@ -31,13 +31,18 @@ def linear_kernel_is_linear(size: str) -> Outcome:
         certificate = solve_saddle(game, 1e-10).certificate
         values.append((certificate.lower + certificate.upper) / 2)
     difference = float((values[0] - values[1]).abs().max())
-    return Outcome(difference <= 1e-8, f"largest difference {difference:.1e} over {seeds} data sets")
+    return Outcome(
+        difference <= 1e-8, f"largest difference {difference:.1e} over {seeds} data sets"
+    )
 
 
 @CLAIMS.register("grid_approaches_linear")
 def grid_approaches_linear(size: str) -> Outcome:
-    """A finite class of a grid of linear parameters has a game value that approaches the linear
-    class's as the grid is refined, within the Lipschitz bound of the grid."""
+    """A grid of members approaches the linear class.
+
+    A finite class of a grid of linear parameters has a game value that approaches the linear
+    class's as the grid is refined, within the Lipschitz bound of the grid.
+    """
     steps = (5, 9, 17) if size == "small" else (5, 9, 17, 33)
     problem = make_problem("linear", contexts=5, actions=4, dimension=2)
     here = place(problem, 0.2)
@@ -63,8 +68,11 @@ def grid_approaches_linear(size: str) -> Outcome:
 
 @CLAIMS.register("network_recovers_linear")
 def network_recovers_linear(size: str) -> Outcome:
-    """On a linear truth with 30,000 comparisons, SPAC with a network as critic reaches the value of
-    SPAC with the linear class to 0.02, and its estimated gap is below 0.02."""
+    """A network recovers the linear solution.
+
+    On a linear truth with 30,000 comparisons, SPAC with a network as critic reaches the value of
+    SPAC with the linear class to 0.02, and its estimated gap is below 0.02.
+    """
     seeds = 2 if size == "small" else 20
     network = place("neural", 0.2)
     linear = place(make_problem("linear", contexts=10, actions=5, dimension=3), 0.2)
@@ -100,9 +108,12 @@ def worse_of_two(here: Place, n: int, seeds: int, algorithms: tuple[str, ...]) -
 
 @CLAIMS.register("lower_bound_holds")
 def lower_bound_holds(size: str) -> Outcome:
-    """The two-point lower bound, maximised over the class, lies below the worse of the two problems
+    """The lower bound lies below what it bounds.
+
+    The two-point lower bound, maximised over the class, lies below the worse of the two problems
     it speaks of for SPAC and for greedy maximum likelihood: tabular, linear, kernel and finite
-    classes, n from 100 to 1e5."""
+    classes, n from 100 to 1e5.
+    """
     seeds, sizes = (30, (100, 3000)) if size == "small" else (400, (100, 1000, 10_000, 100_000))
     algorithms = ("spac", "mle_greedy")
     ratios, lowest = [], []

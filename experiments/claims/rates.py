@@ -9,9 +9,12 @@ from experiments.claims.common import stacked
 
 @CLAIMS.register("rate_is_half")
 def rate_is_half(size: str) -> Outcome:
-    """On instances with gaps of order √(C/n), SPAC at the theorem's λ* has log-log slope −1/2 ± 0.03 in
+    """The rate is n^(-1/2).
+
+    On instances with gaps of order √(C/n), SPAC at the theorem's λ* has log-log slope −1/2 ± 0.03 in
     n from 1e4 to 1e9 at each of five coverages (95 % bootstrap intervals no wider than ± 0.02), and all
-    curves are one line in √(C/n): R² ≥ 0.98 with its slope fixed at 1."""
+    curves are one line in √(C/n): R² ≥ 0.98 with its slope fixed at 1.
+    """
     seeds = 100 if size == "small" else 1000
     cells = rates.cells_of(rates.COVERAGES, rates.SIZES, seeds, 0.1, 4.0, 0.0, 0.1, ())
     found = rates.analyse(stacked(cells, rates.compute), 0.1)
@@ -28,8 +31,11 @@ def rate_is_half(size: str) -> Outcome:
 
 @CLAIMS.register("bound_above_quantile")
 def bound_above_quantile(size: str) -> Outcome:
-    """On the same instances (T1) at λ* lies above the upper confidence limit of the (1 − δ)-quantile at
-    every coverage and sample size, and says something (is below R) in at least 90 % of the cells."""
+    """The upper bound lies above the measured quantile, and is not empty.
+
+    On the same instances (T1) at λ* lies above the upper confidence limit of the (1 − δ)-quantile at
+    every coverage and sample size, and says something (is below R) in at least 90 % of the cells.
+    """
     seeds = 100 if size == "small" else 1000
     sizes = rates.SIZES[::2] if size == "small" else rates.SIZES
     cells = rates.cells_of(rates.COVERAGES, sizes, seeds, 0.1, 4.0, 0.0, 0.1, ())
@@ -45,8 +51,11 @@ def bound_above_quantile(size: str) -> Outcome:
 
 @CLAIMS.register("fixed_gap_is_faster")
 def fixed_gap_is_faster(size: str) -> Outcome:
-    """With a gap that does not shrink the local slope ends steeper than −1: a sign is wrong with a
-    probability that falls exponentially in n g²/C, so no power of n is the rate."""
+    """A fixed gap is learned faster.
+
+    With a gap that does not shrink the local slope ends steeper than −1: a sign is wrong with a
+    probability that falls exponentially in n g²/C, so no power of n is the rate.
+    """
     seeds = 100 if size == "small" else 1000
     cells = [rates.cell(0.1, n, seeds, 0.1, 4.0, 0.1) for n in rates.FIXED_SIZES[-5:]]
     moving = rates.cells_of((0.1,), rates.SIZES[:2], seeds, 0.1, 4.0, 0.0, 0.1, ())

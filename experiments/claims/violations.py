@@ -10,8 +10,11 @@ from spac_theory.statistics import clopper_pearson
 
 @CLAIMS.register("theorem_is_not_violated")
 def theorem_is_not_violated(size: str) -> Outcome:
-    """On random realizable instances over finite, linear and kernel classes, (T1), its textbook form
-    and the event (H) each fail at most as often as δ = 0.1 allows (upper Clopper–Pearson limit)."""
+    """The theorem is not violated more often than it allows.
+
+    On random realizable instances over finite, linear and kernel classes, (T1), its textbook form
+    and the event (H) each fail at most as often as δ = 0.1 allows (upper Clopper–Pearson limit).
+    """
     instances, per_group = (600, 50) if size == "small" else (20_100, 100)
     rows = stacked(violations.cells_of(instances, per_group, 0.1), violations.compute)
     parts, holds = [], True

@@ -29,7 +29,7 @@ def test_rows_agree_with_the_library_called_by_hand(tmp_path: Path) -> None:
     fit = make_algorithm("spac").fit(place.view, data)
     wanted = place.problem.bandit.suboptimality(fit.policy.probabilities())
     rows = table.filter((pl.col("algorithm") == "spac_sqrt_n") & (pl.col("n") == 50))
-    assert torch.equal(torch.tensor(rows["suboptimality"].to_list()).double(), wanted)
+    assert torch.equal(torch.tensor(rows["suboptimality"].to_list(), dtype=torch.float64), wanted)
     assert rows["lam"].to_list() == pytest.approx([math.sqrt(50)] * 4)
     # A table with ν = μ and two independent draws: C is half the χ² divergence, at 0.2 (1/0.2 − 1)/2.
     assert rows["concentrability"].to_list() == pytest.approx([2.0] * 4)
@@ -171,7 +171,7 @@ def test_bad_settings_are_one_sentence(tmp_path: Path, override: str, message: s
 def test_a_plugin_that_fails_to_import_is_named(tmp_path: Path) -> None:
     path = tmp_path / "broken.py"
     path.write_text("1 / 0\n")
-    with pytest.raises(InputError, match=r"broken.py' fails to import: ZeroDivisionError"):
+    with pytest.raises(InputError, match=r"broken.py', which fails to run: ZeroDivisionError"):
         read_sweep(settings(tmp_path, f"plugins=[{path}]"))
 
 
