@@ -72,5 +72,5 @@ def test_bad_expert_interpolates_between_best_and_worst():
      ("temperature", float("nan")), ("bad_expert", 2.0), ("bad_expert", "half")],
 )  # fmt: skip
 def test_a_dial_outside_its_range_is_refused(name, dial):
-    with pytest.raises(InputError, match="dial is .*; it must be"):
+    with pytest.raises(InputError, match=r"dial is .*; it must be"):
         make_behaviour(name).policy(PROBLEM, dial)
