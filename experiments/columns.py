@@ -48,7 +48,7 @@ COLUMNS: dict[str, Column] = {
     "bound_lower": Column(pa.float64(), "reward", "lower bound; null where none is computed"),
     "gap": Column(pa.float64(), "see `certified`", "what the fit certifies of its own accuracy"),
     "certified": Column(
-        pa.string(), "", "what `gap` is: duality gap, gradient norm, closed form or none"
+        pa.string(), "", "what `gap` is: duality gap, gradient norm, closed form, estimate or none"
     ),
     "converged": Column(
         pa.bool_(), "", "whether the promised accuracy was reached; null: no claim"

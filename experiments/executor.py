@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ DIED = "the worker process died (killed, or out of memory)"
 THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-def run_units(units: list[Unit], processes: int) -> Iterator[Report]:
+def run_units(units: list[Unit], processes: int) -> Generator[Report]:
     """Run all units and yield a report for each as it ends; `processes = 0` runs them right here."""
     if processes == 0:
         yield from map(run_unit, units)

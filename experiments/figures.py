@@ -37,7 +37,7 @@ def write_figures(
     present = curves["algorithm"].unique().to_list()
     labels = [label for label in options["algorithms"] if label in present]
     drawable = curves.filter(pl.col("mean").is_not_null())
-    if drawable.is_empty():
+    if drawable.is_empty() or not formats:
         return []
     figures = {
         "suboptimality_n": against_n(drawable, theorem, labels),

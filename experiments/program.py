@@ -12,8 +12,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from spac_theory.checks import InputError
-
 CONFIGURATION = str(Path(__file__).resolve().parents[1] / "conf")
 BAD_INPUT, SOME_FAILED, INTERRUPTED = 2, 1, 130
 
@@ -24,6 +22,8 @@ def run_program(main: Callable[[dict[str, Any], Path], bool], config: DictConfig
     Bad input ends the program with one sentence on stderr and exit code 2, a sweep with failures
     with 1 (not under `--multirun`, where the other jobs go on), Ctrl-C with 130.
     """
+    from spac_theory.checks import InputError
+
     hydra = HydraConfig.get()
     try:
         settings = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)

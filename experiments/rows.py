@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spac_theory import Fit, LearnerView, Oracle, Problem, WinnerCounts
+from spac_theory import Fit, LearnerView, Oracle, Problem
 from spac_theory.algorithms import Algorithm
 from spac_theory.algorithms.spac import Spac
 from spac_theory.algorithms.spac_t import SpacT
 from spac_theory.behaviours import Coverage
 from spac_theory.bounds import covering_complexity, upper_bound
+from spac_theory.continuous import ContinuousProblem
 
 ROUNDING = 1e-12
 Rows = dict[str, Any]
@@ -83,15 +84,19 @@ def _column(name: str, tensor: Tensor | None, count: int) -> list[Any]:
     return values
 
 
-def theorem_bound(
-    place: Setting, data: WinnerCounts, fit: Fit, algorithm: Algorithm
-) -> Tensor | None:
-    """(T1) for every data set at the fit's own `λ` and gap; None unless it solved the game (3)."""
+def theorem_bound(place: Setting, n: Tensor, fit: Fit, algorithm: Algorithm) -> Tensor | None:
+    """(T1) for every data set at the fit's own `λ` and gap; None unless it solved the game (3).
+
+    None too where a term is only estimated (networks), and for contexts from a density: there (T1)
+    speaks of the prompts of the data, not of the contexts a policy is judged on.
+    """
+    if fit.certified == "estimate" or isinstance(place.problem, ContinuousProblem):
+        return None
     solves_game = isinstance(algorithm, (Spac, SpacT)) or getattr(algorithm, "solves_game", False)
     if not solves_game or fit.lam is None or fit.gap is None:
         return None
     view = place.view
-    size = covering_complexity(view.reward_class, data.n, view.delta)
+    size = covering_complexity(view.reward_class, n, view.delta)
     bound = view.reward_class.difference_bound
     return upper_bound(bound, place.coverage.single, size, fit.lam, fit.gap).total
 
@@ -100,7 +105,7 @@ def fit_rows(
     place: Setting,
     label: str,
     seeds: range,
-    data: WinnerCounts,
+    n: Tensor,
     fit: Fit,
     algorithm: Algorithm,
     seconds: float,
@@ -121,13 +126,13 @@ def fit_rows(
         "lam": fit.lam,
         "value": bandit.value(policy),
         "suboptimality": suboptimality,
-        "bound_upper": theorem_bound(place, data, fit, algorithm),
+        "bound_upper": theorem_bound(place, n, fit, algorithm),
         "gap": fit.gap,
         "converged": fit.converged,
         **{name: value.to(torch.float64) for name, value in fit.extra.items()},
     }
     return {
-        **common_rows(place, label, int(data.n[0]), seeds),
+        **common_rows(place, label, int(n[0]), seeds),
         **{name: _column(name, tensor, count) for name, tensor in tensors.items()},
         "certified": [fit.certified] * count,
         "status": ["done"] * count,

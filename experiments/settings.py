@@ -101,19 +101,19 @@ def load(plugins: Sequence[str]) -> tuple[str, ...]:
     """Import the user's plug-in files; a file that fails to import is named in one sentence."""
     if isinstance(plugins, str) or not all(isinstance(path, str) for path in plugins):
         raise InputError(f"plugins is {plugins!r}; it must be a list of .py files.")
-    for path in plugins:
-        try:
-            load_plugins([path])
-        except InputError:
-            raise
-        except Exception as error:
-            raise InputError(f"plugins: {path!r} fails to import: {error!r}.") from error
+    load_plugins(list(plugins))
     return tuple(str(Path(path).expanduser().resolve()) for path in plugins)
 
 
 def build_problem(spec: Spec) -> Problem:
     """The problem of a spec."""
-    problem: Problem = instantiate("problem", spec).build()
+    generator = instantiate("problem", spec)
+    try:
+        problem: Problem = generator.build()
+    except InputError as error:
+        raise InputError(f"problem: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise InputError(f"problem {spec['name']!r} refuses its options: {error}.") from error
     return problem
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ def run_all(units: list[Unit]) -> list[Report]:
     return [run_unit(unit) for unit in units]
 
 
-def run_on_slurm(units: list[Unit], options: Mapping[str, Any], logs: Path) -> Iterator[Report]:
+def run_on_slurm(units: list[Unit], options: Mapping[str, Any], logs: Path) -> Generator[Report]:
     """Submit the units as an array of jobs and yield reports as jobs end.
 
     `options` holds `cluster` ("slurm", or "local" to try it without one), `units_per_job` and
@@ -38,9 +38,9 @@ def run_on_slurm(units: list[Unit], options: Mapping[str, Any], logs: Path) -> I
     chunks = [units[i : i + size] for i in range(0, len(units), size)]
     jobs = executor.map_array(run_all, chunks)
     for job, chunk in zip(jobs, chunks, strict=True):
-        error = job.exception()
-        if error is None:
+        lost = job.exception()
+        if lost is None:
             yield from job.result()
         else:
-            reason = f"job {job.job_id} was lost: {' '.join(str(error).split())[-200:]}"
+            reason = f"job {job.job_id} was lost: {' '.join(str(lost).split())[-200:]}"
             yield from (fail(unit, reason) for unit in chunk)

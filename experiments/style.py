@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from matplotlib import rcParams
+import matplotlib.pyplot as plt
 
 GREY = "#9a9a9a"
-RC = {
+RC: Any = {
     "font.size": 9.0,
     "axes.titlesize": 9.0,
     "axes.spines.top": False,
@@ -64,4 +65,4 @@ def style(label: str, position: int = 0) -> Style:
 
 def use_style() -> None:
     """Set matplotlib's defaults for the project's figures."""
-    rcParams.update(RC)
+    plt.rcParams.update(RC)

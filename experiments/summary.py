@@ -18,6 +18,7 @@ def write_summary(curves: pl.DataFrame, output: Path, console: Console) -> list[
     dials = shown_dials(curves)
     notes = remarks(curves)
     for dial in dials:
+        console.print(title(curves, dial), markup=False, highlight=False, style="bold")
         console.print(terminal_table(curves, dial))
     for note in notes:
         console.print(note, markup=False, highlight=False)
@@ -80,7 +81,7 @@ def short(value: float) -> str:
 def terminal_table(curves: pl.DataFrame, dial: float) -> Table:
     """One dial's table for the terminal; the best without an oracle is bold."""
     sizes, lines = cells(curves, dial)
-    table = Table(title=title(curves, dial), title_justify="left", title_style="bold")
+    table = Table()
     table.add_column("algorithm")
     for n in sizes:
         table.add_column(f"n = {n:,}", justify="right")

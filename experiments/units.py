@@ -15,7 +15,6 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -30,6 +29,7 @@ from experiments.settings import (
 )
 from experiments.store import CellFiles, identity
 from spac_theory import (
+    Fit,
     LearnerView,
     Oracle,
     PreferenceModel,
@@ -39,6 +39,9 @@ from spac_theory import (
     sample_winner_counts,
     winner_law,
 )
+from spac_theory.algorithms import Algorithm
+from spac_theory.continuous import ContinuousProblem, fit_continuous
+from spac_theory.online import OnlineAccess
 
 
 @dataclass(frozen=True)
@@ -174,8 +177,17 @@ def setting(unit: Unit) -> Setting:
     return _setting(problem, behaviour, unit.dial, learner)
 
 
-def draw(unit: Unit, place: Setting) -> WinnerCounts:
+@dataclass(frozen=True)
+class OwnPrompts:
+    """Data sets that each have prompts of their own: drawn when an algorithm is fitted."""
+
+    n: torch.Tensor
+
+
+def draw(unit: Unit, place: Setting) -> WinnerCounts | OwnPrompts:
     """The data of a unit, the same for every algorithm and nested over `n`."""
+    if isinstance(place.problem, ContinuousProblem):
+        return OwnPrompts(torch.full((len(unit.seeds),), unit.n))
     bandit = place.problem.bandit
     preference = PreferenceModel.from_reward(bandit.reward, place.view.link)
     law = winner_law(bandit.rho, pair_law(place.behaviour), preference)
@@ -205,10 +217,51 @@ def run_unit(unit: Unit) -> Report:
     )
 
 
-def _run_algorithm(unit: Unit, label: str, place: Setting, data: WinnerCounts) -> Report:
+def _fit(
+    unit: Unit,
+    place: Setting,
+    algorithm: Algorithm,
+    data: WinnerCounts | OwnPrompts,
+    oracle: Oracle,
+) -> Fit:
+    """Fit all data sets at once, or one by one where each has its own prompts."""
+    if isinstance(data, WinnerCounts):
+        return algorithm.fit(place.view, data, oracle)
+    assert isinstance(place.problem, ContinuousProblem)
+    family = build_behaviour(unit.behaviour)
+    key = json.dumps([unit.behaviour["name"], unit.behaviour["options"]], sort_keys=True)
+    return fit_continuous(
+        place.problem,
+        family,
+        unit.dial,
+        unit.n,
+        unit.seeds,
+        algorithm,
+        place.view,
+        oracle,
+        key,
+        repr(unit.dial),
+    )
+
+
+def online_access(unit: Unit, place: Setting) -> OnlineAccess | None:
+    """Online labels on the budget `learner.labels` of the unit; None where it grants none."""
+    budget = unit.learner.get("labels", 0)
+    if budget == 0:
+        return None
+    bandit = place.problem.bandit
+    preference = PreferenceModel.from_reward(bandit.reward, place.view.link)
+    key = (bandit.name, place.family, repr(place.dial))
+    return OnlineAccess(preference, bandit.rho, unit.seeds, budget, bandit.reward, key)
+
+
+def _run_algorithm(
+    unit: Unit, label: str, place: Setting, data: WinnerCounts | OwnPrompts
+) -> Report:
     """One algorithm on the data of a unit: rows, or the record of its failure."""
     cell = unit.cell(label)
-    oracle = WatchedOracle(Oracle(place.coverage.single))
+    access = online_access(unit, place)
+    oracle = WatchedOracle(Oracle(place.coverage.single, access))
     try:
         algorithm = build_algorithm(unit.algorithms[label])
         reason = algorithm.skip(place.view, oracle)
@@ -216,10 +269,12 @@ def _run_algorithm(unit: Unit, label: str, place: Setting, data: WinnerCounts) -
             rows = skip_rows(place, label, unit.n, unit.seeds, reason, oracle.consulted)
         else:
             start = time.process_time()
-            fit = algorithm.fit(place.view, data, oracle)
+            fit = _fit(unit, place, algorithm, data, oracle)
             seconds = time.process_time() - start
-            rows = fit_rows(place, label, unit.seeds, data, fit, algorithm, seconds)
+            rows = fit_rows(place, label, unit.seeds, data.n, fit, algorithm, seconds)
             rows["oracle"] = [oracle.consulted] * len(unit.seeds)
+            if access is not None:
+                rows["queries"] = (access.labels + access.scores).to(torch.float64).tolist()
     except Exception as error:
         return fail(unit, _reason(error), traceback.format_exc(), only=label)
     cell.write_block(unit.block, rows)

@@ -64,11 +64,12 @@ def covering_complexity(
     counts = n.to(torch.float64)
     radius = 1 / counts
     sizes, places = torch.unique(radius, return_inverse=True)
-    entropy = torch.tensor([reward_class.log_covering(r) for r in sizes.tolist()])[places]
+    entropies = [reward_class.log_covering(r) for r in sizes.tolist()]
+    entropy = torch.tensor(entropies, dtype=torch.float64)[places]
     if reward_class.finite:
         radius = torch.zeros_like(radius)
     slope = loss_slope(link, reward_class.difference_bound)
-    statistical = 2 / counts * (entropy.to(torch.float64) + math.log(1 / delta))
+    statistical = 2 / counts * (entropy + math.log(1 / delta))
     epsilon = 2 * slope * radius + statistical
     return Complexity(epsilon, radius)
 

@@ -65,14 +65,16 @@ def draw_comparisons(
     contexts, actions = problem.bandit.shape
     rng = generator("comparisons", problem.bandit.name, *key)
     cumulative = behaviour.cumsum(-1)
-    uniform = torch.from_numpy(rng.uniform(size=(3, contexts)))
+    uniform = torch.from_numpy(rng.uniform(size=(contexts, 3)))
     first, second = (
-        torch.searchsorted(cumulative, u[:, None].contiguous()).squeeze(-1).clamp_max(actions - 1)
-        for u in uniform[:2]
+        torch.searchsorted(cumulative, u.reshape(-1, 1).contiguous())
+        .squeeze(-1)
+        .clamp_max(actions - 1)
+        for u in uniform.T[:2]
     )
     rows = torch.arange(contexts)
     wins = link.probability(tabular_margins(problem.bandit.reward))[rows, first, second]
-    swap = uniform[2] >= wins
+    swap = uniform[:, 2] >= wins
     winner, loser = torch.where(swap, second, first), torch.where(swap, first, second)
     counts = torch.zeros(contexts, actions, actions, dtype=torch.int64)
     counts[rows, winner, loser] = 1
@@ -97,14 +99,14 @@ def draw_trial(
     view: LearnerView,
     *key: str | int,
 ) -> Trial:
-    """Prompts and comparisons of data set `seed`.
+    """Prompts and comparisons of data set `seed`; the first `n` of a longer one are the same.
 
     `view` is the view on the evaluation contexts; a reference or baseline that is uniform there stays
     uniform, any other is the behaviour at the prompts.
     """
-    prompts = problem.on_prompts(n, *key, seed, n)
+    prompts = problem.on_prompts(n, *key, seed)
     behaviour = family.policy(prompts, dial)
-    data = draw_comparisons(prompts, behaviour, view.link, *key, seed, n)
+    data = draw_comparisons(prompts, behaviour, view.link, *key, seed)
     uniform = torch.full_like(behaviour, 1 / behaviour.shape[-1])
     reference, baseline = (
         uniform if bool((table == table[0, 0]).all()) else behaviour
@@ -132,8 +134,8 @@ def fit_continuous(
     view: LearnerView,
     oracle: Oracle | None,
     *key: str | int,
-) -> tuple[Fit, Tensor]:
-    """Fit every data set on its own prompts: one `Fit` on the evaluation contexts, and `n (S,)`.
+) -> Fit:
+    """Fit every data set on its own prompts, and return one `Fit` on the evaluation contexts.
 
     The policy is a table on the evaluation contexts; `extra` gains the standard error of its
     suboptimality. Raises InputError for an algorithm whose policy is a table of its prompts.
@@ -155,7 +157,7 @@ def fit_continuous(
         parts = [getattr(fit, name) for fit in fits]
         return None if any(part is None for part in parts) else torch.cat(parts)
 
-    merged = Fit(
+    return Fit(
         TabularPolicy(policy),
         fits[0].certified,
         column("gap"),
@@ -163,4 +165,3 @@ def fit_continuous(
         converged=column("converged"),
         extra=extra,
     )
-    return merged, torch.full((len(seeds),), n)

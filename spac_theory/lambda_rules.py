@@ -84,7 +84,7 @@ def held_out(view: LearnerView, data: WinnerCounts, scale: float, oracle: Oracle
     return Chosen(best * data.n.to(torch.float64).sqrt())
 
 
-def _radius(view: LearnerView, data: WinnerCounts, kind: str) -> Tensor:
+def loss_radius(view: LearnerView, data: WinnerCounts, kind: str) -> Tensor:
     """How far `E_D(r*)` may exceed the smallest loss: the theorem's `ε_n`, or Wilks' asymptotic."""
     if kind == "theorem":
         return covering_complexity(view.reward_class, data.n, view.delta).epsilon_n
@@ -110,7 +110,7 @@ def certified(
     nothing = torch.zeros(seeds, *view.reward_class.shape, dtype=torch.float64)
     one = torch.ones(seeds, dtype=torch.float64)
     fit = view.reward_class.best_response(nothing, one, data.fraction, view.link)
-    level = fit.value + _radius(view, data, radius)
+    level = fit.value + loss_radius(view, data, radius)
     lam = torch.tensor(multiples, dtype=torch.float64)[:, None] * data.n.to(torch.float64).sqrt()
     lower = saddle.certificate.lower.reshape(len(multiples), seeds) - lam * level
     value, best = lower.max(0)

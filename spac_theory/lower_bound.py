@@ -22,8 +22,9 @@ from spac_theory.rewards.base import RewardClass
 from spac_theory.rewards.finite import FiniteClass
 from spac_theory.rewards.linear import LinearClass
 
-STEPS = torch.logspace(-6, 2, 97, dtype=torch.float64)
-RANDOM_DIRECTIONS = 64
+STEPS = torch.logspace(-5, 1.5, 40, dtype=torch.float64)
+RANDOM_DIRECTIONS = 32
+CHUNK = 500
 
 
 def separation(rho: Tensor, reward: Tensor, rival: Tensor) -> Tensor:
@@ -74,7 +75,9 @@ def local_lower_bound(
 ) -> LowerBound:
     """The two-point bound maximised over the class, by enumeration or by search; `n (S,)`."""
     rivals = _rivals(reward_class, rho, reward, pairs)
-    values = two_point_bound(rho, reward, rivals, pairs, n, link)
+    values = torch.cat(
+        [two_point_bound(rho, reward, part, pairs, n, link) for part in rivals.split(CHUNK)]
+    )
     best, index = values.max(0)
     return LowerBound(best, rivals[index])
 

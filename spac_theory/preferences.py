@@ -69,6 +69,10 @@ class WinnerCounts:
         pairs = self.wins + self.wins.transpose(-1, -2)
         return pairs - torch.diag_embed(torch.diagonal(pairs, dim1=-2, dim2=-1))
 
+    def streams(self, *key: str | int) -> list[np.random.Generator]:
+        """A random stream for each data set, named by `key` and its counts, never by its place."""
+        return [generator(*key, int(w.sum()), _fingerprint(w)) for w in self.wins]
+
     def split(self, share: float, *key: str | int) -> tuple[WinnerCounts, WinnerCounts]:
         """Move a random `share` of the comparisons of each data set into a second one.
 
@@ -128,11 +132,16 @@ def _indices(field: str, value: Any, limit: int) -> np.ndarray:
     return whole
 
 
+def _fingerprint(wins: Tensor) -> int:
+    """A number that tells data sets apart."""
+    flat = wins.flatten().numpy()
+    return int(np.dot(flat % 1_000_003, np.arange(1, len(flat) + 1)))
+
+
 def _thin(wins: Tensor, share: float, key: tuple[str | int, ...]) -> Tensor:
     """Each comparison goes to the held-out side with probability `share`; no side stays empty."""
     flat = wins.flatten().numpy()
-    fingerprint = int(np.dot(flat % 1_000_003, np.arange(1, len(flat) + 1)))
-    held = generator("split", *key, int(flat.sum()), fingerprint).binomial(flat, share)
+    held = generator("split", *key, int(flat.sum()), _fingerprint(wins)).binomial(flat, share)
     if held.sum() == 0:
         held[flat.argmax()] = 1
     if held.sum() == flat.sum():

@@ -176,7 +176,8 @@ def local_slopes(
     sizes = _matrix("n", n, 1)
     rows = _matrix("samples", samples, 2)
     return [
-        log_log_slope(sizes[i : i + 2], rows[:, i : i + 2], *key, i, level=level,
-                      replicates=replicates)
+        log_log_slope(
+            sizes[i : i + 2], rows[:, i : i + 2], *key, i, level=level, replicates=replicates
+        )
         for i in range(len(sizes) - 1)
     ]

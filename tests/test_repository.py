@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -149,14 +150,15 @@ def yaml_keys(node: yaml.Node | None) -> Iterator[yaml.Node]:
 
 
 def uncommented_fields(text: str) -> list[str]:
-    """Fields of a YAML document without a comment on their line or on the line above."""
-    lines = ["", *text.splitlines()]
+    """Fields without a comment on their line or above their paragraph (lines without a blank)."""
+    lines = text.splitlines()
 
     def commented(number: int) -> bool:
-        unquoted = re.sub(r"'[^']*'|\"[^\"]*\"", "", lines[number + 1])
-        above = lines[number].strip()
-        is_comment = above.startswith("#") and "@package" not in above
-        return is_comment or re.search(r"(^|\s)#\s*\w", unquoted) is not None
+        unquoted = re.sub(r"'[^']*'|\"[^\"]*\"", "", lines[number])
+        if re.search(r"(^|\s)#\s*\w", unquoted):
+            return True
+        above = list(itertools.takewhile(str.strip, reversed(lines[:number])))
+        return any(re.match(r"\s*#(?! @package)", line) for line in above)
 
     keys = yaml_keys(yaml.compose(text))
     return [key.value for key in keys if not commented(key.start_mark.line)]
@@ -177,14 +179,14 @@ def test_the_comment_check_tells_commented_fields_from_bare_ones() -> None:
 # @package _global_
 defaults:
   - problem: rare_lucky
-# critic weight
+
+# critic weight, and temperature
 lam: 1.0
-beta: 0.1  # temperature
+beta: 0.1
+
 colour: "# no comment"
 nested:  # a group
   inner: 1
-  # said above
-  other: [1, 2]
 """
     assert uncommented_fields(text) == ["defaults", "colour", "inner"]
     assert uncommented_fields("") == []

@@ -62,8 +62,8 @@ class DpoGradient:
     """
 
     beta: float = 0.1
-    steps: int = 1000
-    learning_rate: float = 0.05
+    steps: int = 500
+    learning_rate: float = 0.1
 
     def __post_init__(self) -> None:
         checks.number("beta", self.beta, low=0, open_low=True)

@@ -74,7 +74,7 @@ class Drpo:
         library = prompt_library(view, self.library, self.temperature)
         distance = (library.unsqueeze(1) - library).abs().sum((-2, -1))
         nearest = distance.argsort(-1)[:, : self.near]
-        streams = [generator("drpo", view.key, row) for row in range(seeds)]
+        streams = data.streams("drpo", view.key)
         prompts = torch.zeros(seeds, 1, dtype=torch.int64)
         totals = torch.zeros(seeds, 1, dtype=torch.float64)
         for _ in range(self.depth):

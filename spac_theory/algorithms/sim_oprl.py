@@ -17,7 +17,6 @@ from spac_theory.algorithms import ALGORITHMS
 from spac_theory.algorithms.maximum_likelihood import ridge_likelihood
 from spac_theory.algorithms.online_dpo import batches, online_skip
 from spac_theory.bandit import greedy
-from spac_theory.keys import generator
 from spac_theory.objective import tabular_preference_derivatives
 from spac_theory.preferences import WinnerCounts
 from spac_theory.rewards.linear import LinearClass
@@ -74,7 +73,7 @@ class SimOprl:
         assert oracle is not None
         assert oracle.online is not None
         access, known = oracle.online, data
-        streams = [generator("sim-oprl", view.key, row) for row in range(len(data.n))]
+        streams = data.streams("sim-oprl", view.key)
         for size in batches(access, self.rounds):
             if self.query == "uniform":
                 both = view.reference.expand(known.wins.shape[:3])

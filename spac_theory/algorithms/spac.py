@@ -18,7 +18,9 @@ from spac_theory.view import Contexts, Fit, GeneralPolicy, LearnerView, Oracle
 
 def lambda_skip(rule: str, oracle: Oracle | None) -> str | None:
     """Why the rule for `λ` cannot be applied here, or None."""
-    if rule == "oracle" and (oracle is None or math.isinf(oracle.concentrability)):
+    if rule == "oracle" and oracle is None:
+        return "λ* needs the true reward, which is not known here"
+    if rule == "oracle" and oracle is not None and math.isinf(oracle.concentrability):
         return "λ* is infinite: the data do not cover the optimal policy"
     if rule == "oracle" and oracle is not None and oracle.concentrability == 0:
         return "λ* is 0: the optimal policy is the baseline"

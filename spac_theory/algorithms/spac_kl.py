@@ -64,7 +64,7 @@ def _follow(program: SoftProgram) -> Solution:
     """Solve for a falling sequence of `β`, each from the last: a sharp maximum needs a near start."""
     beta, warm = max(program.beta, FIRST_BETA), None
     while True:
-        solution = solve(replace(program, beta=beta), warm=warm)
+        solution = solve(replace(program, beta=beta), warm=warm, keep_warm=True)
         if beta <= program.beta:
             return solution
         beta, warm = max(program.beta, beta / 2), solution.warm

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
-from spac_theory.keys import generator
 from spac_theory.objective import tabular_preference_gradient
 from spac_theory.optimise import log_policy
 from spac_theory.preferences import WinnerCounts
@@ -108,7 +107,7 @@ class SpacPractical:
         """Self-play from `π_ref`."""
         wins, n = data.wins, data.n.to(torch.float64)
         lam = self.scale * (n.sqrt() if self.lam == "sqrt_n" else torch.ones_like(n))
-        streams = [generator("self-play", view.key, row) for row in range(len(n))]
+        streams = data.streams("self-play", view.key)
         logits = torch.zeros(wins.shape[:3], dtype=torch.float64)
         mixture = torch.zeros_like(logits)
         slope = torch.zeros_like(logits)

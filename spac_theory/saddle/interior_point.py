@@ -283,11 +283,14 @@ def solve(
     tolerance: float = 1e-8,
     max_iterations: int = 100,
     warm: Iterate | None = None,
+    keep_warm: bool = False,
 ) -> Solution:
     """Solve every lane to a certified gap of `tolerance · max(1, |value|)`.
 
     A lane that does not get there in `max_iterations` is returned with the gap it reached and
-    `converged = False`. Lanes are worked on `CHUNK` at a time, which keeps them in the cache.
+    `converged = False`. Lanes are worked on `CHUNK` at a time, which keeps them in the cache. With
+    `keep_warm` the solution's `warm` is the last iterate far enough from the boundary to restart a
+    slightly different program.
     """
     lanes = torch.arange(len(program.linear)).split(CHUNK)
     parts = [
@@ -296,6 +299,7 @@ def solve(
             tolerance,
             max_iterations,
             None if warm is None else warm.map(lambda v, c=chunk: v[c]),
+            keep_warm,
         )
         for chunk in lanes
     ]
@@ -321,7 +325,11 @@ def _join(parts: list[Solution]) -> Solution:
 
 
 def _solve_chunk(
-    program: Program, tolerance: float, max_iterations: int, warm: Iterate | None
+    program: Program,
+    tolerance: float,
+    max_iterations: int,
+    warm: Iterate | None,
+    keep_warm: bool,
 ) -> Solution:
     lanes = len(program.linear)
     x = _start(program) if warm is None else warm
@@ -340,7 +348,7 @@ def _solve_chunk(
             scale[active[close]] = part.select(close).value(reward[close]).abs().clamp_min(1)
         going = now > tolerance * scale[active]
         early = now > WARM_LEVEL * scale[active]
-        if bool(early.any()):
+        if keep_warm and bool(early.any()):
             saved.write(active[early], x.map(lambda v, m=early: v[m]))
         done = ~going | (now < gap[active]) & (iteration == max_iterations)
         if bool(done.any()):

@@ -147,14 +147,17 @@ def _step(lanes: _Lanes, x: _Point) -> _Point:
 
 
 def simplex_saddle(game: Game, tolerance: float = 1e-8, max_iterations: int = 60) -> Saddle:
-    """Solve the game of every data set to a certified gap of `tolerance · max(1, |G|)`.
+    """Solve the game of every data set to a certified gap of `tolerance · max(1, |G − λ min E_D|)`.
 
-    A lane that does not get there is returned with the best gap it reached and `converged = False`.
+    The large part of `G` at large `n`, `λ` times the smallest loss, is a constant of the data and is
+    taken out, so that the tolerance stays one of value. A lane that does not get there is returned
+    with the best gap it reached and `converged = False`.
     """
     cls = game.reward_class
     assert isinstance(cls, FiniteClass), "simplex_saddle needs a finite class"
     baseline = torch.einsum("x,xa,fxa->f", game.rho, game.baseline, cls.members)
-    cost = game.lam[:, None] * cls.losses(game.data.fraction, game.link) - baseline
+    losses = cls.losses(game.data.fraction, game.link)
+    cost = game.lam[:, None] * (losses - losses.amin(-1, keepdim=True)) - baseline
     rho = game.rho.clamp_min(SMALLEST_CONTEXT_WEIGHT)
     problem = _Lanes(cls.members.permute(1, 2, 0).contiguous(), rho, cost)
     x, active, part = problem.start(), torch.arange(len(cost)), problem
@@ -179,5 +182,6 @@ def simplex_saddle(game: Game, tolerance: float = 1e-8, max_iterations: int = 60
     policy = torch.where(game.rho[:, None] > 0, policy, 1 / policy.shape[-1])
     mixture = q / q.sum(-1, keepdim=True)
     certificate = mixture_certificate(game, policy, mixture)
-    converged = certificate.gap <= tolerance * scale + 1e-12
-    return Saddle(policy, cls.average(mixture), certificate, converged, parameters=mixture)
+    return Saddle(
+        policy, cls.average(mixture), certificate, best <= tolerance * scale, parameters=mixture
+    )

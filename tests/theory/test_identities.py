@@ -71,7 +71,7 @@ def test_tilt_is_the_regularised_optimum(beta):
     torch.testing.assert_close(tilt(reference, reward, beta)[0], expected, rtol=0, atol=1e-6)
     bandit = ContextualBandit(torch.ones(1), one_hot_features(1, 5), reward)
     optimum = bandit.regularised_optimum(reference, beta)[0]
-    torch.testing.assert_close(optimum, expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(optimum, expected, atol=1e-6, rtol=0)
 
 
 def test_tilt_keeps_the_zeros_of_the_reference():

@@ -1,0 +1,88 @@
+"""Suboptimality against `λ`, and where the theorem's `λ*` falls.
+
+python -m experiments.lambda_choice
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import hydra
+import polars as pl
+from omegaconf import DictConfig
+from rich.console import Console
+
+from experiments import study
+from experiments.program import CONFIGURATION, run_program
+from experiments.trials import place
+from spac_theory import make_algorithm
+from spac_theory.bounds import covering_complexity, oracle_lambda
+from spac_theory.statistics import mean_interval
+
+
+def compute(cell: study.Cell) -> study.Columns:
+    """Suboptimality of SPAC at `λ = scale √n` and the theorem's `λ*` in the same unit."""
+    here = place(cell["problem"], cell["coverage"], cell["delta"])
+    data = here.data(cell["n"], cell["seeds"])
+    fit = make_algorithm("spac", scale=cell["scale"]).fit(here.view, data)
+    cls = here.view.reward_class
+    size = covering_complexity(cls, data.n, cell["delta"])
+    star = oracle_lambda(cls.difference_bound, here.coverage.single, size)
+    count = cell["seeds"]
+    return {
+        "suboptimality": here.suboptimality(fit.policy.probabilities()).tolist(),
+        "scale": [float(cell["scale"])] * count,
+        "theorem_scale": (star / data.n.double().sqrt()).tolist(),
+        "n": [cell["n"]] * count,
+    }
+
+
+def draw(rows: pl.DataFrame) -> Any:
+    """A curve a sample size, with the place of `λ*` marked."""
+    drawn, axes = study.figure(1, 1)
+    axis = axes[0, 0]
+    for index, ((n,), part) in enumerate(rows.group_by("n", maintain_order=True)):
+        mean = part.group_by("scale", maintain_order=True).agg(pl.col("suboptimality").mean())
+        colour = study.COLOURS[index]
+        axis.plot(
+            mean["scale"], mean["suboptimality"].clip(1e-5), color=colour, ms=4,
+            marker=study.MARKERS[index], ls=study.LINES[index], label=f"n = {n:,}",
+        )  # fmt: skip
+        star = float(part["theorem_scale"][0])
+        axis.axvline(star, color=colour, ls=study.LINES[index], lw=0.8)
+    axis.set(xscale="log", yscale="log", xlabel="λ / √n", ylabel="mean suboptimality")
+    axis.set_title("vertical lines: the theorem's λ*")
+    axis.legend()
+    return drawn
+
+
+def main_study(settings: dict[str, Any], output: Path) -> bool:
+    """Run and report."""
+    console = Console()
+    keys = ("problem", "seeds", "coverage", "delta")
+    cells = [
+        {"n": n, "scale": scale, **{k: settings[k] for k in keys}}
+        for n in settings["n"]
+        for scale in settings["scales"]
+    ]
+    rows = study.run_cells("lambda", cells, compute, Path(settings["store"]), console)
+    lines = []
+    for (n, scale), part in rows.group_by("n", "scale", maintain_order=True):
+        interval = mean_interval(part["suboptimality"], "lambda", str(n), str(scale))
+        mean = f"{interval.estimate:.4f} ± {interval.half_width:.4f}"
+        lines.append([f"{n:,}", f"{scale:g}", mean, f"{float(part['theorem_scale'][0]):.3g}"])
+    header = ["n", "λ/√n", "mean suboptimality", "λ*/√n"]
+    drawn = {"lambda_choice": draw(rows)}
+    study.report("lambda", "Suboptimality against λ", header, lines, rows, drawn, output, console)
+    return True
+
+
+@hydra.main(version_base="1.3", config_path=CONFIGURATION, config_name="lambda_choice")
+def main(config: DictConfig) -> None:
+    """Entry point."""
+    run_program(main_study, config)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Chat templates by name. They are written from the published prompt formats of the two models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from spac_theory.checks import InputError
+
+# Mistral-7B-Instruct: https://docs.mistral.ai (instruct format, v1): <s>[INST] question [/INST]
+# answer</s>. A system message is put in front of the first question.
+MISTRAL = (
+    "{{ bos_token }}"
+    "{% if messages[0]['role'] == 'system' %}"
+    "{% set system = messages[0]['content'] + '\\n\\n' %}{% set turns = messages[1:] %}"
+    "{% else %}{% set system = '' %}{% set turns = messages %}{% endif %}"
+    "{% for message in turns %}{% if message['role'] == 'user' %}"
+    "{{ '[INST] ' + (system if loop.first else '') + message['content'] + ' [/INST]' }}"
+    "{% else %}{{ ' ' + message['content'] + eos_token }}{% endif %}{% endfor %}"
+)
+
+# Zephyr-7B (Tunstall et al., 2023, arXiv 2310.16944): <|role|>\ncontent</s>\n for every turn.
+ZEPHYR = (
+    "{% for message in messages %}"
+    "{{ '<|' + message['role'] + '|>\\n' + message['content'] + eos_token + '\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"
+)
+
+TEMPLATES = {"mistral": MISTRAL, "zephyr": ZEPHYR}
+
+
+def install(tokenizer: Any, name: str | None) -> Any:
+    """Give `tokenizer` the template `name` (None keeps its own), or a `.jinja` file's."""
+    if name is None:
+        return tokenizer
+    if name in TEMPLATES:
+        tokenizer.chat_template = TEMPLATES[name]
+    elif name.endswith(".jinja") and Path(name).is_file():
+        tokenizer.chat_template = Path(name).read_text(encoding="utf-8")
+    else:
+        raise InputError(
+            f"data.chat_template is {name!r}; it must be null (the tokenizer's own), "
+            f"{', '.join(sorted(TEMPLATES))}, or an existing .jinja file."
+        )
+    return tokenizer
+
+
+def source(name: str | None) -> str | None:
+    """The text of the template `name`, for the record of what was used."""
+    if name is not None and name not in TEMPLATES and Path(name).is_file():
+        return Path(name).read_text(encoding="utf-8")
+    return TEMPLATES.get(name or "")

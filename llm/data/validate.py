@@ -1,0 +1,152 @@
+"""Checks on preference rows before any model is loaded: what is dropped, what is refused."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from llm.artifacts import Rows, digest
+from llm.data.encode import prompt_ids, response_ids
+from llm.data.formats import PreferenceRow, Prompt, normalise
+from spac_theory.checks import InputError, choice
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Length limits in tokens, and what to do with pairs whose two answers are the same."""
+
+    max_prompt_length: int
+    max_length: int
+    identical_pairs: str  # "keep", "drop" or "refuse"
+
+    def __post_init__(self) -> None:
+        choice("data.identical_pairs", self.identical_pairs, ("keep", "drop", "refuse"))
+        if not 0 < self.max_prompt_length < self.max_length:
+            raise InputError(
+                f"data.max_prompt_length is {self.max_prompt_length}; it must be at least 1 and "
+                f"below data.max_length, which is {self.max_length}."
+            )
+
+
+@dataclass
+class Counts:
+    """What happened to the rows."""
+
+    read: int = 0
+    kept: int = 0
+    empty: int = 0
+    identical: int = 0
+    duplicate: int = 0
+    prompt_too_long: int = 0
+    cut: int = 0
+    leaked: int = 0
+
+
+def prompt_key(prompt: Prompt) -> str:
+    """A hash that is equal for equal prompts."""
+    return digest(prompt)
+
+
+def prepare(
+    raw: Sequence[Any], tokenizer: Any, limits: Limits, held_out: frozenset[str] = frozenset()
+) -> tuple[Rows, dict[str, Any]]:
+    """Check, clean and tokenise `raw` rows; return token rows and a report.
+
+    Dropped and counted: rows with an empty prompt or answer, exact duplicates, prompts that are too
+    long, prompts whose key is in `held_out` (they belong to the test rows), and identical pairs if
+    so asked. Answers beyond `max_length` are cut and lose their end-of-sequence token. Raises
+    InputError for malformed rows, and when nothing is left.
+    """
+    counts, rows = Counts(read=len(raw)), []
+    seen: set[str] = set()
+    for number, item in enumerate(raw):
+        row = normalise(item, number)
+        if _usable(row, number, limits, counts, seen, held_out):
+            encoded = _encode(row, number, tokenizer, limits, counts)
+            if encoded is not None:
+                rows.append(encoded)
+    counts.kept = len(rows)
+    if not rows:
+        raise InputError(
+            f"No usable preference rows are left of {len(raw)} ({_words(counts)}); check the data "
+            "and the length limits."
+        )
+    return rows, {"counts": asdict(counts), "lengths": _lengths(rows), "prompts": _prompts(rows)}
+
+
+def _usable(
+    row: PreferenceRow,
+    number: int,
+    limits: Limits,
+    counts: Counts,
+    seen: set[str],
+    held_out: frozenset[str],
+) -> bool:
+    key = prompt_key(row.prompt)
+    if not row.chosen.strip() or not row.rejected.strip() or not row.prompt:
+        counts.empty += 1
+        return False
+    if row.chosen == row.rejected:
+        counts.identical += 1
+        if limits.identical_pairs == "refuse":
+            raise InputError(
+                f"Row {number}: chosen and rejected are the same text; set data.identical_pairs to "
+                "drop or keep."
+            )
+        if limits.identical_pairs == "drop":
+            return False
+    if key in held_out:
+        counts.leaked += 1
+        return False
+    if limits.identical_pairs != "keep":  # repeated draws are data where pairs are i.i.d. draws
+        whole = digest([key, row.chosen, row.rejected])
+        if whole in seen:
+            counts.duplicate += 1
+            return False
+        seen.add(whole)
+    return True
+
+
+def _encode(
+    row: PreferenceRow, number: int, tokenizer: Any, limits: Limits, counts: Counts
+) -> dict[str, Any] | None:
+    prompt = prompt_ids(tokenizer, row.prompt)
+    if len(prompt) > limits.max_prompt_length:
+        counts.prompt_too_long += 1
+        return None
+    room = limits.max_length - len(prompt)
+    chosen = response_ids(tokenizer, row.prompt, row.chosen)
+    rejected = response_ids(tokenizer, row.prompt, row.rejected)
+    counts.cut += (len(chosen) > room) + (len(rejected) > room)
+    return {
+        "row": number,
+        "prompt_key": prompt_key(row.prompt),
+        "prompt_ids": prompt,
+        "chosen_ids": chosen[:room],
+        "rejected_ids": rejected[:room],
+    }
+
+
+def _lengths(rows: Rows) -> dict[str, dict[str, float]]:
+    report = {}
+    for name in ("prompt_ids", "chosen_ids", "rejected_ids"):
+        lengths = sorted(len(row[name]) for row in rows)
+        report[name] = {
+            "mean": round(statistics.fmean(lengths), 1),
+            "median": lengths[len(lengths) // 2],
+            "max": lengths[-1],
+        }
+    return report
+
+
+def _prompts(rows: Rows) -> dict[str, int]:
+    repeats = Counter(row["prompt_key"] for row in rows)
+    return {"distinct": len(repeats), "most_repeated": max(repeats.values())}
+
+
+def _words(counts: Counts) -> str:
+    parts = [f"{name} {value}" for name, value in asdict(counts).items() if value]
+    return ", ".join(parts).replace("_", " ")

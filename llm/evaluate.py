@@ -1,0 +1,133 @@
+"""`python -m llm.evaluate MODEL…`: Open LLM Leaderboard tasks, base first, with standard errors.
+
+Example: `python -m llm.evaluate BASE runs/x/spac/round-01/train/model --suite leaderboard`. The
+harness version is recorded; only scores of one version and batch size can be compared, so always
+score the base in the same call. `--suite local` needs no download.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llm import processes
+from llm.artifacts import write_json
+from llm.run import guarded
+from spac_theory.checks import InputError
+
+TASKS = Path(__file__).resolve().parent.parent / "conf" / "llm" / "tasks"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A harness task, its number of shots, and the metric that counts."""
+
+    name: str
+    shots: int
+    metric: str
+
+
+# Open LLM Leaderboard, first version: shots and metrics of the harness's own `openllm` group.
+LEADERBOARD = (
+    Task("arc_challenge", 25, "acc_norm,none"),
+    Task("hellaswag", 10, "acc_norm,none"),
+    Task("mmlu", 5, "acc,none"),
+    Task("truthfulqa_mc2", 0, "acc,none"),
+    Task("winogrande", 5, "acc,none"),
+    Task("gsm8k", 5, "exact_match,strict-match"),
+)
+SUITES = {"leaderboard": LEADERBOARD, "local": (Task("flattery", 0, "acc,none"),)}
+
+
+def evaluate_model(
+    path: str, tasks: tuple[Task, ...], batch: int, limit: int | None
+) -> dict[str, Any]:
+    """Score and standard error of each task for the model at `path`."""
+    from lm_eval import simple_evaluate
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+
+    local = all((TASKS / f"{task.name}.yaml").exists() for task in tasks)
+    manager = TaskManager(include_path=str(TASKS), include_defaults=not local)
+    model = HFLM(pretrained=path, batch_size=batch, dtype="auto", device=processes.device())
+    scores = {}
+    for task in tasks:
+        out = simple_evaluate(
+            model=model,
+            tasks=[task.name],
+            num_fewshot=task.shots,
+            task_manager=manager,
+            limit=limit,
+            random_seed=0,
+            numpy_random_seed=1234,
+            torch_random_seed=1234,
+            fewshot_random_seed=1234,
+        )
+        scores[task.name] = pick(out["results"], task)
+    return scores
+
+
+def pick(results: dict[str, Any], task: Task) -> dict[str, float]:
+    """The metric that counts, refused by name if this harness does not report it."""
+    found = results[task.name]
+    if task.metric not in found:
+        raise InputError(
+            f"lm_eval reports no {task.metric!r} for {task.name}; it reports: "
+            f"{', '.join(k for k in found if ',' in k)}."
+        )
+    error = found.get(task.metric.replace(",", "_stderr,", 1))
+    return {"score": float(found[task.metric]), "stderr": _number(error)}
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float)) else float("nan")
+
+
+def table(scores: dict[str, dict[str, Any]], tasks: tuple[Task, ...]) -> Any:
+    """Models down, tasks across, standard errors beside the scores."""
+    from rich.table import Table
+
+    grid = Table(title=f"lm_eval {importlib.metadata.version('lm_eval')}")
+    grid.add_column("model")
+    for task in tasks:
+        grid.add_column(f"{task.name} ({task.shots})", justify="right")
+    for model, row in scores.items():
+        cells = [f"{row[t.name]['score']:.4f} ± {row[t.name]['stderr']:.4f}" for t in tasks]
+        grid.add_row(model, *cells)
+    return grid
+
+
+def program(arguments: argparse.Namespace) -> None:
+    """Score every model and print and store the table."""
+    from rich.console import Console
+
+    tasks = SUITES[arguments.suite]
+    scores = {
+        path: evaluate_model(path, tasks, arguments.batch, arguments.limit)
+        for path in arguments.models
+    }
+    Console(width=160).print(table(scores, tasks))
+    if arguments.output:
+        version = importlib.metadata.version("lm_eval")
+        record = {"lm_eval": version, "batch": arguments.batch, "limit": arguments.limit}
+        write_json(Path(arguments.output), {**record, "scores": scores})
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="llm.evaluate", description=__doc__.split("\n")[0])
+    parser.add_argument("models", nargs="+", help="folders or hub names; name the base first")
+    parser.add_argument("--suite", choices=sorted(SUITES), default="leaderboard")
+    parser.add_argument("--batch", type=int, default=8, help="batch size, part of the record")
+    parser.add_argument("--limit", type=int, default=None, help="only so many documents a task")
+    parser.add_argument("--output", default=None, help="write the scores to this JSON file")
+    arguments = parser.parse_args()
+    sys.exit(guarded(lambda: program(arguments)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,242 @@
+"""`python -m llm.plan`: memory, arithmetic, time and disk of a run, before anything is downloaded.
+
+`python -m llm.plan model=mistral-7b +gpus=8 +gpu_memory=80` prints the parts of the memory of one
+GPU and refuses, with exit code 2, a plan that cannot fit, saying what would.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llm.settings import Settings
+from spac_theory.checks import InputError, integer, number
+
+GIB = 2**30
+# Bytes a trained parameter: weights and gradients in float32 (4 + 4), plus the optimiser's state.
+STATE = {"adamw": 8.0, "adamw_8bit": 2.0, "rmsprop": 4.0}
+# Dense bf16 peak of an H100 SXM, FLOP/s (NVIDIA data sheet).
+PEAK = 989e12
+
+
+@dataclass(frozen=True)
+class Size:
+    """Parameter counts and widths of a model."""
+
+    parameters: int
+    embedding: int
+    layers: int
+    hidden: int
+    vocabulary: int
+    trained: int
+    layer: int
+    widths: int
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """How many GPUs, their memory in GiB, and the share of peak arithmetic one expects."""
+
+    gpus: int = 8
+    gpu_memory: float = 80.0
+    mfu: float = 0.3
+    generated_tokens: float = 3000.0
+
+
+def measure(settings: Settings) -> Size:
+    """Build the model on the meta device (no memory, no download) and count."""
+    import torch
+    from transformers import MistralConfig, MistralForCausalLM
+
+    from llm.models import add_lora
+
+    shape = settings.model.architecture
+    if "hidden_size" not in shape:
+        raise InputError(
+            "model.architecture does not describe a full model; plan needs one that does, such as "
+            "model=mistral-7b."
+        )
+    with torch.device("meta"):
+        model: Any = MistralForCausalLM(MistralConfig(**shape))
+        total = sum(p.numel() for p in model.parameters())
+        layer = sum(p.numel() for p in model.model.layers[0].parameters())
+        if settings.model.lora is not None:
+            model = add_lora(model, settings.model.lora)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    config = model.config
+    heads = config.hidden_size // config.num_attention_heads
+    # What one layer keeps for one token inside its recomputation: norms, q, k, v, context, two
+    # residuals, gate, up and their product.
+    widths = 6 * config.hidden_size + 2 * heads * config.num_key_value_heads
+    widths += 3 * config.intermediate_size
+    return Size(
+        total,
+        config.vocab_size * config.hidden_size,
+        config.num_hidden_layers,
+        config.hidden_size,
+        config.vocab_size,
+        trained,
+        layer,
+        widths,
+    )
+
+
+def memory(settings: Settings, size: Size, hardware: Hardware) -> dict[str, float]:
+    """GiB on one GPU by part, weights and states sharded over all GPUs (FSDP2 or ZeRO-3)."""
+    train, share = settings.train, hardware.gpus
+    frozen = size.parameters - size.trained if settings.model.lora else 0
+    frozen_bytes = (
+        0.55 if settings.model.quantise else (4 if settings.model.dtype == "float32" else 2)
+    )
+    streams = 2 + (settings.generation.samples if _selfplay(settings) else 0)
+    tokens = train.micro_batch * streams * settings.data.max_length
+    compute = 2 if train.bf16 else 4
+    kept = size.layers * size.hidden * compute * tokens
+    inside = size.widths * compute * tokens * (1 if train.gradient_checkpointing else size.layers)
+    parts = {
+        "trained weights": 4 * size.trained / share,
+        "frozen weights": frozen_bytes * frozen / share,
+        "gradients": 4 * size.trained / share,
+        "optimiser state": STATE[train.optimiser] * size.trained / share,
+        "average (EMA)": 4 * size.trained if train.ema else 0,
+        "gathered layers": 0
+        if share == 1
+        else 2 * size.layer * compute + 2 * size.embedding * compute,
+        "bf16 copy of weights": 2 * size.parameters if share == 1 and train.bf16 else 0,
+        "activation checkpoints": kept if train.gradient_checkpointing else 0,
+        "activations of a layer": inside,
+        "logits (chunked)": 3 * 4 * train.logp_chunk * size.vocabulary,
+        "runtime and fragmentation": 2.5 * GIB,
+    }
+    return {name: value / GIB for name, value in parts.items()}
+
+
+def _selfplay(settings: Settings) -> bool:
+    return any(m.objective.uses_selfplay for m in settings.methods.values())
+
+
+def arithmetic(settings: Settings, size: Size, rows: int, tokens: float) -> dict[str, float]:
+    """FLOP a round: `rows` pairs with `tokens` tokens a sequence, prompt included."""
+    streams = 2 + (settings.generation.samples if _selfplay(settings) else 0)
+    matmul = size.parameters - size.embedding
+    forward = (2 * matmul + 2 * size.layers * size.hidden * tokens) * tokens * streams * rows
+    passes = 4 if settings.train.gradient_checkpointing else 3
+    return {
+        "reference pass": forward,
+        "training": passes * forward * settings.train.epochs,
+    }
+
+
+def hours(
+    settings: Settings, size: Size, hardware: Hardware, rows: int, tokens: float
+) -> dict[str, float]:
+    """Hours a round for self-play, reference pass and training."""
+    speed = PEAK * hardware.mfu * hardware.gpus
+    parts = {k: v / speed / 3600 for k, v in arithmetic(settings, size, rows, tokens).items()}
+    samples = rows * settings.generation.samples * settings.generation.max_new_tokens
+    generation = samples / (hardware.generated_tokens * hardware.gpus) / 3600
+    return {"self-play (upper bound)": generation if _selfplay(settings) else 0.0, **parts}
+
+
+def disk(settings: Settings, size: Size) -> float:
+    """GiB of the run directory: all iterates and two checkpoints."""
+    weights = 4 * size.trained
+    checkpoint = weights + STATE[settings.train.optimiser] * size.trained
+    return (settings.rounds * weights * len(settings.methods) + 2 * checkpoint) / GIB
+
+
+def remedies(settings: Settings, size: Size, hardware: Hardware) -> list[str]:
+    """Changes that would make the plan fit, cheapest first."""
+    tries: list[tuple[str, Settings, Hardware]] = []
+    small = replace(
+        settings, train=replace(settings.train, micro_batch=1, gradient_checkpointing=True)
+    )
+    tries.append(("train.micro_batch=1 train.gradient_checkpointing=true", small, hardware))
+    tries += [
+        (f"+gpus={n} (same micro_batch)", settings, replace(hardware, gpus=n))
+        for n in (2, 4, 8, 16)
+    ]
+    tries += [
+        (f"+gpus={n} train.micro_batch=1", small, replace(hardware, gpus=n)) for n in (2, 4, 8, 16)
+    ]
+    tries.append(
+        ("+gpu_memory=141 train.micro_batch=1", small, replace(hardware, gpu_memory=141.0))
+    )
+    return [
+        words
+        for words, s, h in tries
+        if h.gpus >= hardware.gpus and _total(s, size, h) <= h.gpu_memory
+    ]
+
+
+def _total(settings: Settings, size: Size, hardware: Hardware) -> float:
+    return sum(memory(settings, size, hardware).values())
+
+
+def check(settings: Settings, size: Size, hardware: Hardware) -> None:
+    """Refuse a plan that does not fit, with what would."""
+    total = _total(settings, size, hardware)
+    if total > hardware.gpu_memory:
+        helps = remedies(settings, size, hardware)[:3]
+        advice = "; or ".join(helps) if helps else "LoRA (model.lora) or a smaller model"
+        raise InputError(
+            f"This plan needs {total:.0f} GiB a GPU and gpu_memory is {hardware.gpu_memory:g}; "
+            f"what would fit: {advice}."
+        )
+
+
+def show(settings: Settings, hardware: Hardware, rows: int, tokens: float) -> None:
+    """Print the plan as tables, then refuse it if it cannot fit."""
+    from rich.console import Console
+    from rich.table import Table
+
+    size = measure(settings)
+    table = Table(
+        title=f"{size.parameters:,} parameters, {hardware.gpus} GPUs of {hardware.gpu_memory:g} GiB"
+    )
+    table.add_column("part")
+    table.add_column("estimate", justify="right")
+    parts = memory(settings, size, hardware)
+    for name, value in parts.items():
+        if value:
+            table.add_row(name, f"{value:.2f} GiB")
+    table.add_row("total a GPU", f"{sum(parts.values()):.2f} GiB", style="bold")
+    for name, value in arithmetic(settings, size, rows, tokens).items():
+        table.add_row(f"{name}, a round", f"{value:.3g} FLOP")
+    for name, value in hours(settings, size, hardware, rows, tokens).items():
+        table.add_row(f"{name}, a round", f"{value:.2f} h")
+    table.add_row("disk of the run", f"{disk(settings, size):.0f} GiB")
+    console = Console(width=100)
+    console.print(table)
+    console.print(
+        f"Assumed: {rows:,} pairs, {tokens:g} tokens a sequence, MFU {hardware.mfu:g}, "
+        f"{hardware.generated_tokens:g} generated tokens/s a GPU. Estimates, not measurements."
+    )
+    check(settings, size, hardware)
+
+
+def plan(values: dict[str, Any]) -> None:
+    """Build settings from a plain mapping and print the plan."""
+    from llm.settings import build
+
+    hardware = Hardware(
+        integer("gpus", values.pop("gpus", 8), low=1),
+        number("gpu_memory", values.pop("gpu_memory", 80.0), low=1),
+        number("mfu", values.pop("mfu", 0.3), low=0, high=1, open_low=True),
+        number("generated_tokens", values.pop("generated_tokens", 3000.0), low=1),
+    )
+    rows = integer("pairs", values.pop("pairs", 61135), low=1)
+    tokens = number("tokens", values.pop("tokens", 500.0), low=1)
+    show(build(Settings, values), hardware, rows, tokens)
+
+
+def main() -> None:
+    """Hydra entry point."""
+    from llm.run import hydra_program
+
+    sys.exit(hydra_program(plan))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""The table and the figure at the end of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from llm import processes
+from llm.artifacts import write_atomically, write_json
+from llm.settings import Settings
+
+Results = dict[str, list[dict[str, Any]]]
+NAMES = {
+    "sft": "SFT",
+    "dpo": "DPO",
+    "moving-dpo": "DPO, moving reference",
+    "spin": "SPIN",
+    "spac": "SPAC",
+}
+COLUMNS = {
+    "value": "value J",
+    "suboptimality": "suboptimality",
+    "best_suboptimality": "best round",
+    "mixture_suboptimality": "mixture",
+    "kl": "KL to SFT",
+    "logp_chosen": "log π(y⁺)",
+    "misled": "mass k = 3",
+    "accuracy": "pair accuracy",
+}
+
+
+def summary(results: Results, iterate: str) -> dict[str, dict[str, Any]]:
+    """One row a method: the chosen iterate's numbers, and the best round's suboptimality."""
+    rows = {}
+    for method, rounds in results.items():
+        exact = "suboptimality" in rounds[-1]
+        best = min(rounds, key=lambda r: r["suboptimality"]) if exact else rounds[-1]
+        row = dict(best if iterate == "best" else rounds[-1])
+        if exact:
+            row["best_suboptimality"] = best["suboptimality"]
+        rows[method] = row
+    return rows
+
+
+def table(rows: dict[str, dict[str, Any]]) -> Any:
+    """The rows as a rich table; columns nobody fills are left out."""
+    from rich.table import Table
+
+    shown = {k: v for k, v in COLUMNS.items() if any(k in row for row in rows.values())}
+    grid = Table(title="Methods, last iterate unless the column says otherwise")
+    grid.add_column("method")
+    for title in shown.values():
+        grid.add_column(title, justify="right")
+    for method, row in rows.items():
+        cells = [f"{row[key]:.3f}" if key in row else "" for key in shown]
+        grid.add_row(NAMES.get(method, method), *cells)
+    return grid
+
+
+def figure(results: Results, path: Path, title: str) -> None:
+    """Suboptimality by iteration: last iterate (lines) and mixture (dotted)."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    styles = [
+        ("o", "#000000"),
+        ("s", "#E69F00"),
+        ("^", "#56B4E9"),
+        ("D", "#009E73"),
+        ("v", "#D55E00"),
+    ]
+    with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
+        canvas = Figure(figsize=(6.4, 4.0), layout="constrained")
+        axes = canvas.add_subplot()
+        start = results["sft"][-1]["suboptimality"]
+        axes.axhline(start, color="0.6", lw=1)
+        axes.annotate("SFT", (0, start), xytext=(2, 3), textcoords="offset points", color="0.4")
+        methods = [name for name in results if name != "sft"]
+        for (marker, colour), name in zip(styles[1:] * 9, methods, strict=False):
+            last = [start] + [r["suboptimality"] for r in results[name]]
+            mixed = [r["mixture_suboptimality"] for r in results[name]]
+            label = NAMES.get(name, name)
+            axes.plot(range(len(last)), last, marker=marker, color=colour, label=label)
+            axes.plot(range(1, len(last)), mixed, ":", color=colour, lw=1.2)
+        axes.set(
+            xlabel="iteration", ylabel="suboptimality  J(π*) − J(π)", title=title, ylim=(0, None)
+        )
+        axes.set_xticks(range(len(next(iter(results.values()))) and len(last)))
+        axes.legend(frameon=False, fontsize=9, title="last iterate (dotted: mixture)")
+        write_atomically(path, lambda p: canvas.savefig(p, format="png", dpi=150))
+
+
+def write_report(settings: Settings, results: Results) -> None:
+    """Print the table; write `results.json` and, on a language, `suboptimality.png`."""
+    if not processes.is_main():
+        return
+    from rich.console import Console
+
+    folder = Path(settings.run_dir)
+    rows = summary(results, settings.iterate)
+    write_json(folder / "results.json", {"summary": rows, "rounds": results})
+    Console(width=120).print(table(rows))
+    if settings.data.language is not None:
+        language = settings.data.language
+        title = f"Language “{language.name}”, coverage {language.coverage:g}, n = {language.pairs}"
+        figure(results, folder / "suboptimality.png", title)
+        print(f"Figure: {folder / 'suboptimality.png'}")
+    print(f"Manifest: {folder / 'manifest.json'}")

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from experiments.diagnosis import diagnose
+from experiments.logs import read_log
+from spac_theory import (
+    InputError,
+    PreferenceModel,
+    make_behaviour,
+    make_problem,
+    pair_law,
+    sample_winner_counts,
+    winner_law,
+)
+
+from .tools import ROOT
+
+
+def options(*overrides: str) -> dict[str, Any]:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = OmegaConf.to_container(compose("diagnose", list(overrides)), resolve=True)
+    assert isinstance(config, dict)
+    return {str(key): value for key, value in config.items()}
+
+
+@pytest.fixture
+def triples() -> np.ndarray:
+    problem = make_problem("rare_lucky", contexts=3, actions=4)
+    bandit = problem.bandit
+    mu = make_behaviour("coverage").policy(problem, 0.3)
+    law = winner_law(bandit.rho, pair_law(mu), PreferenceModel.from_reward(bandit.reward))
+    return sample_winner_counts(law, 400, [0], "diagnose").to_triples()
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
+def test_a_log_is_read_whatever_its_file_and_names(
+    tmp_path: Path, triples: np.ndarray, kind: str
+) -> None:
+    table = pl.DataFrame(triples, schema=["context", "winner", "loser"])
+    named = table.with_columns(pl.all().cast(pl.String).str.replace("^", "item-"))
+    counts = []
+    for name, content in (("numbers", table), ("names", named)):
+        path = tmp_path / f"{name}.{kind}"
+        {"parquet": content.write_parquet, "csv": content.write_csv, "jsonl": content.write_ndjson}[
+            kind
+        ](path)
+        counts.append(read_log(options(f"data={path}")))
+    assert torch.equal(counts[0].counts.wins, counts[1].counts.wins)
+    assert np.array_equal(counts[0].counts.to_triples(), triples)
+    assert counts[1].actions == ["item-0", "item-1", "item-2", "item-3"]
+
+
+def test_diagnosis_end_to_end(tmp_path: Path, triples: np.ndarray) -> None:
+    pl.DataFrame(triples, schema=["context", "winner", "loser"]).write_csv(tmp_path / "log.csv")
+    words = (f"data={tmp_path}/log.csv", "algorithm=[spac_certified,dpo,spac_oracle,uniform]")
+    assert diagnose(options(*words), tmp_path / "out")
+    table = pl.read_csv(tmp_path / "out/diagnosis.csv")
+    assert table["policy"].to_list() == ["baseline ν", "spac_certified", "dpo", "uniform"]
+    assert table["concentrability"][0] == pytest.approx(0, abs=1e-12)
+    assert (table["improvement"] <= table["improvement_asymptotic"] + 1e-9).all()
+    assert pl.read_csv(tmp_path / "out/contexts.csv").height == 3
+    policies = np.load(tmp_path / "out/policies.npz", allow_pickle=False)
+    long = pl.read_parquet(tmp_path / "out/policies.parquet")
+    dpo = long.filter(pl.col("policy") == "dpo")["probability"].to_numpy().reshape(3, 4)
+    np.testing.assert_array_equal(policies["dpo"], dpo)
+    np.testing.assert_allclose(dpo.sum(-1), 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("context,winner\n0,1\n", "lacks the column 'loser'"),
+        ("context,winner,loser\n", "has no row"),
+        ("context,winner,loser\n0,1,\n", "column 'loser' has empty entries"),
+        ("context,winner,loser\n0,1.5,0\n", "actions must be all whole numbers"),
+        ("context,winner,loser\n0,-1,0\n", "data has the action -1"),
+        ("context,winner,loser\na,b,b\n", "names 1 action"),
+    ],
+)
+def test_a_bad_log_is_one_sentence(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_log(options(f"data={path}"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("features=none.npz",), "features is 'none.npz'"),
+        (("features={here}/wide.npz",), "features has shape"),
+        (("reference={here}/half.csv",), "must name every one"),
+        (("reference={here}/odd.csv",), "reference sums to"),
+        (("reward_range=[1,0]",), r"low must be below high"),
+        (("reward_range=null",), "both None"),
+        (("delta=0",), "delta is 0"),
+    ],
+)
+def test_bad_settings_are_one_sentence(
+    tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    (tmp_path / "log.csv").write_text("context,winner,loser\n0,1,0\n1,0,1\n")
+    np.savez(tmp_path / "wide.npz", features=np.zeros((2, 3, 1)))
+    (tmp_path / "half.csv").write_text("context,action,probability\n0,0,1\n")
+    odd = "context,action,probability\n0,0,0.5\n0,1,0.4\n1,0,0.5\n1,1,0.5\n"
+    (tmp_path / "odd.csv").write_text(odd)
+    full = [w.replace("{here}", str(tmp_path)) for w in words]
+    with pytest.raises(InputError, match=message):
+        diagnose(options(f"data={tmp_path}/log.csv", *full), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

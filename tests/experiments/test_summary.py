@@ -1,0 +1,136 @@
+"""Curves, tables and titles from rows made by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from rich.console import Console
+
+from experiments.aggregate import aggregate, shown_dials
+from experiments.collect import write_results
+from experiments.columns import table
+from experiments.figures import write_figures
+from experiments.findings import falls, finding
+from experiments.store import read_results
+from experiments.summary import write_summary
+from spac_theory import InputError
+from spac_theory.statistics import clopper_pearson
+
+SIZES = (300, 10_000)
+
+
+def rows(
+    label: str,
+    samples: dict[int, list[float | None]],
+    *,
+    dial: float = 0.1,
+    oracle: bool = False,
+    bound: float | None = None,
+) -> pl.DataFrame:
+    """Rows of one algorithm; a sample of None is a failed one."""
+    parts = []
+    for n, values in samples.items():
+        count = len(values)
+        columns = {
+            "problem": ["toy"] * count,
+            "behaviour": ["coverage"] * count,
+            "dial": [dial] * count,
+            "coverage": [dial] * count,
+            "n": [n] * count,
+            "algorithm": [label] * count,
+            "seed": list(range(count)),
+            "suboptimality": values,
+            "concentrability": [1 / dial if dial else float("inf")] * count,
+            "concentrability_all": [100.0] * count,
+            "bound_upper": [bound] * count,
+            "gap": [1e-8] * count,
+            "certified": ["duality gap"] * count,
+            "oracle": [oracle] * count,
+            "status": ["failed" if v is None else "done" for v in values],
+            "reason": ["RuntimeError: no" if v is None else None for v in values],
+            "seconds": [0.5] * count,
+        }
+        parts.append(pl.from_arrow(table(columns)))
+    return pl.concat(parts)  # type: ignore[arg-type]
+
+
+def results() -> pl.DataFrame:
+    up, down = [0.3, 0.31, 0.32] * 12, [0.1, 0.11, 0.12] * 12
+    return pl.concat(
+        [
+            rows("spac_sqrt_n", {300: up, 10_000: down}, bound=0.115),
+            rows("mle_greedy", {300: down, 10_000: up}),
+            rows("spac_oracle", {300: [0.0] * 36, 10_000: [0.0] * 36}, oracle=True),
+            rows("dpo", {300: [None] * 36, 10_000: [None] * 36}),
+        ]
+    )
+
+
+THEOREM = pl.DataFrame({"dial": 0.1, "n": list(SIZES), "theorem": [3.0, 0.9], "range": 1.0})
+
+
+def test_curves_are_means_quantiles_and_counts() -> None:
+    curves = aggregate(results(), 0.1)
+    at = {(r["algorithm"], r["n"]): r for r in curves.iter_rows(named=True)}
+    spac = at["spac_sqrt_n", 10_000]
+    assert spac["mean"] == pytest.approx(0.11)
+    assert spac["mean_low"] < 0.11 < spac["mean_high"]
+    assert spac["quantile"] == 0.12
+    assert (spac["bounded"], spac["violations"], spac["done"]) == (36, 12, 36)
+    assert at["spac_sqrt_n", 300]["violations"] == 36
+    assert at["spac_oracle", 300]["zeros"] == 36
+    failed = at["dpo", 300]
+    assert (failed["failed"], failed["mean"]) == (36, None)
+
+
+def test_the_table_marks_the_best_honest_algorithm_and_says_what_failed(tmp_path: Path) -> None:
+    console = Console(width=140, record=True)
+    write_summary(aggregate(results(), 0.1), tmp_path, console)
+    text = (tmp_path / "summary.md").read_text()
+    lines = {line.split("|")[1].strip(): line for line in text.splitlines() if "|" in line}
+    assert lines["spac_sqrt_n"].count("**") == 2
+    assert lines["mle_greedy"].count("**") == 2
+    assert lines["spac_oracle (oracle)"].count("**") == 0
+    assert lines["dpo"].count("failed") == 2
+    assert "theorem (T1): 48 violations in 72 fits" in text
+    assert "dpo: 72 rows failed: RuntimeError: no" in text
+    assert "spac_oracle (oracle)" in console.export_text()
+    assert pl.read_csv(tmp_path / "summary.csv").height == 8
+
+
+def test_titles_count_what_is_drawn() -> None:
+    curves = aggregate(results(), 0.1)
+    assert (falls(curves, "spac_sqrt_n"), falls(curves, "mle_greedy")) == (1, 0)
+    title = finding(curves, "spac_sqrt_n", ("mle_greedy",))
+    assert title.endswith("SPAC (λ = √n) 1, greedy maximum likelihood 0")
+    short = curves.filter(pl.col("n") == 300)
+    assert finding(short, "spac_sqrt_n", ()) == "Suboptimality against the number of comparisons"
+
+
+def test_the_sparsest_dial_shown_still_covers_the_optimum() -> None:
+    parts = [rows("uniform", {300: [0.1] * 3}, dial=d) for d in (0.0, 0.1, 0.2, 0.5)]
+    assert shown_dials(aggregate(pl.concat(parts), 0.1)) == [0.1, 0.5]
+
+
+@pytest.mark.parametrize("dials", [(0.1,), (0.0, 0.1, 0.5)])
+def test_figures_are_written_for_one_dial_and_for_infinite_concentrability(
+    tmp_path: Path, dials: tuple[float, ...]
+) -> None:
+    parts = [rows("spac_sqrt_n", {300: [0.1] * 3, 10_000: [0.0] * 3}, dial=d) for d in dials]
+    theorem = pl.concat([THEOREM.with_columns(dial=pl.lit(d)) for d in dials])
+    options = {"formats": ["png"], "algorithms": ["spac_sqrt_n", "absent"], "sizes": [1000]}
+    paths = write_figures(aggregate(pl.concat(parts), 0.1), theorem, options, tmp_path)
+    assert [p.read_bytes()[:4] for p in paths] == [b"\x89PNG"] * 2
+    with pytest.raises(InputError, match=r"figure\.formats"):
+        write_figures(aggregate(parts[0], 0.1), theorem, {**options, "formats": ["bmp"]}, tmp_path)
+
+
+def test_results_survive_the_file(tmp_path: Path) -> None:
+    write_results(results(), tmp_path / "results.parquet")
+    assert read_results(tmp_path).equals(results())
+
+
+def test_no_violation_in_three_hundred_certifies_one_per_cent() -> None:
+    assert clopper_pearson(0, 300).high == pytest.approx(0.0122, abs=1e-4)

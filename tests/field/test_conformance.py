@@ -1,0 +1,95 @@
+"""What every algorithm of the field must do, whoever wrote it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from spac_theory import ALGORITHMS, LearnerView, Oracle, WinnerCounts, make_algorithm
+from spac_theory.online import OnlineAccess
+
+from .conftest import Setting, make_setting
+
+QUICK = {
+    "spac_t": {"iterations": 10}, "dpo_gradient": {"steps": 30}, "sail": {"steps": 30},
+    "spac_practical": {"rounds": 2, "steps": 20, "selfplay": "sampled"}, "mpo": {"iterations": 50},
+    "sapo": {"steps": 30, "symbols": 2}, "spo": {"steps": 30}, "nash_md": {"iterations": 30},
+    "xpo": {"rounds": 2}, "vpo_online": {"rounds": 2}, "online_dpo": {"rounds": 2},
+}  # fmt: skip
+OURS = [n for n in ALGORITHMS if not ALGORITHMS[n].__module__.startswith("spac_plugin_")]
+PAGES = Path(__file__).resolve().parents[2] / "docs" / "methods"
+
+
+@pytest.fixture(scope="module")
+def small() -> Setting:
+    return make_setting(n=150, seeds=3)
+
+
+def fit(name, setting, data, seeds, view=None, **options):
+    view = setting.view if view is None else view
+    bandit = setting.problem.bandit
+    access = OnlineAccess(setting.truth, view.rho, seeds, 20, bandit.reward)
+    algorithm = make_algorithm(name, **{**QUICK.get(name, {}), **options})
+    oracle = Oracle(1.0, access, setting.truth)
+    assert algorithm.skip(view, oracle) is None
+    return algorithm.fit(view, data, oracle)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_batch_is_loop_and_policies_are_policies(small, name):
+    whole = fit(name, small, small.data, range(3)).policy.probabilities()
+    assert whole.shape == (3, 3, 4)
+    assert float(whole.min()) >= 0
+    assert torch.allclose(whole.sum(-1), torch.ones(3, 3, dtype=torch.float64), atol=1e-9)
+    assert torch.equal(whole, fit(name, small, small.data, range(3)).policy.probabilities())
+    alone = fit(name, small, WinnerCounts(small.data.wins[1:2]), [1]).policy.probabilities()
+    assert torch.allclose(whole[1], alone[0], atol=1e-6)
+
+
+EQUIVARIANT = [
+    "ipo", "simpo", "rpo", "vpo_offline", "chi_po", "chi2_rlhf", "spac_kl", "spin", "sppo", "dno",
+    "rebel", "nash_md", "mpo", "hypo", "sail", "sapo", "linear_alignment",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EQUIVARIANT)
+def test_relabelling_actions_permutes_the_policy(small, name):
+    order = torch.tensor([2, 0, 3, 1])
+    data = WinnerCounts(small.data.wins[:, :, order][..., order])
+    view = LearnerView(
+        small.view.reward_class,
+        small.view.rho,
+        small.view.reference[:, order],
+        small.view.baseline[:, order],
+    )
+    single = {"symbols": None} if name == "sapo" else {}  # strings are not symmetric, symbols are
+    straight = fit(name, small, small.data, range(3), **single).policy.probabilities()
+    permuted = fit(name, small, data, range(3), view, **single).policy.probabilities()
+    assert torch.allclose(permuted, straight[..., order], atol=1e-5)
+
+
+def test_every_algorithm_has_a_page_and_every_page_an_index_line():
+    index = (PAGES / "README.md").read_text(encoding="utf-8")
+    plain = {"behaviour_cloning", "uniform"}  # one sentence each, in their own file
+    missing = [n for n in OURS if n not in plain and f"`{n}`" not in index]
+    assert missing == []
+    for page in PAGES.glob("*.md"):
+        if page.name == "README.md":
+            continue
+        text = page.read_text(encoding="utf-8")
+        assert f"({page.name})" in index
+        for heading in ("Objective", "coverage", "solved here", "How sure", "Options"):
+            assert heading in text, f"{page.name} lacks {heading}"
+
+
+def test_options_named_on_a_page_exist():
+    known = {f.name for n in ALGORITHMS for f in dataclasses.fields(ALGORITHMS[n])}
+    known |= {"transition_pessimism", "reward_pessimism"}
+    for page in PAGES.glob("*.md"):
+        text = page.read_text(encoding="utf-8").partition("## Options")[2]
+        for cell in re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE):
+            assert set(cell.split(", ")) <= known, f"{page.name}: {cell}"

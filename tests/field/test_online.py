@@ -1,0 +1,249 @@
+"""Online access and what uses it: budgets, gradients, identities, kernels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from spac_theory import InputError, LearnerView, Oracle, make_algorithm
+from spac_theory.algorithms.hypo import HyPo
+from spac_theory.algorithms.online_dpo import batches
+from spac_theory.algorithms.sail import Sail, response_term
+from spac_theory.algorithms.sapo import segment_kernel, string_length
+from spac_theory.algorithms.sim_oprl import laplace_covariance, pair_variance
+from spac_theory.objective import tabular_margins
+from spac_theory.optimise import log_policy, log_reference
+
+from .conftest import make_setting
+
+
+def some_logits(seeds=3):
+    wave = torch.arange(seeds * 12, dtype=torch.float64).reshape(seeds, 3, 4)
+    return 2 * torch.sin(1.7 * wave)
+
+
+# --- the budget -----------------------------------------------------------------------------------
+
+
+def test_every_label_is_counted_and_the_budget_holds(setting):
+    access = setting.oracle(10).online
+    requests = torch.zeros(3, 3, 4, 4, dtype=torch.int64)
+    requests[:, 0, 1, 2] = 7
+    wins = access.label(requests)
+    assert torch.equal(wins[:, 0, 1, 2] + wins[:, 0, 2, 1], torch.full((3,), 7))
+    assert access.labels.tolist() == [7, 7, 7]
+    with pytest.raises(InputError, match="14; the online budget is 10 labels a data set"):
+        access.label(requests)
+    assert access.labels.tolist() == [7, 7, 7]
+
+
+def test_labels_follow_the_true_preferences(setting):
+    access = setting.oracle(10**6).online
+    requests = torch.zeros(3, 3, 4, 4, dtype=torch.int64)
+    requests[:, 2, 0, 3] = 10**6
+    share = access.label(requests)[:, 2, 0, 3] / 10**6
+    chance = float(setting.truth.probability[2, 0, 3])
+    assert (share - chance).abs().max() < 5 * math.sqrt(chance * (1 - chance) / 10**6)
+
+
+@pytest.mark.parametrize("name", ["xpo", "vpo_online", "online_dpo", "sim_oprl"])
+def test_online_algorithms_spend_exactly_their_budget(setting, name):
+    oracle = setting.oracle(37)
+    make_algorithm(name, rounds=4).fit(setting.view, setting.data, oracle)
+    assert oracle.online.labels.tolist() == [37, 37, 37]
+    assert sum(batches(setting.oracle(37).online, 4)) == 37
+
+
+@pytest.mark.parametrize("name", ["xpo", "vpo_online", "sim_oprl", "drpo"])
+def test_without_access_there_is_a_reason_and_no_fit(setting, name):
+    algorithm = make_algorithm(name)
+    assert algorithm.skip(setting.view, None)
+    assert algorithm.skip(setting.view, Oracle(1.0))
+
+
+# --- HyPO -----------------------------------------------------------------------------------------
+
+
+def test_i6_the_surrogate_of_hypo_is_the_gradient_of_the_divergence(setting):
+    logits = some_logits(1)[0].requires_grad_(True)
+    log_pi = log_policy(setting.view, logits)
+    base = log_reference(setting.view)
+    divergence = (log_pi.exp() * (log_pi - base)).sum()
+    (want,) = torch.autograd.grad(divergence, logits, retain_graph=True)
+    weight = (log_pi.exp() * (log_pi - base)).detach()
+    (got,) = torch.autograd.grad((weight * log_pi).sum(), logits)
+    assert torch.allclose(got, want, atol=1e-12)
+
+
+def test_hypo_leaves_unseen_actions_in_the_proportions_of_the_reference():
+    setting = make_setting(seeds=2)
+    wins = setting.data.wins.clone()
+    wins[:, :, 2:, :], wins[:, :, :, 2:] = 0, 0
+    wins[:, :, 0, 1] += 1
+    data = replace(setting.data, wins=wins)
+    fit = HyPo(lam=0.02, ridge=1e-6).fit(setting.view, data)
+    unseen = fit.policy.probabilities()[..., 2:]
+    reference = setting.view.reference[..., 2:]
+    shares = unseen / unseen.sum(-1, keepdim=True)
+    assert torch.allclose(
+        shares, (reference / reference.sum(-1, keepdim=True)).expand_as(shares), atol=1e-4
+    )
+
+
+# --- SAIL -----------------------------------------------------------------------------------------
+
+
+def sail_objective(algorithm, view, logits, fraction, model):
+    """The loss itself, with everything that depends on the policy left in the graph."""
+    margin = tabular_margins(algorithm.beta * logits)
+    policy = log_policy(view, logits).exp()
+    own = torch.sigmoid(margin)
+    drawn = view.rho[:, None, None] * policy.unsqueeze(-1) * policy.unsqueeze(-2)
+    symmetric = fraction + fraction.transpose(-1, -2)
+    law = {"ddp": symmetric * own, "dpp": 2 * drawn * own, "dpr": 2 * drawn * model}
+    loss = -torch.nn.functional.logsigmoid(margin)
+    mine = (law[algorithm.variant] * loss).sum((1, 2, 3))
+    return (1 - algorithm.share) * (fraction * loss).sum((1, 2, 3)) + algorithm.share * mine
+
+
+@pytest.mark.parametrize("variant", ["ddp", "dpp", "dpr"])
+def test_the_three_terms_are_the_gradient_of_sail(setting, variant):
+    algorithm = Sail(variant=variant, share=0.6, beta=0.4)
+    model = setting.truth.probability.expand(3, -1, -1, -1)
+    logits = some_logits().requires_grad_(True)
+    value = sail_objective(algorithm, setting.view, logits, setting.data.fraction, model)
+    (want,) = torch.autograd.grad(value.sum(), logits)
+    got = algorithm.gradient(setting.view, logits.detach(), setting.data.fraction, model)
+    assert torch.allclose(got, want, atol=1e-12)
+
+
+@pytest.mark.parametrize("variant", ["ddp", "dpp"])
+def test_self_labelled_sail_does_not_see_the_labels(setting, variant):
+    """Swap every winner and loser: the self-labelled part of the gradient does not move."""
+    algorithm = Sail(variant=variant, share=1.0, beta=0.4)
+    logits, fraction = some_logits(), setting.data.fraction
+    one = algorithm.gradient(setting.view, logits, fraction, fraction)
+    other = algorithm.gradient(setting.view, logits, fraction.transpose(-1, -2), fraction)
+    assert torch.allclose(one, other, atol=1e-14)
+    seen = Sail(variant=variant, share=0.5, beta=0.4)
+    one = seen.gradient(setting.view, logits, fraction, fraction)
+    other = seen.gradient(setting.view, logits, fraction.transpose(-1, -2), fraction)
+    assert not torch.allclose(one, other, atol=1e-3)
+
+
+def test_i4_sail_without_its_response_term_is_dpo_on_own_pairs(setting):
+    algorithm = Sail(variant="dpr", share=1.0, beta=0.4)
+    model = setting.truth.probability.expand(3, -1, -1, -1)
+    logits = some_logits()
+    pairs = algorithm.law(setting.view, logits, setting.data.fraction, model)
+    full = algorithm.gradient(setting.view, logits, setting.data.fraction, model)
+    margin = tabular_margins(0.4 * logits)
+    term = response_term(
+        -torch.nn.functional.logsigmoid(margin), pairs, log_policy(setting.view, logits), False
+    )
+    leaf = logits.clone().requires_grad_(True)
+    dpo = -(pairs * torch.nn.functional.logsigmoid(tabular_margins(0.4 * leaf))).sum()
+    (want,) = torch.autograd.grad(dpo, leaf)
+    assert torch.allclose(full - term, want, atol=1e-12)
+
+
+def test_the_released_response_term_points_elsewhere(setting):
+    log_pi = log_policy(setting.view, some_logits())
+    pairs = log_pi.exp().unsqueeze(-1) * log_pi.exp().unsqueeze(-2)
+    loss = torch.rand(3, 3, 4, 4, generator=torch.Generator().manual_seed(0)).double()
+    right = response_term(loss, pairs, log_pi, False).flatten()
+    wrong = response_term(loss, pairs, log_pi, True).flatten()
+    assert float(torch.nn.functional.cosine_similarity(right, wrong, dim=0)) < 0
+
+
+# --- XPO and VPO ----------------------------------------------------------------------------------
+
+
+def test_i4_xpo_without_optimism_is_online_dpo(setting):
+    runs = [("xpo", {"alpha": 0.0}), ("online_dpo", {"alpha": 0.5})]
+    one, two = (
+        make_algorithm(name, rounds=3, **options)
+        .fit(setting.view, setting.data, setting.oracle())
+        .policy.probabilities()
+        for name, options in runs
+    )
+    assert torch.allclose(one, two, atol=1e-12)
+
+
+def test_optimism_moves_mass_away_from_the_reference(setting):
+    def divergence(alpha):
+        fit = make_algorithm("xpo", alpha=alpha, rounds=1, ridge=3.0).fit(
+            setting.view, setting.data, setting.oracle()
+        )
+        pi = fit.policy.probabilities()
+        return (setting.view.reference * (setting.view.reference.log() - pi.log())).sum((1, 2))
+
+    assert (divergence(0.05) > divergence(0.0)).all()
+
+
+# --- SAPO -----------------------------------------------------------------------------------------
+
+
+def test_strings_know_their_length():
+    assert string_length(16, 4) == 2
+    assert string_length(27, 3) == 3
+    assert string_length(10, 3) is None
+
+
+def test_segment_kernel_by_simulation():
+    rng = np.random.default_rng(0)
+    policy = torch.from_numpy(rng.dirichlet(np.ones(8)))
+    kernel = segment_kernel(policy, symbols=2, segment=1)
+    assert torch.allclose(kernel.sum(-1), torch.ones(8, dtype=torch.float64))
+    table = policy.numpy().reshape(2, 2, 2)
+    start, counts, draws = (1, 0, 1), np.zeros(8), 20_000
+    for _ in range(draws):
+        string, cut = list(start), rng.integers(3)
+        prefix = tuple(string[:cut])
+        mass = table[prefix].reshape(2, -1).sum(-1)
+        string[cut] = int(rng.random() < mass[1] / mass.sum())
+        counts[string[0] * 4 + string[1] * 2 + string[2]] += 1
+    assert np.abs(counts / draws - kernel[5].numpy()).max() < 0.015
+
+
+def test_whole_segments_forget_the_string():
+    policy = torch.softmax(torch.arange(9.0, dtype=torch.float64), -1)
+    kernel = segment_kernel(policy, symbols=9, segment=1)
+    assert torch.allclose(kernel, policy.expand(9, 9))
+
+
+# --- Sim-OPRL -------------------------------------------------------------------------------------
+
+
+def test_laplace_covariance_is_the_inverse_hessian(setting):
+    reward = some_logits()
+    covariance = laplace_covariance(reward, setting.data, setting.view)
+
+    def negative_log_posterior(r):
+        margin = r.unsqueeze(-1) - r.unsqueeze(-2)
+        wins = setting.data.wins[0, 1].double()
+        return -(wins * torch.nn.functional.logsigmoid(margin)).sum() + 0.5 * (r**2).sum()
+
+    hessian = torch.autograd.functional.hessian(negative_log_posterior, reward[0, 1])
+    assert torch.allclose(covariance[0, 1], torch.linalg.inv(hessian), atol=1e-10)
+    variance = pair_variance(covariance)
+    assert float(variance.diagonal(dim1=-2, dim2=-1).abs().max()) < 1e-12
+
+
+def test_a_view_without_full_support_is_treated(setting):
+    """Actions outside the support of `π_ref` get no mass from the methods that start there."""
+    reference = setting.view.reference.clone()
+    reference[:, 0] = 0
+    reference = reference / reference.sum(-1, keepdim=True)
+    view = LearnerView(setting.view.reward_class, setting.view.rho, reference, reference)
+    wins = setting.data.wins.clone()
+    wins[:, :, 0, :], wins[:, :, :, 0] = 0, 0
+    data = replace(setting.data, wins=wins)
+    for name in ("ipo", "rpo", "vpo_offline", "chi_po", "chi2_rlhf", "hypo", "spac_kl", "mpo"):
+        policy = make_algorithm(name).fit(view, data).policy.probabilities()
+        assert torch.isfinite(policy).all(), name
+        assert float(policy[..., 0].max()) < 1e-3, name

@@ -1,0 +1,108 @@
+"""One of two gloo processes: losses and gradients sharded or in parallel, against one process."""
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+
+def batch_rows(count):
+    return [
+        {
+            "prompt_ids": [1, 3 + i % 5],
+            "chosen_ids": [8 + i % 4, 9, 2],
+            "rejected_ids": [10, 2],
+            "selfplay_ids": [[11 + i % 3, 12, 13, 2]],
+            "ref_chosen_logps": -9.0,
+            "ref_rejected_logps": -6.0,
+            "ref_selfplay_logps": [-12.0],
+        }
+        for i in range(count)
+    ]
+
+
+def loss_and_gradient(model, rows, chunk):
+    from llm.batches import PreferenceCollator
+    from llm.logprobs import sequence_logps
+    from llm.objective import Objective
+
+    batch = PreferenceCollator(0)(rows)
+    reference = batch.pop("reference")
+    logps = sequence_logps(model, **batch, chunk=chunk).view_as(reference)
+    loss, _ = Objective(lam=3.0, beta=0.3)(logps, reference)
+    loss.backward()
+    return float(loss.detach())
+
+
+def sharded():
+    from conftest import tiny_mistral
+    from torch.distributed.fsdp import fully_shard
+
+    from llm.logprobs import with_logps
+
+    rows = batch_rows(8)
+    whole = with_logps(tiny_mistral(dtype=torch.float64))
+    expected = loss_and_gradient(whole, rows, chunk=5)
+    model = with_logps(tiny_mistral(dtype=torch.float64))
+    for layer in model.model.layers:
+        fully_shard(layer)
+    fully_shard(model)
+    rank = dist.get_rank()
+    mean = torch.tensor(loss_and_gradient(model, rows[4 * rank : 4 * rank + 4], chunk=5))
+    dist.all_reduce(mean)
+    assert abs(float(mean) / 2 - expected) < 1e-6, (mean, expected)
+    for (name, p), q in zip(model.named_parameters(), whole.parameters(), strict=True):
+        difference = (p.grad.full_tensor() - q.grad).abs().max()
+        assert float(difference) < 1e-10, (name, difference)
+
+
+def data_parallel():
+    from conftest import tiny_mistral
+    from transformers import TrainingArguments
+
+    from llm.batches import PreferenceCollator
+    from llm.objective import Objective
+    from llm.trainer import SpacTrainer
+
+    world = int(os.environ["WORLD_SIZE"])
+    model = tiny_mistral(dtype=torch.float64)
+    trainer = SpacTrainer(
+        model,
+        objective=Objective(lam=3.0, beta=0.3),
+        args=TrainingArguments(
+            output_dir=sys.argv[2],
+            use_cpu=True,
+            report_to=[],
+            save_strategy="no",
+            disable_tqdm=True,
+            remove_unused_columns=False,
+            per_device_train_batch_size=8 // world,
+            num_train_epochs=2,
+            learning_rate=1e-3,
+            logging_steps=1,
+        ),
+        train_dataset=batch_rows(32),
+        data_collator=PreferenceCollator(0),
+    )
+    trainer.train()
+    if trainer.is_world_process_zero():
+        losses = [e["loss"] for e in trainer.state.log_history if "loss" in e]
+        weights = torch.cat([p.detach().flatten() for p in model.parameters()])
+        from safetensors.torch import save_file
+
+        out = {"losses": torch.tensor(losses, dtype=torch.float64), "weights": weights}
+        save_file(out, f"{sys.argv[2]}/world-{world}.safetensors")
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "sharded":
+        dist.init_process_group("gloo")
+        sharded()
+        dist.destroy_process_group()
+    else:
+        data_parallel()

@@ -1,0 +1,142 @@
+"""The pipeline: idempotent, refusing stale input, indifferent to kills and to batch layout."""
+
+import errno
+
+import pytest
+import torch
+from transformers import TrainingArguments
+
+from llm.artifacts import read_json, write_atomically, write_json
+from llm.batches import PreferenceCollator
+from llm.killing import SMALL, finish, kill_and_compare, launch
+from llm.objective import Objective
+from llm.stages import Run, StaleInput
+from llm.trainer import SpacTrainer
+from spac_theory.checks import InputError
+
+
+def test_killed_runs_end_like_undisturbed_ones(tmp_path):
+    outcome = kill_and_compare(tmp_path, kills=2, seed=1)
+    assert outcome.kills >= 1
+    assert outcome.holds, outcome
+    # The finished run again: nothing is done twice, other settings are refused by name.
+    before = read_json(tmp_path / "whole" / "manifest.json")
+    finish(launch(tmp_path / "whole"))
+    assert read_json(tmp_path / "whole" / "manifest.json") == before
+    process = launch(tmp_path / "whole", "methods.spac.objective.lam=5.0")
+    message = process.communicate()[1].decode()
+    assert process.returncode == 2
+    assert "objective.lam was 3.0 and is now 5.0" in message
+    assert "Traceback" not in message
+    assert len(SMALL) > 5
+
+
+def test_a_stage_is_done_once_and_stale_inputs_are_refused(tmp_path):
+    run, calls = Run(tmp_path), []
+
+    def work(folder):
+        calls.append(folder)
+        write_json(folder / "out.json", len(calls))
+        return {"out": "out.json"}
+
+    assert run.stage("one", {"a": {"b": 1}}, work) == run.stage("one", {"a": {"b": 1}}, work)
+    assert len(calls) == 1
+    with pytest.raises(StaleInput, match=r"a\.b was 1 and is now 2"):
+        run.stage("one", {"a": {"b": 2}}, work)
+    assert list(read_json(tmp_path / "manifest.json")["stages"]) == ["one"]
+
+
+def test_an_interrupted_stage_of_other_inputs_is_stale_too(tmp_path):
+    run = Run(tmp_path)
+
+    def crash(folder):
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        run.stage("one", {"a": 1}, crash)
+    with pytest.raises(StaleInput):
+        run.stage("one", {"a": 2}, crash)
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path):
+    def full(path):
+        path.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(InputError, match="is full; free some space"):
+        write_atomically(tmp_path / "file", full)
+    assert list(tmp_path.iterdir()) == []
+
+
+def rows(n, seed=0):
+    g = torch.Generator().manual_seed(seed)
+
+    def ids(low, high):
+        size = int(torch.randint(low, high, (1,), generator=g))
+        return torch.randint(3, 24, (size,), generator=g).tolist()
+
+    return [
+        {
+            "prompt_ids": [1, *ids(1, 4)],
+            "chosen_ids": ids(1, 5),
+            "rejected_ids": ids(1, 5),
+            "selfplay_ids": [ids(1, 5)],
+            "ref_chosen_logps": -6.0,
+            "ref_rejected_logps": -7.0,
+            "ref_selfplay_logps": [-5.0],
+        }
+        for _ in range(n)
+    ]
+
+
+def train(model, folder, *, resume=None, **changes):
+    arguments = {
+        "output_dir": str(folder),
+        "use_cpu": True,
+        "report_to": [],
+        "num_train_epochs": 2,
+        "learning_rate": 1e-3,
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+        "logging_steps": 1,
+        **changes,
+    }
+    trainer = SpacTrainer(
+        model,
+        objective=Objective(lam=3.0, beta=0.3),
+        args=TrainingArguments(**arguments),
+        train_dataset=rows(21),
+        data_collator=PreferenceCollator(0),
+    )
+    trainer.train(resume_from_checkpoint=resume)
+    losses = [e["loss"] for e in trainer.state.log_history if "loss" in e]
+    return losses, torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def test_accumulation_does_not_change_the_trajectory(tiny, tmp_path):
+    """21 rows leave a short last step: micro-batches of unequal size must be weighted."""
+    layouts = [(8, 1), (4, 2), (1, 8)]
+    results = [
+        train(
+            tiny(dtype=torch.float64),
+            tmp_path,
+            per_device_train_batch_size=size,
+            gradient_accumulation_steps=steps,
+        )
+        for size, steps in layouts
+    ]
+    for losses, weights in results[1:]:
+        assert losses == pytest.approx(results[0][0], abs=1e-5)
+        torch.testing.assert_close(weights, results[0][1], rtol=0, atol=1e-8)
+
+
+def test_resume_does_not_change_the_trajectory(tiny, tmp_path):
+    size = {"per_device_train_batch_size": 4}
+    losses, weights = train(tiny(), tmp_path / "a", **size)
+    train(tiny(), tmp_path / "b", **size, save_strategy="steps", save_steps=4)
+    resumed, again = train(
+        tiny(seed=9), tmp_path / "b", **size, resume=str(tmp_path / "b/checkpoint-4")
+    )
+    assert resumed == pytest.approx(losses, abs=1e-5)
+    torch.testing.assert_close(again, weights)

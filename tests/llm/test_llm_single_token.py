@@ -1,0 +1,97 @@
+"""One objective, two paths: single-token responses are a bandit, and both paths must agree.
+
+The bandit side works on tables `s(x,a)` and exact frequencies through `tabular_*`; the
+language-model side works on rows of token ids through the trainer's own loss.
+"""
+
+import pytest
+import torch
+from transformers import TrainingArguments
+
+from llm.batches import PreferenceCollator
+from llm.objective import Objective
+from llm.trainer import SpacTrainer
+from spac_theory.objective import game_value, tabular_game, tabular_preference_loss
+
+PROMPTS = [[1, 3, 4], [1, 5, 6], [1, 3, 7, 8]]
+ACTIONS = list(range(9, 21))  # twelve one-token responses
+X, A, N, K = len(PROMPTS), len(ACTIONS), 60, 3
+
+
+def rows_and_tables(seed):
+    """Random rows with reference log-probs, and the same data as exact frequencies."""
+    g = torch.Generator().manual_seed(seed)
+    reference = torch.randn(X, A, generator=g, dtype=torch.float64).log_softmax(-1)
+    x = torch.randint(X, (N,), generator=g)
+    pick = torch.randint(A, (N, 2 + K), generator=g)
+    rows = []
+    for i in range(N):
+        row_reference = reference[x[i], pick[i]].tolist()
+        ids = [[ACTIONS[a]] for a in pick[i].tolist()]
+        rows.append(
+            {
+                "prompt_ids": PROMPTS[x[i]],
+                "chosen_ids": ids[0],
+                "rejected_ids": ids[1],
+                "selfplay_ids": ids[2:],
+                "ref_chosen_logps": row_reference[0],
+                "ref_rejected_logps": row_reference[1],
+                "ref_selfplay_logps": row_reference[2:],
+            }
+        )
+    wins = torch.zeros(X, A, A, dtype=torch.float64)
+    play = torch.zeros(X, A, dtype=torch.float64)
+    joint = torch.zeros(X, A, A, A, dtype=torch.float64)  # chosen, rejected, self-play
+    for i in range(N):
+        a, b = int(pick[i, 0]), int(pick[i, 1])
+        wins[x[i], a, b] += 1 / N
+        for c in pick[i, 2:].tolist():
+            play[x[i], c] += 1 / (N * K)
+            joint[x[i], a, b, c] += 1 / (N * K)
+    return rows, reference, wins, play, joint
+
+
+def bandit_loss(model, objective, reference, wins, play, joint):
+    """The same objective from the table of the model's next-token log-probs."""
+    tables = [model(torch.tensor([p])).logits[0, -1].log_softmax(-1)[ACTIONS] for p in PROMPTS]
+    s = objective.beta * (torch.stack(tables) - reference)
+    rho = wins.sum((-1, -2))
+    share = {"both": 0.5, "chosen": 1.0, "rejected": 0.0}[objective.baseline]
+    if objective.form == "linear":
+        nu = (share * wins.sum(-1) + (1 - share) * wins.sum(-2)) / rho.unsqueeze(-1)
+        policy = play / rho.unsqueeze(-1)
+        return tabular_game(s, policy, nu, rho, wins, objective.lam)
+    beats = share * joint.sum(2) + (1 - share) * joint.sum(1)  # data response beats self-play
+    ratio = (objective.beta_c or objective.beta) / objective.beta
+    critic = objective.w * tabular_preference_loss(ratio * s, beats)
+    return game_value(critic, tabular_preference_loss(s, wins), objective.lam)
+
+
+def gradient(model, loss):
+    model.zero_grad()
+    loss.backward()
+    return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+
+@pytest.mark.parametrize("form", ["linear", "smoothed"])
+@pytest.mark.parametrize("baseline", ["both", "chosen", "rejected"])
+@pytest.mark.parametrize(("lam", "w"), [(30.0, 1.0), (0.0, 2.0), (0.7, 0.0)])
+def test_single_token_responses_are_the_exact_bandit(tiny, tmp_path, form, baseline, lam, w):
+    objective = Objective(lam=lam, beta=0.3, beta_c=0.9, w=w, baseline=baseline, form=form)
+    model = tiny(dtype=torch.float64, seed=3)
+    rows, *tables = rows_and_tables(seed=int(lam) + len(form))
+    expected = bandit_loss(model, objective, *tables)
+    trainer = SpacTrainer(
+        model,
+        objective=objective,
+        args=TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[]),
+        logp_chunk=7,
+    )
+    got = trainer.compute_loss(model, PreferenceCollator(pad_id=0)(rows))
+    assert abs(float(got - expected)) < 1e-10
+    difference = gradient(model, got) - gradient(model, expected)
+    assert float(difference.abs().max()) < 1e-10
+    assert (
+        float(gradient(model, trainer.compute_loss(model, PreferenceCollator(0)(rows))).abs().max())
+        > 1e-4
+    )
