@@ -112,9 +112,8 @@ def upper_bound(
 ) -> UpperBound:
     """(T1) at given `λ (S,)`, for a policy whose certified gap is at most `gap`."""
     c = checks.number("concentrability", concentrability, low=0)
-    positive = lam.clamp_min(1e-300)
-    factor = link_kappa(link, difference_bound) * c if c > 0 else 0.0
-    coverage = factor / positive if c > 0 else torch.zeros_like(lam)
+    factor = link_kappa(link, difference_bound) * c
+    coverage = factor / lam if c > 0 else torch.zeros_like(lam)
     net = 2 * size.net_radius * min(1.0, math.sqrt(c))
     optimisation = torch.as_tensor(gap, dtype=torch.float64).expand(lam.shape)
     return UpperBound(coverage, lam * size.epsilon_n, net, optimisation)
