@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from spac_theory import ALGORITHMS, LearnerView, Oracle, WinnerCounts, make_algorithm
 from spac_theory.online import OnlineAccess
@@ -93,3 +94,17 @@ def test_options_named_on_a_page_exist():
         text = page.read_text(encoding="utf-8").partition("## Options")[2]
         for cell in re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE):
             assert set(cell.split(", ")) <= known, f"{page.name}: {cell}"
+
+
+def test_every_algorithm_is_one_word_of_a_sweep():
+    """`algorithm=[rpo]` finds a file, with every option of the dataclass at its default."""
+    folder = PAGES.parents[1] / "conf" / "algorithm"
+    found = {}
+    for file in folder.glob("*.yaml"):
+        for spec in yaml.safe_load(file.read_text(encoding="utf-8")).values():
+            name = spec.pop("name")
+            resolved = dataclasses.asdict(make_algorithm(name, **spec))
+            if file.stem == name:
+                assert resolved == dataclasses.asdict(make_algorithm(name)), file.name
+            found[name] = file
+    assert set(OURS) <= set(found)
