@@ -40,7 +40,10 @@ def fit(name, view, data, **options):
 @given(seeds)
 def test_a_shift_by_context_leaves_the_law_of_the_data_unchanged(seed):
     rng = generator("shift", seed)
-    reward, shift = torch.from_numpy(rng.normal(0, 1, (3, 4))), torch.from_numpy(rng.normal(0, 9, (3, 1)))
+    reward, shift = (
+        torch.from_numpy(rng.normal(0, 1, (3, 4))),
+        torch.from_numpy(rng.normal(0, 9, (3, 1))),
+    )
     rho, behaviour = random_simplex(rng, 3), random_simplex(rng, 3, 4)
     laws = [
         winner_law(rho, pair_law(behaviour), PreferenceModel.from_reward(r))
@@ -53,7 +56,10 @@ def test_a_shift_by_context_leaves_the_law_of_the_data_unchanged(seed):
 def test_swapping_the_order_of_a_pair_and_its_label_changes_nothing(seed):
     """The law of the data depends on `μ(a,b|x)` through its symmetric part alone."""
     rng = generator("swap", seed)
-    rho, model = random_simplex(rng, 2), PreferenceModel.from_reward(torch.from_numpy(rng.normal(0, 1, (2, 3))))
+    rho, model = (
+        random_simplex(rng, 2),
+        PreferenceModel.from_reward(torch.from_numpy(rng.normal(0, 1, (2, 3)))),
+    )
     pairs = random_simplex(rng, 2, 9).reshape(2, 3, 3)
     swapped = winner_law(rho, pairs.transpose(-1, -2), model)
     torch.testing.assert_close(winner_law(rho, pairs, model), swapped, rtol=0, atol=1e-16)
