@@ -111,7 +111,7 @@ def upper_bound(
     link: Link = BRADLEY_TERRY,
 ) -> UpperBound:
     """(T1) at given `λ (S,)`, for a policy whose certified gap is at most `gap`."""
-    c = checks.number("concentrability", concentrability, low=0)
+    c = checks.number("concentrability", concentrability, low=0, infinite=True)
     factor = link_kappa(link, difference_bound) * c
     coverage = factor / lam if c > 0 else torch.zeros_like(lam)
     net = 2 * size.net_radius * min(1.0, math.sqrt(c))

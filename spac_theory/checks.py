@@ -30,7 +30,8 @@ def as_tensor(field: str, value: Any, shape: Sequence[int | None]) -> Tensor:
         tensor = array.to(torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{field} must be an array of numbers, got {value!r:.60}.") from error
-    expected = "(" + ", ".join("any" if s is None else str(s) for s in shape) + ")"
+    sizes = ["any" if s is None else str(s) for s in shape]
+    expected = f"({sizes[0]},)" if len(sizes) == 1 else "(" + ", ".join(sizes) + ")"
     fits = tensor.ndim == len(shape) and all(
         want is None or have == want for have, want in zip(tensor.shape, shape, strict=False)
     )
@@ -75,8 +76,14 @@ def number(
     high: float = np.inf,
     open_low: bool = False,
     open_high: bool = False,
+    infinite: bool = False,
 ) -> float:
-    """Return `value` as a float inside the interval, or refuse it with the interval in words."""
+    """Return `value` as a float inside the interval, or refuse it with the interval in words.
+
+    An infinite value is refused unless `infinite` is set.
+    """
+    open_low = open_low or (np.isinf(low) and not infinite)
+    open_high = open_high or (np.isinf(high) and not infinite)
     left, right = "(" if open_low else "[", ")" if open_high else "]"
     interval = f"a number in {left}{low:g}, {high:g}{right}"
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
@@ -92,8 +99,8 @@ def number(
 def integer(field: str, value: Any, *, low: int = 0, high: int | None = None) -> int:
     """Return `value` as an int with low <= value (<= high), or refuse it."""
     limits = f"a whole number of at least {low}" + ("" if high is None else f" and at most {high}")
-    whole = not isinstance(value, bool) and isinstance(value, (int, float, np.number))
-    if not whole or float(value) != int(value):
+    real = not isinstance(value, bool) and isinstance(value, (int, float, np.number))
+    if not real or not np.isfinite(value) or float(value) != int(value):
         raise InputError(f"{field} is {value!r}; it must be {limits}.")
     n = int(value)
     if n < low or (high is not None and n > high):

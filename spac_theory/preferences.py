@@ -206,8 +206,10 @@ def sample_winner_counts(law: Tensor, n: int, seeds: range | list[int], *key: st
     """Draw winner counts of `n` comparisons for every seed from `law (X, A, A)`.
 
     `n` is any whole number up to 1e9. `key` names the problem and the behaviour; the same
-    `(key, seed, n)` always gives the same data.
+    `(key, seed, n)` always gives the same data. Raises InputError for a law that is no distribution.
     """
+    law = checks.as_tensor("law", law, (None, None, None))
+    checks.simplex("law", law.flatten())
     cells = law.flatten().numpy()
     cells = cells / cells.sum()
     rungs = ladder(n)

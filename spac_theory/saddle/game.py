@@ -44,7 +44,12 @@ class Game:
                 f"data has (X, A) = {tuple(self.data.wins.shape[1:3])}, but the reward class has "
                 f"{(contexts, actions)}; they must agree."
             )
-        lam = torch.as_tensor(self.lam, dtype=torch.float64).expand(seeds).clone()
+        lam = torch.as_tensor(self.lam, dtype=torch.float64)
+        if lam.ndim and lam.shape not in ((1,), (seeds,)):
+            raise InputError(
+                f"lam has shape {tuple(lam.shape)}; it must be a number or ({seeds},)."
+            )
+        lam = lam.expand(seeds).clone()
         checks.finite("lam", lam)
         if (lam < 0).any():
             raise InputError(f"lam is {float(lam.min()):g}; λ must be a number in [0, inf).")
