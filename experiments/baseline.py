@@ -15,14 +15,14 @@ from rich.console import Console
 
 from experiments import study
 from experiments.program import CONFIGURATION, run_program
-from experiments.trials import BASELINES, place
+from experiments.trials import BASELINES, named_problem, place
 from spac_theory import make_algorithm
 from spac_theory.statistics import mean_interval
 
 
 def compute(cell: study.Cell) -> study.Columns:
     """Suboptimality of SPAC with one baseline; the data are the same for all."""
-    here = place(cell["problem"], cell["coverage"], baseline=cell["baseline"])
+    here = place(named_problem(cell["problem"]), cell["coverage"], baseline=cell["baseline"])
     data = here.data(cell["n"], cell["seeds"])
     fit = make_algorithm("spac", scale=cell["scale"]).fit(here.view, data)
     count = cell["seeds"]

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from experiments import study
 from experiments.program import CONFIGURATION, run_program
-from experiments.trials import place
+from experiments.trials import named_problem, place
 from spac_theory import make_algorithm
 from spac_theory.bounds import covering_complexity, oracle_lambda
 from spac_theory.statistics import mean_interval
@@ -23,7 +23,7 @@ from spac_theory.statistics import mean_interval
 
 def compute(cell: study.Cell) -> study.Columns:
     """Suboptimality of SPAC at `λ = scale √n` and the theorem's `λ*` in the same unit."""
-    here = place(cell["problem"], cell["coverage"], cell["delta"])
+    here = place(named_problem(cell["problem"]), cell["coverage"], cell["delta"])
     data = here.data(cell["n"], cell["seeds"])
     fit = make_algorithm("spac", scale=cell["scale"]).fit(here.view, data)
     cls = here.view.reward_class

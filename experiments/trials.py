@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,6 +58,12 @@ def baseline_policy(name: str, problem: Problem, behaviour: Tensor) -> Tensor:
         "optimal": problem.bandit.optimal_policy,
         "worst": torch.nn.functional.one_hot(reward.argmin(-1), reward.shape[-1]).double(),
     }[name]
+
+
+def named_problem(spec: Mapping[str, Any]) -> Problem:
+    """The problem of a configuration group: `{name: ..., option: value, ...}`."""
+    options = {str(key): value for key, value in spec.items() if key != "name"}
+    return make_problem(str(spec.get("name")), **options)
 
 
 def place(

@@ -15,7 +15,7 @@ def theorem_is_not_violated(size: str) -> Outcome:
     On random realizable instances over finite, linear and kernel classes, (T1), its textbook form
     and the event (H) each fail at most as often as δ = 0.1 allows (upper Clopper–Pearson limit).
     """
-    instances, per_group = (600, 50) if size == "small" else (20_100, 100)
+    instances, per_group = (300, 50) if size == "small" else (20_100, 100)
     rows = stacked(violations.cells_of(instances, per_group, 0.1), violations.compute)
     parts, holds = [], True
     for name, words in violations.BOUNDS.items():

@@ -1,0 +1,90 @@
+"""Networks: the bound on them is real, and what is only estimated says so."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from spac_theory import Game, LearnerView, make_algorithm, make_problem
+from spac_theory.concentrability_classes import Design, concentrability_of
+from spac_theory.preferences import pair_law
+from spac_theory.rewards.linear import tabular_class
+from spac_theory.rewards.neural import NeuralClass
+from spac_theory.saddle.solve import solve_saddle
+from tests.general.test_finite import random_game
+
+
+@pytest.fixture
+def network() -> NeuralClass:
+    points = torch.randn(4, 3, 2, generator=torch.Generator().manual_seed(0)).double()
+    return NeuralClass(points, width=6, depth=2, starts=3, steps=60, spectral_bound=1.5)
+
+
+def layers(network: NeuralClass, weights: list[torch.Tensor], lane: int) -> torch.nn.Sequential:
+    parts: list[torch.nn.Module] = []
+    for index in range(0, len(weights), 2):
+        matrix, bias = weights[index][lane], weights[index + 1][lane, 0]
+        layer = torch.nn.Linear(*matrix.shape, dtype=torch.float64)
+        layer.weight.data, layer.bias.data = matrix.T.contiguous(), bias
+        parts += [layer, torch.nn.Tanh()]
+    return torch.nn.Sequential(*parts[:-1])
+
+
+def test_forward_is_the_network_that_torch_builds(network):
+    weights = network.initial(1)
+    rewards = network.forward(weights)
+    for lane in range(3):
+        with torch.no_grad():
+            raw = layers(network, weights, lane)(network.points).squeeze(-1)
+        assert torch.allclose(rewards[lane], 2 * torch.tanh(raw / 2), atol=1e-12)
+
+
+def test_weights_stay_inside_and_output_obeys_the_lipschitz_constant_of_the_covering(network):
+    """`log N = P log(1 + 2ωΛ/ε)`: recover `ωΛ` from it and compare with pairs of random networks."""
+    pairs = []
+    for seed in range(20):
+        many = NeuralClass(**{**vars(network), "seed": seed, "starts": 8})
+        weights = [w * 5 for w in many.initial(1)]
+        many.project(weights)
+        for w in weights:
+            assert torch.linalg.matrix_norm(w, ord=2).max() <= 1.5 + 1e-9
+        pairs.append(weights)
+    size = math.expm1(network.log_covering(0.1) / network.parameters) * 0.1 / 2  # ω Λ
+    norms = [
+        torch.stack([(w**2).sum((-2, -1)) for w in weights]).sum(0).sqrt() for weights in pairs
+    ]
+    ball = max(float(n.max()) for n in norms)
+    for first, second in itertools.pairwise(pairs):
+        moved = (network.forward(first) - network.forward(second)).abs().amax((-2, -1))
+        change = torch.stack(
+            [((a - b) ** 2).sum((-2, -1)) for a, b in zip(first, second, strict=True)]
+        )
+        assert (moved <= size / ball * change.sum(0).sqrt()).all()
+
+
+def test_its_answers_are_labelled_estimates_with_their_spread(network):
+    game = random_game(6, (4, 3), 1, 500)
+    game = Game(network, game.data, game.lam, game.rho, game.baseline)
+    saddle = solve_saddle(game)
+    assert saddle.kind == "estimate"
+    assert saddle.spread is not None
+    assert (saddle.certificate.gap >= -1e-9).all()
+    view = LearnerView(network, game.rho, game.baseline, game.baseline)
+    for name, options in (("spac", {}), ("spac_t", {"iterations": 2}), ("kl_rlhf", {})):
+        fit = make_algorithm(name, **options).fit(view, game.data)
+        assert fit.certified == "estimate"
+    assert "critic_spread" in make_algorithm("spac").fit(view, game.data).extra
+
+
+def test_concentrability_is_a_lower_estimate_below_that_of_all_functions():
+    problem = make_problem("neural", contexts=4, actions=3)
+    bandit = problem.bandit
+    mu = torch.full((4, 3), 1 / 3, dtype=torch.float64)
+    design = Design(bandit.reward, bandit.rho, pair_law(mu), mu)
+    found = concentrability_of(problem.reward_class, design, bandit.optimal_policy)
+    everything = concentrability_of(tabular_class(4, 3, 10.0), design, bandit.optimal_policy)
+    assert found.kind == "lower estimate"
+    assert 0.1 < found.value <= everything.value * (1 + 1e-9)
