@@ -156,7 +156,9 @@ def test_a_context_without_weight_or_data_plays_no_part():
     contexts, actions = view.reward_class.shape
     wins = torch.cat([data.wins, torch.zeros(2, 1, actions, actions, dtype=torch.int64)], 1)
     rho = torch.cat([view.rho, torch.zeros(1, dtype=torch.float64)])
-    baseline = torch.cat([view.baseline, torch.full((1, actions), 1 / actions).double()])
+    baseline = torch.cat(
+        [view.baseline, torch.full((1, actions), 1 / actions, dtype=torch.float64)]
+    )
     cls = view.reward_class
     larger = LinearClass(
         torch.eye((contexts + 1) * actions).double().reshape(contexts + 1, actions, -1),
@@ -166,4 +168,6 @@ def test_a_context_without_weight_or_data_plays_no_part():
     small = fast_saddle(Game(cls, data, lam, view.rho, view.baseline))
     large = fast_saddle(Game(larger, WinnerCounts(wins), lam, rho, baseline))
     torch.testing.assert_close(small.certificate.upper, large.certificate.upper, rtol=0, atol=1e-7)
-    torch.testing.assert_close(large.policy[:, -1], torch.full((2, actions), 1 / actions).double())
+    torch.testing.assert_close(
+        large.policy[:, -1], torch.full((2, actions), 1 / actions, dtype=torch.float64)
+    )
