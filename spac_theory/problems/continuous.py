@@ -47,6 +47,7 @@ class Continuous:
     def build(self) -> ContinuousProblem:
         """Draw the map, the parameter and the evaluation contexts."""
         rng = generator("problem", "continuous", self.seed)
+        size = f"{self.coordinates}x{self.actions}x{self.dimension}"
         matrices = torch.from_numpy(
             rng.standard_normal((self.actions, self.dimension, self.coordinates))
         )
@@ -66,7 +67,7 @@ class Continuous:
                 rho=torch.full((contexts,), 1 / contexts, dtype=torch.float64),
                 features=phi,
                 reward=phi @ theta,
-                name=f"continuous-{self.coordinates}x{self.actions}x{self.dimension}-{self.seed}",
+                name=f"continuous-{size}-{self.norm_bound:g}-{self.seed}",
             )
             cls = LinearClass(phi, self.norm_bound)
             return Problem(bandit, cls, uniform_profile(contexts, self.actions))

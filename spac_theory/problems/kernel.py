@@ -59,6 +59,8 @@ class Kernel:
             rng.uniform(0, 1, (self.contexts, self.actions, self.coordinates))
         )
         kernel = make_kernel(self.kernel, **options[self.kernel])
+        shape_of_kernel = "-".join(f"{value:g}" for value in options[self.kernel].values())
+        size = f"{self.contexts}x{self.actions}x{self.coordinates}"
         cls = KernelClass.of(points, kernel, self.norm_bound)
         # Random kernel sections, not a random direction: the sections weigh the leading
         # eigendirections, so the reward is as smooth as the kernel.
@@ -69,7 +71,7 @@ class Kernel:
             rho=torch.full((self.contexts,), 1 / self.contexts, dtype=torch.float64),
             features=cls.features,
             reward=cls.features @ (theta / theta.norm()),
-            name=f"kernel-{self.kernel}-{self.contexts}x{self.actions}x{self.coordinates}-{self.seed}",
+            name=f"kernel-{self.kernel}-{shape_of_kernel}-{size}-{self.seed}",
         )
         assert math.isfinite(cls.difference_bound)
         return Problem(bandit, cls, uniform_profile(*shape))

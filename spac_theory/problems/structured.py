@@ -57,7 +57,8 @@ class ItemSets:
         worth = worth + (1 - self.shared) * rng.normal(0, 1, (self.contexts, self.items))
         bits = torch.arange(2**self.items)[:, None] >> torch.arange(self.items) & 1
         reward = torch.from_numpy(worth) @ bits.to(torch.float64).T
-        return _problem(reward, f"item_sets-{self.contexts}x{self.items}-{self.seed}")
+        size = f"{self.contexts}x{self.items}"
+        return _problem(reward, f"item_sets-{size}-{self.shared:g}-{self.seed}")
 
 
 @PROBLEMS.register("strings")
