@@ -194,8 +194,10 @@ def fit_policy(
         spread_out = [d.flatten(0, 1).unsqueeze(1) for d in spread_out]
     else:
         rows = cls.features.flatten(0, 1)
-        target = torch.cat(list(starts)).flatten(1).T
-        begin = torch.linalg.lstsq(rows, target, driver="gelsd").solution.T.contiguous()
+        target = torch.cat(list(starts)).flatten(1).unsqueeze(-1)
+        # A batched product keeps lanes apart; one for all would round by the size of the batch.
+        project = torch.linalg.pinv(rows).expand(len(target), -1, -1)
+        begin = torch.bmm(project, target).squeeze(-1)
     design = cls.design
 
     def total(theta: Tensor, gamma: Tensor, base: Tensor, *rest: Tensor) -> Tensor:
