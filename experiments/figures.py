@@ -196,8 +196,8 @@ def against_n(curves: pl.DataFrame, theorem: pl.DataFrame, labels: Sequence[str]
         _bounds(bottom, rows, theorem.filter(pl.col("dial") == dial))
         top.set_title(_column_title(rows.row(0, named=True)), fontsize=9)
         bottom.set_xlabel("comparisons n")
-    grid[0, 0].set_ylim(top=1)
-    grid[1, 0].set_ylim(top=4)
+    grid[0, 0].set_ylim(top=1.5 * max(curves["mean"]))
+    grid[1, 0].set_ylim(top=4 * max(theorem["range"]))
     grid[0, 0].set_ylabel("mean suboptimality J(π*) − J(π)")
     grid[1, 0].set_ylabel("(1 − δ)-quantile of suboptimality")
     bounds = [

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.aggregate import shown_dials
+from experiments.rows import ROUNDING
 from experiments.store import write_atomically, write_text
 
 
@@ -72,10 +73,10 @@ def entry(row: dict[str, Any]) -> str:
 
 
 def short(value: float) -> str:
-    """Three decimals, an exact 0 as it is, and small numbers as powers of ten."""
-    if value == 0 or abs(value) >= 5e-4:
-        return f"{value:.3f}" if value else "0"
-    return f"{value:.0e}"
+    """Three decimals; 0 up to rounding as it is, other small numbers as powers of ten."""
+    if abs(value) < ROUNDING:
+        return "0"
+    return f"{value:.3f}" if abs(value) >= 5e-4 else f"{value:.0e}"
 
 
 def terminal_table(curves: pl.DataFrame, dial: float) -> Table:

@@ -20,33 +20,23 @@ from experiments.sweep import coverage_sweep, pending_units
 from .tools import SMALL, command, comparable, environment, plugin, settings
 
 
-def test_a_dead_worker_costs_its_own_unit_alone(tmp_path: Path) -> None:
-    path = plugin(tmp_path, "stranger_dies")
-    flag = tmp_path / "died"
+def test_a_worker_that_dies_costs_its_own_unit_alone(tmp_path: Path) -> None:
+    """n = 50 kills its worker and the pool, twice; its neighbour n = 60 is done again, 400 later."""
+    path = plugin(tmp_path, "stranger_kills")
     words = (
         f"plugins=[{path}]",
-        f"+algorithm.once={{name: stranger_dies, dies: once, flag: {flag}}}",
-        "grid.n=[50,400,60]",
+        "+algorithm.killer={name: stranger_kills, dies_at: 50}",
+        "grid.n=[50,60,400]",
     )
     wanted = settings(tmp_path, *words, algorithms="uniform")
     sweep, store = read_sweep(wanted), Path(wanted["store"])
     reports = list(run_units(pending_units(sweep, store), 2))
-    assert flag.exists()
-    assert sum(report.done for report in reports) >= 3 * 2 - 2
+    assert sum(len(report.failed) for report in reports) == 1
     table = collect(sweep, store)
-    assert table["status"].unique().to_list() == ["done"]
-
-
-def test_a_unit_that_kills_twice_is_a_failure_and_the_rest_goes_on(tmp_path: Path) -> None:
-    path = plugin(tmp_path, "stranger_kills")
-    words = (f"plugins=[{path}]", "+algorithm.killer={name: stranger_kills, dies: always}")
-    wanted = settings(tmp_path, *words, "grid.n=[50]", algorithms="uniform")
-    sweep, store = read_sweep(wanted), Path(wanted["store"])
-    list(run_units(pending_units(sweep, store), 1))
-    table = collect(sweep, store)
-    outcome = dict(table.select("algorithm", "status").unique().iter_rows())
-    assert outcome == {"uniform": "done", "killer": "failed"}
-    assert table.filter(pl.col("status") == "failed")["reason"][0] == DIED
+    outcome = table.select("algorithm", "n", "status").unique()
+    assert outcome.filter(pl.col("status") != "done").rows() == [("killer", 50, "failed")]
+    assert outcome.height == 6
+    assert table.filter(pl.col("status") == "failed")["reason"].unique().to_list() == [DIED]
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to find the workers")

@@ -68,7 +68,6 @@ PLUGIN = '''
 import os
 import signal
 from dataclasses import dataclass
-from pathlib import Path
 
 from spac_theory import ALGORITHMS, Fit
 from spac_theory.bandit import greedy
@@ -78,9 +77,8 @@ from spac_theory.view import TabularPolicy
 @ALGORITHMS.register("{name}")
 @dataclass(frozen=True)
 class Stranger:
-    dies: str = "never"
+    dies_at: int = 0
     reads_oracle: bool = False
-    flag: str = ""
     fails: bool = False
 
     def skip(self, view, oracle):
@@ -91,10 +89,7 @@ class Stranger:
             assert oracle.concentrability > 0
         if self.fails:
             raise RuntimeError("nothing\\nworks")
-        first = self.flag and not Path(self.flag).exists()
-        if self.flag:
-            Path(self.flag).touch()
-        if self.dies == "always" or (self.dies == "once" and first):
+        if int(data.n[0]) == self.dies_at:
             os.kill(os.getpid(), signal.SIGKILL)
         wins = data.wins.sum(-1).double()
         return Fit(TabularPolicy(greedy(wins)), "closed form", extra={{"most": wins.amax((-2, -1))}})
