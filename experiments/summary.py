@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,24 @@ from experiments.aggregate import shown_dials
 from experiments.rows import ROUNDING
 from experiments.store import write_atomically, write_text
 
+BOUND = "bound (T1) at λ*"
 
-def write_summary(curves: pl.DataFrame, output: Path, console: Console) -> list[Path]:
-    """Print the mean suboptimality at two coverages; write `summary.md` and `summary.csv`."""
+
+def write_summary(
+    curves: pl.DataFrame, theorem: pl.DataFrame, output: Path, console: Console
+) -> list[Path]:
+    """Print the mean suboptimality at two coverages; write `summary.md` and `summary.csv`.
+
+    `theorem` has the bound (T1) at `λ*` by `dial` and `n`: the last line of each table.
+    """
     dials = shown_dials(curves)
     notes = remarks(curves)
     for dial in dials:
         console.print(title(curves, dial), markup=False, highlight=False, style="bold")
-        console.print(terminal_table(curves, dial))
+        console.print(terminal_table(curves, theorem, dial))
     for note in notes:
         console.print(note, markup=False, highlight=False)
-    parts = [markdown_table(curves, dial) for dial in dials]
+    parts = [markdown_table(curves, theorem, dial) for dial in dials]
     text = "\n\n".join([*parts, "\n".join(f"- {note}" for note in notes)]) + "\n"
     write_text(output / "summary.md", text)
     write_atomically(output / "summary.csv", curves.write_csv)
@@ -72,6 +80,13 @@ def entry(row: dict[str, Any]) -> str:
     return text + (" !" if row["failed"] or row["missing"] else "")
 
 
+def bounds(theorem: pl.DataFrame, dial: float, sizes: list[int]) -> list[str]:
+    """(T1) at `λ*` for each size; "–" where the theorem does not speak."""
+    at = theorem.filter(pl.col("dial") == dial)
+    value = dict(at.select("n", "theorem").iter_rows())
+    return ["–" if math.isnan(value[n]) else f"{value[n]:.3g}" for n in sizes]
+
+
 def short(value: float) -> str:
     """Three decimals; 0 up to rounding as it is, other small numbers as powers of ten."""
     if abs(value) < ROUNDING:
@@ -79,7 +94,7 @@ def short(value: float) -> str:
     return f"{value:.3f}" if abs(value) >= 5e-4 else f"{value:.0e}"
 
 
-def terminal_table(curves: pl.DataFrame, dial: float) -> Table:
+def terminal_table(curves: pl.DataFrame, theorem: pl.DataFrame, dial: float) -> Table:
     """One dial's table for the terminal; the best without an oracle is bold."""
     sizes, lines = cells(curves, dial)
     table = Table()
@@ -89,16 +104,18 @@ def terminal_table(curves: pl.DataFrame, dial: float) -> Table:
     for label, entries, winners in lines:
         shown = [f"[bold green]{e}[/]" if i in winners else e for i, e in enumerate(entries)]
         table.add_row(label, *shown)
+    table.add_row(BOUND, *bounds(theorem, dial, sizes))
     return table
 
 
-def markdown_table(curves: pl.DataFrame, dial: float) -> str:
+def markdown_table(curves: pl.DataFrame, theorem: pl.DataFrame, dial: float) -> str:
     """The same table in Markdown."""
     sizes, lines = cells(curves, dial)
     head = ["algorithm", *(f"n = {n:,}" for n in sizes)]
     rows = [head, ["---", *("---:" for _ in sizes)]]
     for label, entries, winners in lines:
         rows.append([label, *(f"**{e}**" if i in winners else e for i, e in enumerate(entries))])
+    rows.append([BOUND, *bounds(theorem, dial, sizes)])
     return "\n".join([f"**{title(curves, dial)}**", "", *(f"| {' | '.join(r)} |" for r in rows)])
 
 
@@ -110,6 +127,9 @@ def remarks(curves: pl.DataFrame) -> list[str]:
     bounded, broken = int(curves["bounded"].sum()), int(curves["violations"].sum())
     if bounded:
         notes.append(f"theorem (T1): {broken} violations in {bounded} fits of the game.")
+        notes.append(
+            f"{BOUND} bounds the (1 − δ)-quantile of an exactly solved game, not the mean."
+        )
     gaps = curves.group_by("algorithm", maintain_order=True).agg(pl.col("duality_gap").max())
     worst = [(a, g) for a, g in gaps.iter_rows() if g is not None]
     if worst:

@@ -84,8 +84,9 @@ def report(
     results = collect(sweep, store)
     write_results(results, output / "results.parquet")
     curves = aggregate(results, sweep.learner["delta"])
-    tables = write_summary(curves, output, console)
-    figures = write_figures(curves, theorem_curve(sweep), settings["figure"], output)
+    theorem = theorem_curve(sweep)
+    tables = write_summary(curves, theorem, output, console)
+    figures = write_figures(curves, theorem, settings["figure"], output)
     console.print(status_line(results))
     for path in [output / "results.parquet", *tables, *figures]:
         console.print(f"  {path}", markup=False, highlight=False, soft_wrap=True)

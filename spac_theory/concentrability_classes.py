@@ -18,6 +18,7 @@ from functools import singledispatch
 import torch
 from torch import Tensor
 
+from spac_theory.checks import InputError
 from spac_theory.concentrability import (
     AllPolicy,
     all_policy_concentrability,
@@ -81,8 +82,11 @@ def _scale(difference: Tensor) -> Tensor:
 
 @singledispatch
 def concentrability_of(cls: RewardClass, design: Design, policy: Tensor) -> Coefficient:
-    """`C(π)` of one policy `(X, A)`; a class without a method of its own gets what search finds."""
-    raise NotImplementedError(f"{type(cls).__name__} has no concentrability; register one.")
+    """`C(π)` of one policy `(X, A)`; a class of one's own registers its method, else InputError."""
+    raise InputError(
+        f"reward_class is {type(cls).__name__}, which has no concentrability; register a function "
+        "with @concentrability_of.register."
+    )
 
 
 @concentrability_of.register

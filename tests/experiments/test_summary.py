@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import polars as pl
@@ -87,13 +88,16 @@ def test_curves_are_means_quantiles_and_counts() -> None:
 
 def test_the_table_marks_the_best_honest_algorithm_and_says_what_failed(tmp_path: Path) -> None:
     console = Console(width=140, record=True)
-    write_summary(aggregate(results(), 0.1), tmp_path, console)
+    theorem = pl.DataFrame({"dial": [0.1, 0.1], "n": list(SIZES), "theorem": [math.inf, 0.3271]})
+    write_summary(aggregate(results(), 0.1), theorem, tmp_path, console)
     text = (tmp_path / "summary.md").read_text()
     lines = {line.split("|")[1].strip(): line for line in text.splitlines() if "|" in line}
     assert lines["spac_sqrt_n"].count("**") == 2
     assert lines["mle_greedy"].count("**") == 2
     assert lines["spac_oracle (oracle)"].count("**") == 0
     assert lines["dpo"].count("failed") == 2
+    bound = [cell.strip() for cell in lines["bound (T1) at λ*"].split("|")[2:-1]]
+    assert bound == ["inf", "0.327"]
     assert "theorem (T1): 48 violations in 72 fits" in text
     assert "dpo: 72 rows failed: RuntimeError: no" in text
     assert "spac_oracle (oracle)" in console.export_text()

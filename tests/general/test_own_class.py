@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import sys
 
+import pytest
 import torch
 
-from spac_theory import LearnerView, LinearClass, WinnerCounts, load_plugins, make_algorithm
+from spac_theory import (
+    InputError,
+    LearnerView,
+    LinearClass,
+    WinnerCounts,
+    load_plugins,
+    make_algorithm,
+)
+from spac_theory.concentrability_classes import Design, concentrability_of
 from spac_theory.lambda_rules import make_game
 from spac_theory.saddle.solve import solve_saddle
 
@@ -95,3 +104,14 @@ def test_one_file_is_enough(tmp_path, monkeypatch):
         fit = make_algorithm(name, **options).fit(own, data)
         assert fit.certified == "duality gap"
         assert torch.allclose(fit.policy.probabilities().sum(-1), torch.ones(()).double())
+
+
+def test_a_class_without_coverage_of_its_own_is_refused_in_words():
+    class Nameless:
+        shape = (1, 2)
+
+    pairs = torch.full((1, 2, 2), 0.25, dtype=torch.float64)
+    half = torch.full((1, 2), 0.5, dtype=torch.float64)
+    design = Design(truth=half, rho=torch.ones(1, dtype=torch.float64), pairs=pairs, baseline=half)
+    with pytest.raises(InputError, match=r"Nameless.*concentrability_of\.register"):
+        concentrability_of(Nameless(), design, half)
