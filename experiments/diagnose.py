@@ -11,6 +11,7 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
+from experiments.choices import refuse_unknown_choices
 from experiments.program import CONFIGURATION, run_program
 
 
@@ -23,4 +24,5 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    refuse_unknown_choices()
     main()

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
+from experiments.choices import unknown_choice
 from experiments.store import read_results
 
-from .tools import SMALL, command, environment, plugin, run
+from .tools import SMALL, command, environment, files, plugin, run
 
 SWEEP = "experiments.coverage_sweep"
 BAD = [
     ("experiments.coverage_sweep", "grid.n=[0]", "grid.n is 0"),
     ("experiments.coverage_sweep", "algorithm.spac_fixed.scale=-1", "algorithm.spac_fixed: scale"),
+    ("experiments.coverage_sweep", "algorithm=[dpo,spac_sqrtn]", "did you mean 'spac_sqrt_n'?"),
     ("experiments.diagnose", "data=none.csv", "data is 'none.csv'"),
 ]
 
@@ -49,10 +53,55 @@ def test_help_and_the_configuration_are_readable(tmp_path: Path) -> None:
     config = run(command(SWEEP, tmp_path, "algorithm=[dpo]", "--cfg", "job"), tmp_path)
     assert config.returncode == 0
     assert "ridge: 1.0" in config.stdout
-    unknown = run(command(SWEEP, tmp_path, "algorithm=[none]"), tmp_path)
-    assert unknown.returncode != 0
-    assert "Could not load 'algorithm/none'" in unknown.stderr
-    assert "Traceback" not in unknown.stderr
+
+
+CHOICES = [
+    (["algorithm=[dpo]", "problem=linear", "grid=quick"], None),
+    (["+algorithm.mine={name: x}", "problem.seed=0,1", "~algorithm.dpo", "--multirun"], None),
+    (["algorithm=[none]"], "algorithm is 'none'; it must be one of: behaviour_cloning, "),
+    (["problem=linear,tabulr", "--multirun"], "problem is 'tabulr' (did you mean 'tabular'?); "),
+    (["algorithm=[dpo],[dp]", "--multirun"], "algorithm is 'dp' (did you mean 'dpo'?); "),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), CHOICES)
+def test_a_choice_without_a_file_is_named(words: list[str], message: str | None) -> None:
+    found = unknown_choice(words)
+    assert found is None if message is None else found is not None and found.startswith(message)
+
+
+def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    words = command(
+        SWEEP,
+        tmp_path / "out",
+        "problem.contexts=2",
+        "problem.actions=4",
+        "grid.n=[50,400]",
+        "behaviour.dials=[0.2]",
+        "grid.seeds=48",
+        "grid.block=4",
+        "algorithm=[dpo_gradient]",
+        "launcher.processes=1",
+        "figure.formats=[]",
+    )
+    process = subprocess.Popen(
+        words, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True
+    )
+    begin = time.monotonic()
+    while not files(tmp_path) and time.monotonic() - begin < 60:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Interrupted; what is finished is kept" in error
+    assert "Traceback" not in error
+    kept = files(tmp_path)
+    assert kept
+    again = run(words, tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "0 failed, 0 skipped, 0 missing" in again.stdout
+    assert kept.items() <= files(tmp_path).items()  # nothing finished was computed again
+    assert not list(tmp_path.rglob("*.tmp*"))
 
 
 def test_a_strangers_algorithm_runs_in_a_sweep_from_the_command_line(tmp_path: Path) -> None:
