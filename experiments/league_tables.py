@@ -1,4 +1,4 @@
-"""Tables and figure of the league: means with intervals, ranks, failures, queries, seconds."""
+"""Tables of the league: means with intervals, ranks, failures, queries, seconds."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import polars as pl
 from rich.console import Console
@@ -16,6 +13,7 @@ from rich.table import Table
 from torch import Tensor
 
 from experiments.league_entries import BUDGET
+from experiments.league_figure import league_figure
 from experiments.store import write_atomically, write_text
 from spac_theory import Problem, pair_law
 from spac_theory.concentrability import (
@@ -139,7 +137,9 @@ def write_report(
     write_text(
         folder / "league.md", page(lines, covered, needs_table(rows, covered, needed), reasons)
     )
-    write_atomically(folder / "league.png", lambda path: figure(lines, path))
+    picture = league_figure(rows, lines)
+    write_atomically(folder / "league.png", lambda path: picture.savefig(path, format="png"))
+    plt.close(picture)
     shown = Table(title="League: mean suboptimality, sorted by tuned")
     for column in ("algorithm", "default", "tuned", "rank", "failures", "queries", "ms"):
         shown.add_column(column, justify="left" if column == "algorithm" else "right", no_wrap=True)
@@ -183,29 +183,3 @@ def page(lines: pl.DataFrame, covered: list[Row], needs: list[Row], reasons: dic
         ),
     ]
     return "\n".join(parts)
-
-
-def figure(lines: pl.DataFrame, path: Path) -> None:
-    """Default (hollow) and tuned (filled) mean of every algorithm, with intervals."""
-    kept = [line for line in lines.to_dicts() if line.get("mean_tuned") is not None][::-1]
-    fig, ax = plt.subplots(figsize=(7, 1.2 + 0.22 * len(kept)), constrained_layout=True)
-    for y, line in enumerate(kept):
-        ends = [line["mean_default"], line["mean_tuned"]]
-        ax.plot(ends, [y, y], color="0.8", linewidth=1, zorder=1)
-        for kind, marker, face in (("default", "o", "white"), ("tuned", "s", "black")):
-            ax.errorbar(
-                line[f"mean_{kind}"], y, xerr=line[f"half_{kind}"], marker=marker, color="black",
-                markerfacecolor=face, markersize=4.5, linewidth=0.8, zorder=2,
-                label=kind if y == 0 else None,
-            )  # fmt: skip
-    ax.set_yticks(range(len(kept)), [line["algorithm"] for line in kept], fontsize=7)
-    ax.set_xlabel("mean suboptimality over cells (95 % interval)")
-    ax.set_xlim(left=0)
-    ax.set_ylim(-0.7, len(kept) - 0.3)
-    ax.grid(axis="x", color="0.9")
-    ax.set_axisbelow(True)
-    ax.legend(loc="upper right", frameon=False)
-    for side in ("top", "right", "left"):
-        ax.spines[side].set_visible(False)
-    fig.savefig(path, dpi=150, format="png")
-    plt.close(fig)
