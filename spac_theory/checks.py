@@ -26,7 +26,7 @@ def as_tensor(field: str, value: Any, shape: Sequence[int | None]) -> Tensor:
     Raises InputError for a wrong shape, for values that are no numbers, and for NaN or infinities.
     """
     try:
-        array = value if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
+        array = value if isinstance(value, Tensor) else torch.as_tensor(np.array(value))
         tensor = array.to(torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{field} must be an array of numbers, got {value!r:.60}.") from error
