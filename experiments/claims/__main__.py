@@ -19,7 +19,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "claims.md"
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the page."""
+    """A claim that has been run."""
 
     name: str
     text: str
@@ -38,23 +38,31 @@ def run(name: str, size: str) -> Row:
     return Row(name, statement(claim), outcome, time.monotonic() - start)
 
 
-def line(row: Row) -> str:
-    """The line of a claim in the table of `docs/claims.md`."""
-    verdict = "holds" if row.outcome.holds else "**fails**"
-    command = f"`python -m experiments.claims {row.name}`"
-    cells = [f"`{row.name}`", row.text, row.outcome.figure, verdict, f"{row.seconds:.0f}", command]
-    return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |"
+def section(row: Row) -> str:
+    """What `docs/claims.md` says of a claim under its heading."""
+    headline, _, rest = row.text.partition(". ")
+    verdict = "Holds" if row.outcome.holds else "**Fails**"
+    return "\n".join(
+        [
+            f"**{headline.rstrip('.')}.** {rest}".rstrip(),
+            "",
+            f"- {verdict}: {row.outcome.figure}.",
+            f"- `python -m experiments.claims {row.name}` ({row.seconds:.0f} s)",
+        ]
+    )
 
 
 def page(rows: list[Row], old: str = "") -> str:
-    """The Markdown of `docs/claims.md`: the lines of `old`, those of `rows` in their place."""
-    lines = dict(re.findall(r"^(\| `(?:\w+)` )(.*)$", old, re.MULTILINE))
-    for row in rows:
-        start = f"| `{row.name}` "
-        lines[start] = line(row).removeprefix(start)
-    known = {f"| `{name}` " for name in CLAIMS}
-    table = [start + rest for start, rest in sorted(lines.items()) if start in known]
-    failed = sum("**fails**" in text for text in table)
+    """The Markdown of `docs/claims.md`: the sections of `old`, those of `rows` in their place."""
+    parts = re.split(r"^## (\w+)\n", old, flags=re.MULTILINE)[1:]
+    sections = {name: text.strip() for name, text in zip(parts[::2], parts[1::2], strict=True)}
+    sections |= {row.name: section(row) for row in rows}
+    kept = {name: sections[name] for name in CLAIMS if name in sections}
+    failed = [name for name, text in kept.items() if "\n- **Fails**" in text]
+    index = []
+    for name, text in kept.items():
+        verdict = "**fails**" if name in failed else "holds"
+        index.append(f"| [{name}](#{name}) | {text[2 : text.index('**', 2)]} | {verdict} |")
     return "\n".join(
         [
             "# Claims",
@@ -63,12 +71,13 @@ def page(rows: list[Row], old: str = "") -> str:
             "in full and writes this page; `make test` runs a small version of each. A claim that",
             "fails stays here, with its figures.",
             "",
-            f"{len(table)} of {len(known)} claims have been run in full; {failed} failed.",
+            f"{len(kept)} of {len(list(CLAIMS))} claims have been run in full; {len(failed)} failed.",
             "",
-            "| claim | statement | figure | verdict | seconds | command |",
-            "|---|---|---|---|---:|---|",
-            *table,
+            "| claim | in short | verdict |",
+            "|---|---|---|",
+            *index,
             "",
+            *[f"## {name}\n\n{text}\n" for name, text in kept.items()],
         ]
     )
 
