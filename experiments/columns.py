@@ -45,7 +45,12 @@ COLUMNS: dict[str, Column] = {
         "reward",
         "theorem (T1) at the fit's own λ and certified gap; null for fits it does not cover",
     ),
-    "bound_lower": Column(pa.float64(), "reward", "lower bound; null where none is computed"),
+    "bound_lower": Column(
+        pa.float64(),
+        "reward",
+        "local two-point bound of the cell: at r* or at one rival the mean of any offline learner without "
+        "an oracle is above it; null for networks and densities",
+    ),
     "gap": Column(pa.float64(), "see `certified`", "what the fit certifies of its own accuracy"),
     "certified": Column(
         pa.string(), "", "what `gap` is: duality gap, gradient norm, closed form, estimate or none"

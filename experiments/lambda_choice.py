@@ -27,8 +27,9 @@ def compute(cell: study.Cell) -> study.Columns:
     data = here.data(cell["n"], cell["seeds"])
     fit = make_algorithm("spac", scale=cell["scale"]).fit(here.view, data)
     cls = here.view.reward_class
-    size = covering_complexity(cls, data.n, cell["delta"])
-    star = oracle_lambda(cls.difference_bound, here.coverage.single, size)
+    link = here.view.link
+    size = covering_complexity(cls, data.n, cell["delta"], link)
+    star = oracle_lambda(cls.difference_bound, here.coverage.single, size, link)
     count = cell["seeds"]
     return {
         "suboptimality": here.suboptimality(fit.policy.probabilities()).tolist(),

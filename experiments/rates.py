@@ -42,19 +42,29 @@ def cell(coverage: float, n: int, seeds: int, delta: float, scale: float, gap: f
 
 
 def compute(settings: study.Cell) -> study.Columns:
-    """Suboptimality of SPAC at `λ*` on every data set, and the bound."""
+    """Suboptimality of SPAC at `λ*`, and the bounds on both sides.
+
+    The lower bound speaks of the truth and of one rival, so the rival is run too, at the same `λ`: an
+    algorithm that knew which of the two it faces would not be bound by it.
+    """
     p, n, seeds = settings["coverage"], settings["n"], settings["seeds"]
     if settings["gap"] > 0:
         instance = LocalInstance(p, settings["gap"])
     else:
         instance = local_instance(p, n, settings["scale"])
-    saddle, loss = instance.solve(n, seeds, settings["delta"])
+    sizes = torch.full((seeds,), n)
+    lam = instance.oracle_lambda(sizes, settings["delta"])
+    saddle, loss = instance.solve(n, seeds, lam)
+    lower, rival = instance.rival(n)
+    _, rival_loss = rival.solve(n, seeds, lam)
     c, cls = instance.concentrability.value, instance.reward_class
     size = finite_complexity(len(cls.members), torch.tensor([n]), settings["delta"])
     bound = float(best_upper_bound(cls.difference_bound, c, size))
     return {
         "suboptimality": loss.tolist(),
+        "rival_suboptimality": rival_loss.tolist(),
         "bound_upper": (bound + saddle.certificate.gap).tolist(),
+        "bound_lower": [lower] * seeds,
         "gap": saddle.certificate.gap.tolist(),
         "coverage": [p] * seeds,
         "n": [n] * seeds,
@@ -71,7 +81,8 @@ class Rates:
     `slopes` of each coverage, `pooled` slope of all seeds (each coverage scaled by `√C`), `collapse`
     the `R²` of `log mean = a + log √(C/n)` with its slope fixed at 1, `fixed` the local slopes
     at a fixed gap, `above` whether the bound is above the (1−δ)-quantile everywhere, `useful` the
-    share of cells in which it is below `R`.
+    share of cells in which it is below `R`, `below` the largest lower bound over the worse of the two
+    means that it speaks of (cells in which both means are 0 are left out).
     """
 
     slopes: dict[float, Interval]
@@ -80,12 +91,26 @@ class Rates:
     fixed: list[Interval]
     above: bool
     useful: float
+    below: float
 
 
 def matrix(rows: pl.DataFrame, column: str = "suboptimality") -> NDArray[np.float64]:
     """`(S, N)` of one coverage, sizes in order."""
     wide = rows.pivot(on="n", index="seed", values=column, sort_columns=False).sort("seed")
     return wide.select(sorted(wide.columns[1:], key=lambda name: int(str(name)))).to_numpy()
+
+
+def means(rows: pl.DataFrame, delta: float = 0.1) -> pl.DataFrame:
+    """A row a cell: means, the (1−δ)-quantile, bounds, `x = √(C/n)`, the worse of truth and rival."""
+    keys = ["kind", "coverage", "concentrability", "n"]
+    found = rows.group_by(keys, maintain_order=True).agg(
+        pl.col("suboptimality", "rival_suboptimality", "bound_upper", "bound_lower").mean(),
+        pl.col("suboptimality").quantile(1 - delta).alias("quantile"),
+    )
+    return found.with_columns(
+        (pl.col("concentrability") / pl.col("n")).sqrt().alias("x"),
+        pl.max_horizontal("suboptimality", "rival_suboptimality").alias("worse"),
+    )
 
 
 def collapse(rows: pl.DataFrame) -> float:
@@ -123,7 +148,9 @@ def analyse(rows: pl.DataFrame, delta: float) -> Rates:
     useful = float(
         np.mean([float(part["bound_upper"].max()) < LOSS for part in cells])  # type: ignore[arg-type]
     )
-    return Rates(slopes, together, collapse(local), bends, above, useful)
+    two = means(rows).filter(pl.col("worse") > 0)
+    below = float((two["bound_lower"] / two["worse"]).max())  # type: ignore[arg-type]
+    return Rates(slopes, together, collapse(local), bends, above, useful, below)
 
 
 def cells_of(
@@ -142,73 +169,74 @@ def cells_of(
     return moving + (still if fixed_gap > 0 else [])
 
 
+def _curves(axis: Any, local: pl.DataFrame, delta: float) -> None:
+    """Against `n`: a curve a coverage, with the bounds that belong to it in its colour."""
+    for index, (_, part) in enumerate(local.group_by("coverage", maintain_order=True)):
+        colour, n = study.COLOURS[index], part["n"]
+        label = f"{part['coverage'][0]:g} (C = {part['concentrability'][0]:.2g})"
+        axis.plot(
+            n, part["suboptimality"], color=colour, marker=study.MARKERS[index], ms=4, label=label
+        )
+        axis.plot(n, part["bound_upper"], color=colour, lw=0.9, ls="--")
+        axis.plot(n, part["bound_lower"], color=colour, lw=0.9, ls=":")
+    axis.axhline(LOSS, color="#7F7F7F", lw=0.8)
+    axis.annotate("range R", (local["n"].max(), LOSS), va="bottom", ha="right", fontsize=8)
+    axis.set(xlabel="comparisons n", ylabel="suboptimality (reward)")
+    axis.set_title("mean falls like n^(−1/2) at every coverage\n"
+                   f"(dashed: (T1), δ = {delta:g}; dotted: lower bound)")  # fmt: skip
+    axis.set_yscale("log")
+    axis.set_ylim(None, 40)
+    axis.legend(title="coverage of π*", loc="upper right", ncol=2, fontsize=7, title_fontsize=7)
+
+
+def _collapse(axis: Any, local: pl.DataFrame, r_squared: float) -> None:
+    """Against `√(C/n)`: every coverage, between its two bounds."""
+    for index, (_, part) in enumerate(local.group_by("coverage", maintain_order=True)):
+        look = {"color": study.COLOURS[index], "marker": study.MARKERS[index], "ls": "", "ms": 5}
+        axis.plot(part["x"], part["suboptimality"], **look)
+        axis.plot(part["x"], part["worse"], **{**look, "ms": 9}, mfc="none")
+        axis.plot(part["x"], part["bound_lower"], color=look["color"], marker="_", ls="", ms=7)
+    order = local.sort("x")
+    axis.plot(order["x"], order["bound_upper"], color="black", lw=1, ls="--", label="(T1)")
+    axis.plot([], [], color="black", ls="", marker="o", ms=5, label="mean at r*")
+    axis.plot(
+        [], [], color="black", ls="", marker="o", ms=9, mfc="none", label="worse of r* and rival"
+    )
+    level = math.exp(float((local["suboptimality"] / local["x"]).log().mean()))  # type: ignore[arg-type]
+    axis.plot(order["x"], level * order["x"], color="#7F7F7F", lw=1, label=f"{level:.2f} √(C/n)")
+    axis.plot([], [], color="black", ls="", marker="_", ms=7, label="lower bound")
+    axis.set(xlabel="√(C/n)", ylabel="suboptimality (reward)")
+    axis.set_title(f"all coverages on one line (R² = {r_squared:.4f}),\nbetween the two bounds")
+    axis.legend(loc="upper left", fontsize=7)
+
+
+def _fixed(axis: Any, fixed: pl.DataFrame) -> None:
+    """A gap that does not shrink, against `n`."""
+    n, y = fixed["n"].to_numpy(), fixed["suboptimality"].to_numpy()
+    shown, low = y > 0, max(y[y > 0].min() / 3, 1e-7)
+    axis.plot(n, fixed["bound_upper"], color="black", lw=1, ls="--", label="(T1)")
+    axis.plot(n, y[0] * np.sqrt(n[0] / n), color="#7F7F7F", lw=1, label="slope −1/2")
+    axis.plot(n[shown], y[shown], color="#0072B2", marker="o", ms=4, label="mean at r*")
+    worse = fixed["worse"].to_numpy()
+    axis.plot(n[worse > 0], worse[worse > 0], color="#D55E00", marker="o", mfc="none", ms=8, ls="",
+              label="worse of r* and rival")  # fmt: skip
+    axis.plot(n, fixed["bound_lower"], color="black", lw=1, ls=":", label="lower bound")
+    axis.set(xlabel="comparisons n", ylabel="suboptimality (reward)", ylim=(low, None))
+    axis.set_title("a gap that stays is learned, in the end,\nfaster than any power of n")
+    axis.legend(loc="lower left", fontsize=7)
+
+
 def draw(rows: pl.DataFrame, delta: float) -> Any:
     """Three panels: against `n`, against `√(C/n)`, and the fixed instance."""
-    drawn, axes = study.figure(1, 3)
-    left, middle, right = axes[0]
-    local, fixed = rows.filter(pl.col("kind") == 0), rows.filter(pl.col("kind") == 1)
-    for index, ((p,), part) in enumerate(local.group_by("coverage", maintain_order=True)):
-        style = {
-            "color": study.COLOURS[index],
-            "marker": study.MARKERS[index],
-            "linestyle": study.LINES[index],
-        }
-        mean = part.group_by("n", maintain_order=True).agg(
-            pl.col("suboptimality").mean(),
-            pl.col("suboptimality").quantile(1 - delta).alias("quantile"),
-            pl.col("bound_upper").mean(),
-        )
-        n = mean["n"].to_numpy()
-        c = float(part["concentrability"][0])
-        left.plot(n, mean["suboptimality"], label=f"coverage {p:g}", markersize=4, **style)
-        left.plot(n, mean["bound_upper"], color=style["color"], linewidth=0.8, alpha=0.7)
-        middle.plot(
-            np.sqrt(c / n),
-            mean["suboptimality"],
-            ls="",
-            label=f"C = {c:.2g}",
-            markersize=5,
-            color=style["color"],
-            marker=style["marker"],
-        )
-    left.axhline(LOSS, color="#7F7F7F", linewidth=0.8)
-    left.annotate("R", (local["n"].max(), LOSS), va="bottom", ha="right", fontsize=8)
-    left.set(xscale="log", yscale="log", xlabel="comparisons n", ylabel="suboptimality")
-    left.set_title(f"gaps of order √(C/n): mean, and (T1) at δ = {delta:g} (thin)", fontsize=9)
-    span = np.array(middle.get_xlim())
-    x = np.sqrt(local["concentrability"].to_numpy() / local["n"].to_numpy())
-    level = math.exp(
-        np.mean(
-            np.log(
-                local.group_by("coverage", "n")
-                .agg(
-                    pl.col("suboptimality").mean(),
-                    (pl.col("concentrability").first() / pl.col("n").first()).sqrt().alias("x"),
-                )
-                .select(pl.col("suboptimality") / pl.col("x"))
-                .to_series()
-                .to_numpy()
-            )
-        )
-    )
-    span = np.array([x.min(), x.max()])
-    middle.plot(span, level * span, color="#7F7F7F", linewidth=1, label=f"{level:.2f} √(C/n)")
-    middle.set(xscale="log", yscale="log", xlabel="√(C/n)", ylabel="mean suboptimality")
-    middle.set_title("all coverages on one line", fontsize=9)
+    table = means(rows, delta)
+    local, fixed = (table.filter(pl.col("kind") == kind) for kind in (0, 1))
+    drawn, axes = study.figure(1, 3 if len(fixed) else 2)
+    _curves(axes[0, 0], local, delta)
+    _collapse(axes[0, 1], local, collapse(rows.filter(pl.col("kind") == 0)))
     if len(fixed):
-        mean = fixed.group_by("n", maintain_order=True).agg(
-            pl.col("suboptimality").mean(), pl.col("bound_upper").mean()
-        )
-        n, y = mean["n"].to_numpy(), mean["suboptimality"].to_numpy()
-        shown = y > 0
-        right.plot(n[shown], y[shown], color="black", marker="o", markersize=4, label="mean")
-        right.plot(n, mean["bound_upper"], color="black", linewidth=0.8, label="(T1)")
-        right.plot(n, y[0] * np.sqrt(n[0] / n), color="#7F7F7F", ls="--", label="slope −1/2")
-        right.set_ylim(max(y[shown].min() / 3, 1e-7), None)
-    right.set(xscale="log", yscale="log", xlabel="comparisons n", ylabel="suboptimality")
-    right.set_title("a fixed gap: faster than any power of n", fontsize=9)
-    for axis in (left, middle, right):
-        axis.legend(fontsize=7, frameon=False)
+        _fixed(axes[0, 2], fixed)
+    for axis in axes[0]:
+        axis.set(xscale="log", yscale="log")
     return drawn
 
 
@@ -240,6 +268,9 @@ def main_study(settings: dict[str, Any], output: Path) -> bool:
     bends = ", ".join(f"{s.estimate:.2f}" for s in found.fixed)
     console.print(f"local slopes at a fixed gap: {bends}", highlight=False)
     console.print(f"(T1) above the quantile everywhere: {found.above}", highlight=False)
+    console.print(
+        f"lower bound over the worse of the two means: at most {found.below:.3f}", highlight=False
+    )
     return True
 
 

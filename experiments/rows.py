@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,6 +16,10 @@ from spac_theory.algorithms.spac_t import SpacT
 from spac_theory.behaviours import Coverage
 from spac_theory.bounds import covering_complexity, upper_bound
 from spac_theory.continuous import ContinuousProblem
+from spac_theory.lower_bound import Rivals, find_rivals
+from spac_theory.preferences import pair_law
+from spac_theory.rewards.finite import FiniteClass
+from spac_theory.rewards.linear import LinearClass
 
 ROUNDING = 1e-12
 Rows = dict[str, Any]
@@ -30,6 +35,19 @@ class Setting:
     behaviour: Tensor
     view: LearnerView
     coverage: Coverage
+
+    @cached_property
+    def rivals(self) -> Rivals | None:
+        """What the lower bound needs at every `n`; None where no search exists (networks, densities)."""
+        problem, cls = self.problem, self.view.reward_class
+        if isinstance(problem, ContinuousProblem) or not isinstance(cls, LinearClass | FiniteClass):
+            return None
+        pairs = pair_law(self.behaviour)
+        return find_rivals(cls, problem.bandit.rho, problem.bandit.reward, pairs, self.view.link)
+
+    def lower_bound(self, n: int) -> float | None:
+        """The local two-point bound at `n`, maximised over the class."""
+        return None if self.rivals is None else float(self.rivals.bound(torch.tensor([n])).value)
 
 
 class WatchedOracle(Oracle):
@@ -59,6 +77,7 @@ def common_rows(place: Setting, label: str, n: int, seeds: range) -> Rows:
         "algorithm": label,
         "concentrability": place.coverage.single,
         "concentrability_all": place.coverage.all.upper,
+        "bound_lower": place.lower_bound(n),
     }
     return {**{name: [value] * count for name, value in fixed.items()}, "seed": list(seeds)}
 
@@ -96,9 +115,10 @@ def theorem_bound(place: Setting, n: Tensor, fit: Fit, algorithm: Algorithm) -> 
     if not solves_game or fit.lam is None or fit.gap is None:
         return None
     view = place.view
-    size = covering_complexity(view.reward_class, n, view.delta)
+    size = covering_complexity(view.reward_class, n, view.delta, view.link)
     bound = view.reward_class.difference_bound
-    return upper_bound(bound, place.coverage.single, size, fit.lam, fit.gap).total
+    c = place.coverage.single
+    return upper_bound(bound, c, size, fit.lam, fit.gap, view.link).total
 
 
 def fit_rows(

@@ -21,8 +21,10 @@ def theorem_curve(sweep: Sweep) -> pl.DataFrame:
         if unit.block == 0:
             place = setting(unit)
             cls = place.view.reward_class
-            size = covering_complexity(cls, torch.tensor([unit.n]), place.view.delta)
-            bound = float(best_upper_bound(cls.difference_bound, place.coverage.single, size))
+            link, one = place.view.link, torch.tensor([unit.n])
+            size = covering_complexity(cls, one, place.view.delta, link)
+            c = place.coverage.single
+            bound = float(best_upper_bound(cls.difference_bound, c, size, link))
             estimated = place.coverage.kind == "lower estimate"
             if estimated or isinstance(place.problem, ContinuousProblem):
                 bound = (

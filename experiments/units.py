@@ -273,6 +273,8 @@ def _run_algorithm(
             seconds = time.process_time() - start
             rows = fit_rows(place, label, unit.seeds, data.n, fit, algorithm, seconds)
             rows["oracle"] = [oracle.consulted] * len(unit.seeds)
+            if oracle.consulted:  # the lower bound speaks of learners without one
+                rows["bound_lower"] = [None] * len(unit.seeds)
             if access is not None:
                 rows["queries"] = (access.labels + access.scores).to(torch.float64).tolist()
     except Exception as error:

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from spac_theory import checks
+from spac_theory.seen_norm import SeenNorm
 
-RANGE_TOLERANCE = 1e-9
-ROUNDING = 1e-12
 MAX_ENUMERATED = 20_000
 MAX_COMPARED = 200
 ASCENT_STARTS = 32
@@ -33,52 +32,34 @@ def mean_feature(features: Tensor, rho: Tensor, policy: Tensor) -> Tensor:
     return torch.einsum("x,...xa,xad->...d", rho, policy, features)
 
 
-@dataclass(frozen=True)
-class InverseCovariance:
-    """The pseudo-inverse of `Σ` on its range, and the test of who leaves that range.
-
-    Eigenvalues below `RANGE_TOLERANCE` times the largest count as 0; a vector with more than
-    `√RANGE_TOLERANCE` of its length outside the range has infinite norm, unless what is outside is
-    shorter than `rounding`: the difference of two equal means is not 0 in floating point.
-    """
-
-    vectors: Tensor
-    values: Tensor
-    rounding: float = 0.0
-
-    @staticmethod
-    def of(covariance: Tensor, features: Tensor | None = None) -> InverseCovariance:
-        """Eigendecomposition of a symmetric positive semidefinite `(d, d)` matrix.
-
-        `features (..., d)` set the scale of `rounding` for vectors that are averages of them.
-        """
-        values, vectors = torch.linalg.eigh((covariance + covariance.T) / 2)
-        longest = 0.0 if features is None else float(features.norm(dim=-1).max())
-        return InverseCovariance(vectors, values.clamp_min(0), ROUNDING * longest)
-
-    def squared_norm(self, v: Tensor) -> Tensor:
-        """`‖v‖²_{Σ⁻¹}`: `(..., d) -> (...)`, infinite where `v` leaves the range of `Σ`."""
-        along = v @ self.vectors
-        kept = self.values > RANGE_TOLERANCE * self.values.max().clamp_min(1e-300)
-        inside = along[..., kept]
-        outside = along[..., ~kept].norm(dim=-1)
-        norm = (inside**2 / self.values[kept]).sum(-1)
-        allowed = math.sqrt(RANGE_TOLERANCE) * v.norm(dim=-1)
-        leaves = outside > allowed.clamp_min(self.rounding)
-        return torch.where(leaves, torch.inf, norm)
-
-
 def single_policy_concentrability(
     features: Tensor, rho: Tensor, pairs: Tensor, policy: Tensor, baseline: Tensor
 ) -> Tensor:
     """`C(π) = ‖ψ(π) − ψ(ν)‖²_{Σ⁻¹}`, theory (8) for a linear class: `(..., X, A) -> (...)`.
 
-    Exact for a ball, an upper bound for a reward range. Between 0 and infinity.
+    Exact for a ball, an upper bound for a reward range. Between 0 and infinity; the tolerances are those
+    of :class:`~spac_theory.seen_norm.SeenNorm`.
     """
     checks.simplex("policy", policy)
-    inverse = InverseCovariance.of(pair_covariance(features, rho, pairs), features)
+    seen = SeenNorm.of(features, rho[:, None, None] * pairs)
+    return seen.squared_norm(rho[:, None] * (policy - baseline))
+
+
+def ridge_concentrability(
+    features: Tensor, rho: Tensor, pairs: Tensor, policy: Tensor, baseline: Tensor, ridge: float
+) -> Tensor:
+    """`C_γ(π) = ‖ψ(π) − ψ(ν)‖²_{(Σ + γI)⁻¹}`, `(..., X, A) -> (...)`: finite for every policy.
+
+    It never exceeds `C(π)`, falls in `γ = ridge > 0`, and bounds the claim of a ball's member `θ` by
+    `(E[Δ_r − Δ_{r*}])² ≤ C_γ (E_μ[(Δ_r − Δ_{r*})²] + γ ‖θ − θ*‖²)`.
+    """
+    checks.number("ridge", ridge, low=0, open_low=True)
+    checks.simplex("policy", policy)
+    one = torch.eye(features.shape[-1], dtype=torch.float64)
+    factor = torch.linalg.cholesky(pair_covariance(features, rho, pairs) + ridge * one)
     shift = mean_feature(features, rho, policy) - mean_feature(features, rho, baseline)
-    return inverse.squared_norm(shift)
+    half = torch.linalg.solve_triangular(factor, shift.reshape(-1, len(one)).T, upper=False)
+    return (half**2).sum(0).reshape(shift.shape[:-1])
 
 
 @dataclass(frozen=True)
@@ -100,54 +81,50 @@ def all_policy_concentrability(
     """`sup_π C(π)`: what greedy maximum likelihood and DPO need, and SPAC does not.
 
     `C` is convex in `π`, so the supremum is at a deterministic policy. Those are enumerated when
-    they are few; a table separates over contexts; otherwise ascent gives the lower end and the
-    triangle inequality over contexts the upper end.
+    they are few; a table separates over contexts; otherwise ascent gives the lower end, and the upper end
+    is the smaller of the triangle inequality over contexts and the supremum over all functions.
     """
-    inverse = InverseCovariance.of(pair_covariance(features, rho, pairs), features)
-    centre = torch.einsum("xa,xad->xd", baseline, features)
-    shifts = rho[:, None, None] * (features - centre[:, None, :])  # (X, A, d)
-    contexts, actions, _ = shifts.shape
-    norms = inverse.squared_norm(shifts)
-    if bool(torch.isinf(norms).any()):
+    seen = SeenNorm.of(features, rho[:, None, None] * pairs)
+    parts, leaves = seen.coordinates_of_actions(rho, baseline)  # (X, A, k), (X, A)
+    if bool(leaves.any()):
         return AllPolicy(math.inf, math.inf)
-    if contexts <= MAX_COMPARED and _separates(shifts, inverse):
+    contexts, actions, _ = parts.shape
+    norms = (parts**2).sum(-1)
+    if contexts <= MAX_COMPARED and _separates(parts):
         total = float(norms.max(-1).values.sum())
         return AllPolicy(total, total)
     if actions**contexts <= MAX_ENUMERATED:
         choices = torch.tensor(list(itertools.product(range(actions), repeat=contexts)))
-        sums = shifts[torch.arange(contexts), choices].sum(1)
-        best = float(inverse.squared_norm(sums).max())
+        best = float((parts[torch.arange(contexts), choices].sum(1) ** 2).sum(-1).max())
         return AllPolicy(best, best)
-    upper = float(norms.max(-1).values.sqrt().sum() ** 2)
-    return AllPolicy(_ascent(shifts, inverse, norms), upper)
+    triangle = float(norms.max(-1).values.sqrt().sum() ** 2)
+    every = float(seen.norms_of_all_functions(rho, baseline).max(-1).values.sum())
+    lower = _ascent(parts, norms)
+    return AllPolicy(lower, max(lower, min(triangle, every)))
 
 
-def _separates(shifts: Tensor, inverse: InverseCovariance) -> bool:
-    """Whether the shifts of different contexts are orthogonal in `Σ⁻¹` (a table)."""
-    kept = inverse.values > RANGE_TOLERANCE * inverse.values.max()
-    scaled = shifts @ inverse.vectors[:, kept] / inverse.values[kept].sqrt()
-    gram = torch.einsum("xad,ybd->xyab", scaled, scaled).abs().amax((-2, -1))
+def _separates(parts: Tensor) -> bool:
+    """Whether the coordinates of different contexts are orthogonal (a table)."""
+    gram = torch.einsum("xad,ybd->xyab", parts, parts).abs().amax((-2, -1))
     off = gram - torch.diag(torch.diagonal(gram))
     return bool(off.max() <= 1e-9 * gram.max().clamp_min(1e-300))
 
 
-def _ascent(shifts: Tensor, inverse: InverseCovariance, norms: Tensor) -> float:
-    """Alternate between the direction of `Σ^{-1/2} Σ_x shift` and the best action in it.
+def _ascent(parts: Tensor, norms: Tensor) -> float:
+    """Alternate between the direction of the sum over contexts and the best action in it.
 
     Each round can only raise the norm, which is convex in the policy. Starts: the policy of the
     largest norms, and random directions.
     """
-    kept = inverse.values > RANGE_TOLERANCE * inverse.values.max()
-    scaled = shifts @ inverse.vectors[:, kept] / inverse.values[kept].sqrt()  # (X, A, k)
-    rows = torch.arange(len(shifts))
+    rows = torch.arange(len(parts))
     generator = torch.Generator().manual_seed(0)
-    random = torch.randn(scaled.shape[-1], ASCENT_STARTS, generator=generator, dtype=torch.float64)
-    first = scaled[rows, norms.argmax(-1)].sum(0)
+    random = torch.randn(parts.shape[-1], ASCENT_STARTS, generator=generator, dtype=torch.float64)
+    first = parts[rows, norms.argmax(-1)].sum(0)
     directions = torch.cat([first[:, None], random], 1)
     best = torch.zeros(())
     for _ in range(50):
-        choice = (scaled @ directions).argmax(1)  # (X, starts)
-        directions = scaled[rows[:, None], choice].sum(0).T
+        choice = (parts @ directions).argmax(1)  # (X, starts)
+        directions = parts[rows[:, None], choice].sum(0).T
         value = (directions**2).sum(0).max()
         if value <= best * (1 + 1e-12):
             break

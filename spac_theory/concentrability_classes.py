@@ -4,7 +4,8 @@
 |---|---|---|
 | linear, tabular, kernel | closed form, exact for a ball | exact, or an interval |
 | finite | enumerated, exact | enumerated, exact |
-| any other | a lower estimate, by gradient ascent where the class has weights | lower end only |
+| network | a lower estimate, by gradient ascent | an interval |
+| any | at most that of all functions, :func:`of_all_functions` | at most that of all functions |
 
 `C` needs the true reward, so only the referee and an oracle can know it.
 """
@@ -27,7 +28,7 @@ from spac_theory.concentrability import (
 from spac_theory.objective import tabular_margins
 from spac_theory.rewards.base import RewardClass
 from spac_theory.rewards.finite import FiniteClass
-from spac_theory.rewards.linear import LinearClass
+from spac_theory.rewards.linear import LinearClass, one_hot_features
 from spac_theory.rewards.neural import NeuralClass
 
 ZERO = 1e-20
@@ -80,6 +81,19 @@ def _scale(difference: Tensor) -> Tensor:
     return (difference.amax(-1) - difference.amin(-1)).amax(-1).clamp_min(1e-300)
 
 
+def of_all_functions(design: Design, policy: Tensor) -> Coefficient:
+    """`C(π)` of the class of all functions on these contexts and actions.
+
+    No class has a larger one, because (8) is a supremum over the class: a true upper bound for
+    networks, and `χ²(π‖μ)/2` when `ν = μ`.
+    """
+    features = one_hot_features(*policy.shape)
+    value = single_policy_concentrability(
+        features, design.rho, design.pairs, policy, design.baseline
+    )
+    return Coefficient(float(value), "upper bound")
+
+
 @singledispatch
 def concentrability_of(cls: RewardClass, design: Design, policy: Tensor) -> Coefficient:
     """`C(π)` of one policy `(X, A)`; a class of one's own registers its method, else InputError."""
@@ -127,9 +141,10 @@ def _(cls: NeuralClass, design: Design, policy: Tensor) -> Coefficient:
 
 @singledispatch
 def all_policies_of(cls: RewardClass, design: Design) -> AllPolicy:
-    """`sup_π C(π)` as an interval; without a method of its own a class gets a lower end.
+    """`sup_π C(π)` as an interval, for a class without a method of its own.
 
-    The lower end is the largest `C(π)` of random deterministic policies.
+    The lower end is the largest `C(π)` of a few random deterministic policies, the upper end that of all
+    functions.
     """
     contexts, actions = design.truth.shape
     rng = torch.Generator().manual_seed(0)
@@ -138,7 +153,9 @@ def all_policies_of(cls: RewardClass, design: Design) -> AllPolicy:
         choice = torch.randint(actions, (contexts,), generator=rng)
         policy = torch.nn.functional.one_hot(choice, actions).to(torch.float64)
         best = max(best, concentrability_of(cls, design, policy).value)
-    return AllPolicy(best, math.inf)
+    features = one_hot_features(contexts, actions)
+    every = all_policy_concentrability(features, design.rho, design.pairs, design.baseline)
+    return AllPolicy(best, every.upper)
 
 
 @all_policies_of.register

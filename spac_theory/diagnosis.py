@@ -19,9 +19,9 @@ from torch import Tensor
 
 from spac_theory import checks, lambda_rules
 from spac_theory.checks import InputError
-from spac_theory.concentrability import InverseCovariance, mean_feature, pair_covariance
 from spac_theory.preferences import WinnerCounts
 from spac_theory.rewards.linear import LinearClass
+from spac_theory.seen_norm import SeenNorm
 from spac_theory.view import LearnerView
 
 MULTIPLES = (0.0, 0.01, 0.03, *lambda_rules.GRID)  # of √n: the λ tried for the lower bounds
@@ -134,12 +134,8 @@ def _unseen_mass(view: LearnerView, data: WinnerCounts, tables: Tensor) -> Tenso
 def _concentrability(view: LearnerView, data: WinnerCounts, tables: Tensor) -> Tensor:
     """`‖ψ(π) − ψ(ν)‖²` in the inverse of `Σ_D = (1/n) Σ (φ⁺ − φ⁻)(φ⁺ − φ⁻)ᵀ`, `(P,)`."""
     features = view.reward_class.features  # type: ignore[attr-defined]
-    one = torch.ones_like(view.rho)
-    inverse = InverseCovariance.of(pair_covariance(features, one, data.fraction[0]))
-    shift = mean_feature(features, view.rho, tables) - mean_feature(
-        features, view.rho, view.baseline
-    )
-    return inverse.squared_norm(shift)
+    seen = SeenNorm.of(features, data.fraction[0])
+    return seen.squared_norm(view.rho[:, None] * (tables - view.baseline))
 
 
 def _certified(view: LearnerView, data: WinnerCounts, tables: Tensor) -> tuple[Tensor, ...]:

@@ -58,9 +58,9 @@ def theorem(view: LearnerView, data: WinnerCounts, scale: float, oracle: Oracle 
     """`λ = scale · λ*` with the theorem's `λ* = √(κ C(π*)/ε_n)`: an oracle choice."""
     if oracle is None:
         raise InputError("lam is 'oracle', which needs the concentrability of the optimal policy.")
-    size = covering_complexity(view.reward_class, data.n, view.delta)
+    size = covering_complexity(view.reward_class, data.n, view.delta, view.link)
     bound = view.reward_class.difference_bound
-    return Chosen(scale * oracle_lambda(bound, oracle.concentrability, size))
+    return Chosen(scale * oracle_lambda(bound, oracle.concentrability, size, view.link))
 
 
 def _grid_saddles(view: LearnerView, data: WinnerCounts, multiples: Sequence[float]) -> Saddle:
@@ -87,7 +87,7 @@ def held_out(view: LearnerView, data: WinnerCounts, scale: float, oracle: Oracle
 def loss_radius(view: LearnerView, data: WinnerCounts, kind: str) -> Tensor:
     """How far `E_D(r*)` may exceed the smallest loss: the theorem's `ε_n`, or Wilks' asymptotic."""
     if kind == "theorem":
-        return covering_complexity(view.reward_class, data.n, view.delta).epsilon_n
+        return covering_complexity(view.reward_class, data.n, view.delta, view.link).epsilon_n
     contexts, actions = view.reward_class.shape
     degrees = min(
         getattr(view.reward_class, "dimension", contexts * actions), contexts * (actions - 1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from spac_theory import checks
 from spac_theory.bounds import finite_complexity, oracle_lambda
 from spac_theory.concentrability_classes import Coefficient, Design, concentrability_of
 from spac_theory.keys import generator
+from spac_theory.lower_bound import local_lower_bound
 from spac_theory.preferences import PreferenceModel, WinnerCounts, pair_law, winner_law
 from spac_theory.rewards.finite import FiniteClass
 from spac_theory.saddle.game import Game, Saddle
@@ -117,11 +118,17 @@ class LocalInstance:
         gaps = self.reward.amax(-1, keepdim=True) - self.reward
         return (self.rho[:, None] * policy * gaps).sum((-2, -1))
 
-    def solve(self, n: int, seeds: int, delta: float, *key: str | int) -> tuple[Saddle, Tensor]:
-        """SPAC at `λ*` on fresh data: the saddle and its suboptimality `(S,)`."""
-        data = self.data(n, seeds, *key)
-        saddle = solve_saddle(self.game(data, self.oracle_lambda(data.n, delta)))
+    def solve(self, n: int, seeds: int, lam: Tensor, *key: str | int) -> tuple[Saddle, Tensor]:
+        """SPAC at `λ (S,)` on fresh data: the saddle and its suboptimality `(S,)`."""
+        saddle = solve_saddle(self.game(self.data(n, seeds, *key), lam))
         return saddle, self.suboptimality(saddle.policy)
+
+    def rival(self, n: int) -> tuple[float, LocalInstance]:
+        """The two-point lower bound maximised over the class at `n`, and the rival it speaks of."""
+        cls, pairs, size = self.reward_class, pair_law(self.behaviour), torch.tensor([n])
+        found = local_lower_bound(cls, self.rho, self.reward, pairs, size)
+        same = (cls.members == found.rival[0]).all(-1).all(-1)
+        return float(found.value), replace(self, truth=int(same.nonzero()[0]))
 
 
 def local_instance(coverage: float, n: int, scale: float, contexts: int = 4) -> LocalInstance:

@@ -17,7 +17,10 @@ SMALL = {
     "rates": (rates, ["coverages=[0.2]", "n=[1000,10000]", "seeds=30", "fixed.n=[3000,10000]"]),
     "violations": (violations, ["instances=30", "per_group=10"]),
     "optimisation": (optimisation, ["problems=[finite]", "rounds=[1,10]", "seeds=2"]),
-    "misspecification": (misspecification, ["dials=[0.0,0.3]", "n=[100,1000]", "seeds=3"]),
+    "misspecification": (
+        misspecification,
+        ["dials={trap: [0.0,0.2], spread: [0.3]}", "n=[100,1000]", "seeds=3"],
+    ),
     "lambda_choice": (lambda_choice, ["problem=finite", "scales=[0.3,3]", "n=[300]", "seeds=3"]),
     "baseline": (baseline, ["problem=finite", "coverages=[0.2]", "n=[300]", "seeds=3"]),
 }

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import optimize, stats
 
-from spac_theory import BRADLEY_TERRY, PROBIT
+from spac_theory import BRADLEY_TERRY, PROBIT, InputError, make_problem
 from spac_theory.bounds import (
     Complexity,
     best_upper_bound,
@@ -171,3 +171,31 @@ def test_greedy_policies_deviate_less_than_allowed():
     assert float(deviation) <= greedy_contexts(spread, 100, 3, 2, 0.1)
     ratio = greedy_contexts(1.0, 100, 3, 2, 0.1) / greedy_contexts(1.0, 10_000, 3, 2, 0.1)
     assert 6 < ratio < 10
+
+
+def test_lower_bound_is_zero_where_it_would_underflow_and_never_rounding():
+    """Two members a hair or a mile apart at n up to 1e12: nothing is claimed, nothing is NaN."""
+    rho, mu = torch.ones(1).double(), torch.full((1, 3), 1 / 3).double()
+    reward = torch.tensor([[0.3, 0.2, 0.1]], dtype=torch.float64)
+    members = torch.stack([reward, reward + 1e-17, reward.flip(-1), reward * (1 + 1e-15)])
+    n = torch.tensor([1, 10**6, 10**12])
+    found = local_lower_bound(FiniteClass(members), rho, reward, pair_law(mu), n)
+    assert float(found.value[0]) > 0  # the mile at one comparison
+    assert (found.value[1:] == 0).all()
+    rival = torch.tensor([[0.2, 0.3, 0.1]], dtype=torch.float64)
+    small = two_point_bound(rho, reward, rival, pair_law(mu), torch.tensor([10**5, 10**7]))
+    assert 0 < float(small[0]) < 1e-50
+    assert float(small[1]) == 0
+
+
+def test_lower_bound_refuses_a_class_it_cannot_search():
+    problem = make_problem("neural", contexts=2, actions=2)
+    mu = torch.full((2, 2), 0.5, dtype=torch.float64)
+    with pytest.raises(InputError, match="NeuralClass"):
+        local_lower_bound(
+            problem.reward_class,
+            problem.bandit.rho,
+            problem.bandit.reward,
+            pair_law(mu),
+            torch.tensor([9]),
+        )
