@@ -82,6 +82,8 @@ ENTRIES: dict[str, Entry] = {
     "nash_md": Entry("nash_md", one("tau", 0.02, 0.1, 0.3)),
     "mpo": Entry("mpo", one("iterations", 50, 150, 400), fixed=(("refresh", 50),)),
     "hypo": Entry("hypo", ({"lam": 0.001}, {"lam": 0.003}, {"beta": 0.03, "lam": 0.001}), LOCAL),
+    "hypo sampled": Entry("hypo", ({"lam": 0.001}, {"lam": 0.003}, {"beta": 0.03, "lam": 0.001}),
+                          LOCAL, (("divergence", "sampled"), ("steps", 300))),
     "sail ddp": Entry("sail", one("share", 0.1, 0.6, 0.9), fixed=(("variant", "ddp"), ("steps", 150))),
     "sail dpp": Entry("sail", one("share", 0.1, 0.6, 0.9), fixed=(("variant", "dpp"), ("steps", 150))),
     "sail dpr": Entry("sail", one("share", 0.1, 0.6, 0.9), fixed=(("steps", 150),)),

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from spac_theory import InputError, LearnerView, Oracle, make_algorithm
-from spac_theory.algorithms.hypo import HyPo
+from spac_theory.algorithms.hypo import HyPo, sampled_divergence_gradient
 from spac_theory.algorithms.online_dpo import batches
 from spac_theory.algorithms.sail import Sail, response_term
 from spac_theory.algorithms.sapo import segment_kernel, string_length
 from spac_theory.algorithms.sim_oprl import laplace_covariance, pair_variance
+from spac_theory.keys import generator
 from spac_theory.objective import tabular_margins
 from spac_theory.optimise import log_policy, log_reference
 
@@ -92,6 +93,42 @@ def test_hypo_leaves_unseen_actions_in_the_proportions_of_the_reference():
     assert torch.allclose(
         shares, (reference / reference.sum(-1, keepdim=True)).expand_as(shares), atol=1e-4
     )
+
+
+@pytest.mark.parametrize("samples", [2, 5])
+def test_hypo_samples_have_the_gradient_of_the_divergence_as_their_mean(setting, samples):
+    """Against autograd of the exact KL, within four standard errors of forty independent draws."""
+    logits = some_logits(1).requires_grad_(True)
+    log_pi, base, rho = (
+        log_policy(setting.view, logits),
+        log_reference(setting.view),
+        setting.view.rho,
+    )
+    divergence = (rho[:, None] * log_pi.exp() * (log_pi - base)).sum()
+    (want,) = torch.autograd.grad(divergence, logits)
+    draws = torch.stack([
+        sampled_divergence_gradient(
+            log_pi.detach(), base, rho, 2000, samples, [generator("hypo-test", k)]
+        )[0]
+        for k in range(40)
+    ])  # fmt: skip
+    error = (draws.mean(0) - want[0]).abs()
+    assert (error <= 4 * draws.std(0) / 40**0.5 + 1e-12).all()
+    assert draws.sum(-1).abs().max() < 1e-12  # along the shift of a row there is no gradient
+
+
+def test_sampled_hypo_reaches_the_exact_one_with_many_samples():
+    setting = make_setting(n=2000, seeds=2)
+    exact = HyPo(lam=0.02).fit(setting.view, setting.data).policy.probabilities()
+
+    def distance(prompts):
+        algorithm = HyPo(lam=0.02, divergence="sampled", prompts=prompts, steps=800)
+        fit = algorithm.fit(setting.view, setting.data)
+        assert fit.extra["own_samples"].tolist() == [800 * prompts * 2] * 2
+        return float((fit.policy.probabilities() - exact).abs().max())
+
+    assert distance(1000) < 0.01
+    assert distance(1) > distance(1000)
 
 
 # --- SAIL -----------------------------------------------------------------------------------------
