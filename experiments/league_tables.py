@@ -15,35 +15,58 @@ from torch import Tensor
 from experiments.league_entries import BUDGET
 from experiments.league_figure import league_figure
 from experiments.store import write_atomically, write_text
-from spac_theory import Problem, pair_law
+from spac_theory import PreferenceModel, Problem, pair_law, winner_law
 from spac_theory.concentrability import (
     all_policy_concentrability,
     single_policy_concentrability,
 )
-from spac_theory.ratios import every_policy_ratio, kl_ball_ratio, largest_ratio, mean_ratio
+from spac_theory.ratios import (
+    coverability,
+    every_policy_ratio,
+    kl_ball_ratio,
+    largest_ratio,
+    mean_ratio,
+)
 
 Row = dict[str, Any]
 COEFFICIENTS = {
-    "C(π*)": "single-policy, reward differences",
+    "C(π*)": "single-policy, reward differences to the behaviour",
+    "C(π*; chosen)": "single-policy, reward differences to the winners of the data",
     "sup C(π)": "all-policy, reward differences",
     "max π*/μ": "single-policy density ratio",
     "E[π*/μ]": "single-policy L1 density ratio",
     "max 1/μ": "all-policy density ratio",
-    "KL ball": "density ratio over policies near the reference",
+    "KL ball": "density ratio over policies within `kl_radius` of the reference",
+    "KL ball R/β": "the same with radius R/β, β = 0.1",
+    "coverability": "density ratio under the best law of all: of no law in particular",
+}
+BETA = 0.1  # of the entries that need a ball of radius R/β
+NOT_NUMBERS = {
+    "none stated": "the source has no theorem about data",
+    "none": "a theorem that asks nothing of the offline comparisons",
 }
 
 
 def coefficients(problem: Problem, mu: Tensor, radius: float) -> dict[str, float]:
-    """Every coefficient of one behaviour, exactly (`sup C` by its upper end)."""
+    """Every coefficient of one behaviour, exactly (`sup C` by its upper end).
+
+    The data draw both responses from `mu`, which is the learner's `π_ref` and `ν` as well.
+    """
     bandit, best = problem.bandit, problem.bandit.optimal_policy
     law = bandit.features, bandit.rho, pair_law(mu)
+    wins = winner_law(bandit.rho, law[2], PreferenceModel.from_reward(bandit.reward)).sum(-1)
+    chosen = wins / wins.sum(-1, keepdim=True)
+    wide = problem.reward_class.difference_bound / BETA
     return {
         "C(π*)": float(single_policy_concentrability(*law, best, mu)),
+        "C(π*; chosen)": float(single_policy_concentrability(*law, best, chosen)),
         "sup C(π)": all_policy_concentrability(*law, mu).upper,
         "max π*/μ": largest_ratio(best, mu),
         "E[π*/μ]": mean_ratio(best, mu, bandit.rho),
         "max 1/μ": every_policy_ratio(mu),
         "KL ball": kl_ball_ratio(mu, bandit.rho, radius),
+        "KL ball R/β": kl_ball_ratio(mu, bandit.rho, wide),
+        "coverability": coverability(bandit.features.shape[1]),
     }
 
 
@@ -176,7 +199,9 @@ def page(lines: pl.DataFrame, covered: list[Row], needs: list[Row], reasons: dic
         *[f"- {label}: {reason}\n" for label, reason in reasons.items()],
         "## Coverage of each dial\n",
         markdown(list(covered[0]), [list(place.values()) for place in covered]),
+        *[f"- {key}: {text}\n" for key, text in COEFFICIENTS.items()],
         "## What each theory needs, and what was measured at the largest n\n",
+        *[f"- {key}: {text}\n" for key, text in NOT_NUMBERS.items()],
         markdown(
             ["algorithm", "needs", "dial", "coefficient", "default", "tuned"],
             [list(line.values()) for line in needs],

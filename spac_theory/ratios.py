@@ -35,6 +35,14 @@ def every_policy_ratio(behaviour: Tensor) -> float:
     return 1 / smallest if smallest > 0 else float("inf")
 
 
+def coverability(actions: int) -> float:
+    """`inf_ν max_π max_{x,a} π/ν = A` for the class of all policies: XPO's coefficient.
+
+    The worst policy puts all on one action, so the best `ν` is uniform.
+    """
+    return float(checks.integer("actions", actions, low=1))
+
+
 def kl_ball_ratio(behaviour: Tensor, rho: Tensor, radius: float) -> float:
     """`max π(a|x)/μ(a|x)` over policies with `E_x KL(π‖μ) ≤ radius`: HyPO's local coefficient.
 

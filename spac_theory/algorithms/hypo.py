@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,10 +14,40 @@ from spac_theory.algorithms import ALGORITHMS
 from spac_theory.algorithms.maximum_likelihood import NEEDS_LINEAR, ridge_likelihood
 from spac_theory.algorithms.rpo import dpo_loss
 from spac_theory.bandit import tilt
-from spac_theory.optimise import SMALLEST_REFERENCE, fit_policy, log_reference
+from spac_theory.objective import tabular_preference_gradient
+from spac_theory.optimise import SMALLEST_REFERENCE, fit_policy, log_policy, log_reference
 from spac_theory.preferences import WinnerCounts
 from spac_theory.rewards.linear import LinearClass
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
+
+
+def sampled_divergence_gradient(
+    log_pi: Tensor,
+    base: Tensor,
+    rho: Tensor,
+    prompts: int,
+    samples: int,
+    streams: Sequence[np.random.Generator],
+) -> Tensor:
+    """An unbiased draw of `∇ E_x KL(π ‖ π_ref)` in the logits, `(S, X, A)`.
+
+    The score-function estimator of the paper: `∇ log π(y) (f(y) − b)` with `f = log π/π_ref` held
+    fixed and `b` the mean of `f` over the other `samples − 1` responses to the same prompt
+    (leave-one-out). These weights add up to 0 at each prompt, so of `∇ log π(y) = e_y − π` only
+    `e_y` is left. `log_pi (S, X, A)`, `base (X, A) = log π_ref`, `rho (X,)`.
+    """
+    draws = torch.from_numpy(np.stack([s.random((prompts, 1 + samples)) for s in streams]))
+    edges = rho.cumsum(-1)[:-1].contiguous()
+    x = torch.searchsorted(edges, draws[..., 0].contiguous(), right=True)  # (S, P)
+    lane = torch.arange(len(streams))[:, None]
+    edges = log_pi.exp().cumsum(-1)[lane, x][..., :-1].contiguous()
+    y = torch.searchsorted(edges, draws[..., 1:].contiguous(), right=True)  # (S, P, k)
+    f = (log_pi - base)[lane[..., None], x[..., None], y]
+    weight = (f - f.mean(-1, keepdim=True)) * (samples / (samples - 1))
+    flat = (x[..., None] * log_pi.shape[-1] + y).flatten(1)
+    total = torch.zeros_like(log_pi).flatten(1)
+    total.scatter_add_(1, flat, weight.flatten(1))
+    return total.reshape(log_pi.shape) / (prompts * samples)
 
 
 @ALGORITHMS.register("hypo")
@@ -23,32 +55,48 @@ from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 class HyPo:
     """`min L_DPO + λ E_x KL(π ‖ π_ref)`: the KL term is what online samples of `π` estimate.
 
-    With a table the expectation over `π` is exact, so no sample and no label is spent; a network
-    would draw from itself. Not convex in either parametrisation: `π_ref`, DPO's closed form and the
-    even mixture of both are the starts.
+    No label is spent. `divergence = exact`: the expectation over `π` is a sum. Not convex in either
+    parametrisation: `π_ref`, DPO's closed form and the even mixture of both are the starts.
+    `divergence = sampled`: as networks are trained, by Adam from `π_ref` on responses drawn from
+    `π`; the column `own_samples` counts them.
 
     Attributes
     ----------
     beta : `β > 0` of DPO
     lam : weight `λ ≥ 0` of the KL term
     ridge : tie-break, as for `dpo`
+    divergence : "exact" or "sampled"
+    prompts, samples : sampled: fresh prompts a step, and responses to each, at least 2
+    steps, learning_rate : sampled: Adam steps, and a step size that falls linearly to 0
     """
 
     beta: float = 0.1
     lam: float = 0.01
     ridge: float = 1.0
+    divergence: str = "exact"
+    prompts: int = 32
+    samples: int = 2
+    steps: int = 500
+    learning_rate: float = 0.1
 
     def __post_init__(self) -> None:
         checks.number("beta", self.beta, low=0, open_low=True)
         checks.number("lam", self.lam, low=0)
         checks.number("ridge", self.ridge, low=0, open_low=True)
+        checks.choice("divergence", self.divergence, ("exact", "sampled"))
+        checks.integer("prompts", self.prompts, low=1)
+        checks.integer("samples", self.samples, low=2)
+        checks.integer("steps", self.steps, low=1)
+        checks.number("learning_rate", self.learning_rate, low=0, open_low=True)
 
     def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
         """Needs features."""
         return None if isinstance(view.reward_class, LinearClass) else NEEDS_LINEAR
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
-        """Minimise from three starts."""
+        """Minimise from three starts, or train on samples."""
+        if self.divergence == "sampled":
+            return self._train(view, data)
         base = log_reference(view)
 
         def loss(
@@ -75,3 +123,24 @@ class HyPo:
             converged=found.converged,
             extra={"spread": found.spread},
         )
+
+    def _train(self, view: LearnerView, data: WinnerCounts) -> Fit:
+        """Stochastic gradient on samples of the policy; parameters are logits relative to `log π_ref`."""
+        assert isinstance(view.reward_class, LinearClass)
+        design, base, fraction = view.reward_class.design, log_reference(view), data.fraction
+        streams = data.streams("hypo", view.key)
+        ridge = self.ridge * self.beta**2 / data.n.to(torch.float64)
+        theta = torch.zeros(len(fraction), design.parameters, dtype=torch.float64)
+        optimiser = torch.optim.Adam([theta], lr=self.learning_rate)
+        size = self.prompts, self.samples
+        for step in range(self.steps):
+            optimiser.param_groups[0]["lr"] = self.learning_rate * (1 - step / self.steps)
+            logits = design.forward(theta)
+            dpo = self.beta * tabular_preference_gradient(self.beta * logits, fraction, view.link)
+            log_pi = log_policy(view, logits)
+            kl = sampled_divergence_gradient(log_pi, base, view.rho, *size, streams)
+            theta.grad = design.adjoint(dpo + self.lam * kl) + ridge[:, None] * theta
+            optimiser.step()
+        spent = torch.full((len(fraction),), self.steps * self.prompts * self.samples)
+        policy = TabularPolicy(log_policy(view, design.forward(theta)).exp())
+        return Fit(policy, "none", extra={"own_samples": spent})

@@ -6,14 +6,15 @@ copy of the policy. Segments need structure, so actions are read as strings of s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
-from spac_theory.baselines import share
 from spac_theory.objective import tabular_preference_gradient
 from spac_theory.optimise import log_policy
 from spac_theory.preferences import WinnerCounts
@@ -51,13 +52,70 @@ def segment_kernel(policy: Tensor, symbols: int, segment: int) -> Tensor:
     return kernel
 
 
+def draw(law: Tensor, uniform: Tensor) -> Tensor:
+    """Indices by inversion: `law (..., k)` need not sum to 1, `uniform (..., B)` in [0, 1)."""
+    edges = law.cumsum(-1)
+    marks = uniform * edges[..., -1:]
+    return torch.searchsorted(edges[..., :-1].contiguous(), marks, right=True)
+
+
+class ReplayBuffer:
+    """First in, first out; pairs that were drawn less often are more likely to be drawn next.
+
+    Every data set has a buffer of its own; all of them hold the same number of pairs.
+
+    Parameters
+    ----------
+    lanes, size : data sets, and pairs each buffer holds before the oldest ones leave
+    """
+
+    def __init__(self, lanes: int, size: int) -> None:
+        self.pairs = torch.zeros(lanes, size, 3, dtype=torch.int64)
+        self.drawn = torch.zeros(lanes, size, dtype=torch.int64)
+        self.pushed = 0
+
+    @property
+    def held(self) -> int:
+        """Pairs in each buffer."""
+        return min(self.pushed, self.pairs.shape[1])
+
+    def push(self, pairs: Tensor) -> None:
+        """Add `(context, good, bad)`, `(S, B, 3)`, over the oldest ones; `B` is at most the size."""
+        size = self.pairs.shape[1]
+        places = (self.pushed + torch.arange(pairs.shape[1])) % size
+        self.pairs[:, places] = pairs
+        self.drawn[:, places] = 0
+        self.pushed += pairs.shape[1]
+
+    def batch(self, count: int, streams: Sequence[np.random.Generator]) -> Tensor:
+        """`count` distinct pairs, `(S, count, 3)`, by weights `1/(1 + times drawn)`.
+
+        The largest `u^{1/w}` of independent uniforms `u` are such a draw without replacement.
+        """
+        uniform = torch.from_numpy(np.stack([s.random(self.held) for s in streams]))
+        keys = uniform.clamp_min(1e-300).log() * (1 + self.drawn[:, : self.held])
+        places = keys.topk(count, -1).indices
+        self.drawn.scatter_add_(1, places, torch.ones_like(places))
+        return self.pairs.gather(1, places.unsqueeze(-1).expand(-1, -1, 3))
+
+
+def pair_shares(pairs: Tensor, contexts: int, actions: int) -> Tensor:
+    """Share of each `(context, good, bad)` among `pairs (S, B, 3)`, `(S, X, A, A)`."""
+    x, good, bad = pairs.unbind(-1)
+    flat = (x * actions + good) * actions + bad
+    total = torch.zeros(len(pairs), contexts * actions * actions, dtype=torch.float64)
+    total.scatter_add_(1, flat, torch.full(flat.shape, 1 / flat.shape[1], dtype=torch.float64))
+    return total.reshape(-1, contexts, actions, actions)
+
+
 @ALGORITHMS.register("sapo")
 @dataclass(frozen=True)
 class Sapo:
     """DPO between winners of the data and rewritten winners, against a slow copy of the policy.
 
-    Every expectation is exact: over cuts, segments, and the buffer, which is the running mean of
-    the last `buffer` rewriting laws.
+    A step draws `batch` winners, rewrites them with the slow copy, queues the pairs, and trains on
+    `batch` pairs of the queue. `replay = mean` puts expectations for the draws: over winners, cuts
+    and segments, and over the queue the mean of the laws of as many steps as it holds.
 
     Attributes
     ----------
@@ -65,7 +123,9 @@ class Sapo:
     segment : symbols rewritten at a time
     beta : `β > 0`
     decay : of the exponential moving average of the logits, in [0, 1)
-    buffer, refresh : steps the buffer remembers; steps between copies of the opponent
+    replay : "queue" or "mean"
+    batch, buffer : pairs a step, and pairs the queue holds, at least `batch`
+    refresh : steps between copies of the opponent
     steps, learning_rate : Adam steps on the logits from `π_ref`
     """
 
@@ -73,7 +133,9 @@ class Sapo:
     segment: int = 1
     beta: float = 0.1
     decay: float = 0.5
-    buffer: int = 20
+    replay: str = "queue"
+    batch: int = 64
+    buffer: int = 2000
     refresh: int = 50
     steps: int = 200
     learning_rate: float = 0.05
@@ -83,9 +145,11 @@ class Sapo:
             checks.integer("symbols", self.symbols, low=2)
         checks.number("beta", self.beta, low=0, open_low=True)
         checks.number("decay", self.decay, low=0, high=1, open_high=True)
+        checks.choice("replay", self.replay, ("queue", "mean"))
         checks.number("learning_rate", self.learning_rate, low=0, open_low=True)
-        for name in ("segment", "buffer", "refresh", "steps"):
+        for name in ("segment", "batch", "refresh", "steps"):
             checks.integer(name, getattr(self, name), low=1)
+        checks.integer("buffer", self.buffer, low=self.batch)
 
     def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
         """Strings need `A = symbols^L` actions."""
@@ -96,22 +160,42 @@ class Sapo:
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Train on winners alone."""
-        wins = data.fraction.sum(-1)
-        good = wins.sum(-1, keepdim=True) * share(wins, view.reference)
+        good = data.fraction.sum(-1)  # the law of (context, winner), (S, X, A)
         logits = torch.zeros_like(good)
         slow, opponent = logits.clone(), logits.clone()
         optimiser = torch.optim.Adam([logits], lr=self.learning_rate)
         symbols = view.reference.shape[-1] if self.symbols is None else self.symbols
+        queue = ReplayBuffer(len(good), self.buffer)
+        streams = data.streams("sapo", view.key)
         kernel, gradient = torch.zeros_like(data.fraction), torch.zeros_like(good)
         for step in range(1, self.steps + 1):
             slow = self.decay * slow + (1 - self.decay) * logits
             rewritten = segment_kernel(log_policy(view, slow).exp(), symbols, self.segment)
-            kernel = kernel + (rewritten - kernel) / min(step, self.buffer)
+            if self.replay == "queue":
+                queue.push(self._rewrite(good, rewritten, streams))
+                pairs = pair_shares(queue.batch(self.batch, streams), *good.shape[1:])
+            else:
+                kernel = kernel + (rewritten - kernel) / min(step, self.buffer // self.batch)
+                pairs = good.unsqueeze(-1) * kernel
             s = self.beta * (logits - opponent)
-            gradient = self.beta * tabular_preference_gradient(s, good.unsqueeze(-1) * kernel)
+            gradient = self.beta * tabular_preference_gradient(s, pairs)
             logits.grad = gradient
             optimiser.step()
             if step % self.refresh == 0:
                 opponent = slow.clone()
-        norm = gradient.flatten(1).norm(dim=-1)
-        return Fit(TabularPolicy(log_policy(view, logits).exp()), "stationarity", norm)
+        policy = TabularPolicy(log_policy(view, logits).exp())
+        if self.replay == "queue":
+            return Fit(policy, "none")
+        return Fit(policy, "stationarity", gradient.flatten(1).norm(dim=-1))
+
+    def _rewrite(
+        self, good: Tensor, rewritten: Tensor, streams: Sequence[np.random.Generator]
+    ) -> Tensor:
+        """`batch` winners and their rewritings, as `(context, good, bad)`, `(S, batch, 3)`."""
+        lanes, actions = len(good), good.shape[-1]
+        uniform = torch.from_numpy(np.stack([s.random((2, self.batch)) for s in streams]))
+        cell = draw(good.flatten(1), uniform[:, 0].contiguous())
+        x, y = cell // actions, cell % actions
+        law = rewritten[torch.arange(lanes)[:, None], x, y]
+        bad = draw(law, uniform[:, 1].unsqueeze(-1)).squeeze(-1)
+        return torch.stack([x, y, bad], -1)

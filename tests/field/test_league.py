@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
 import yaml
 from rich.console import Console
 
 from experiments.league import coverage_rows, read, season
 from experiments.league_entries import BUDGET, ENTRIES
-from experiments.league_tables import COEFFICIENTS, needs_table, summary, write_report
-from spac_theory import ALGORITHMS, InputError
+from experiments.league_tables import (
+    COEFFICIENTS,
+    NOT_NUMBERS,
+    coefficients,
+    needs_table,
+    summary,
+    write_report,
+)
+from spac_theory import ALGORITHMS, InputError, make_behaviour, make_problem
 
 CONFIG = Path(__file__).resolve().parents[2] / "conf" / "league.yaml"
+PAGES = CONFIG.parents[1] / "docs" / "methods"
 QUIET = Console(quiet=True)
 
 
@@ -32,8 +42,41 @@ def test_every_algorithm_plays_and_tunes_within_the_same_budget():
     strangers = {n for n in ALGORITHMS if ALGORITHMS[n].__module__.startswith("spac_plugin_")}
     assert playing == set(ALGORITHMS) - strangers
     assert all(len(entry.settings) <= BUDGET for entry in ENTRIES.values())
-    needs = {entry.needs for entry in ENTRIES.values()} - {"none stated"}
-    assert needs <= set(COEFFICIENTS)
+    assert {entry.needs for entry in ENTRIES.values()} <= set(COEFFICIENTS) | set(NOT_NUMBERS)
+
+
+def test_the_page_of_an_algorithm_names_the_coefficient_of_its_entry():
+    """docs/methods says in the paragraph on coverage what `needs` says in the league."""
+    index = (PAGES / "README.md").read_text(encoding="utf-8")
+    for label, entry in ENTRIES.items():
+        if entry.algorithm in ("uniform", "behaviour_cloning"):
+            continue
+        page = re.search(rf"^\| \[\w+\]\((\w+\.md)\) \|[^|]*`{entry.algorithm}`", index, re.M)
+        assert page is not None, label
+        text = (PAGES / page[1]).read_text(encoding="utf-8")
+        paragraph = text.partition("about coverage\n")[2].partition("\n## ")[0]
+        assert f"`{entry.needs}`" in paragraph, label
+
+
+def test_coefficients_by_hand():
+    """Two contexts, the best action covered at `p`: ratios from the definitions."""
+    problem = make_problem("rare_lucky", contexts=2, actions=4)
+    mu = make_behaviour("coverage").policy(problem, 0.2)
+    found = coefficients(problem, mu, 0.0)
+    assert set(found) == set(COEFFICIENTS)
+    assert found["coverability"] == 4
+    assert found["KL ball"] == pytest.approx(1)
+    assert found["KL ball R/β"] == pytest.approx(float(1 / mu.min()))
+    # Best, winners' law and C = ½ Σ_a (π* − chosen)²-type norm, by least squares on the Laplacian.
+    best, total = problem.bandit.optimal_policy, 0.0
+    for x in range(2):
+        win = torch.sigmoid(problem.bandit.reward[x][:, None] - problem.bandit.reward[x])
+        chosen = 2 * (mu[x][:, None] * mu[x] * win).sum(-1)
+        weight = mu[x][:, None] * mu[x] * 2
+        laplacian = 0.5 * (torch.diag(weight.sum(-1)) - weight)
+        shift = 0.5 * (best[x] - chosen)
+        total += float(shift @ torch.linalg.pinv(laplacian) @ shift)
+    assert found["C(π*; chosen)"] == pytest.approx(total, rel=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from spac_theory import InputError, LearnerView, Oracle, make_algorithm
-from spac_theory.algorithms.hypo import HyPo
+from spac_theory.algorithms.hypo import HyPo, sampled_divergence_gradient
 from spac_theory.algorithms.online_dpo import batches
 from spac_theory.algorithms.sail import Sail, response_term
-from spac_theory.algorithms.sapo import segment_kernel, string_length
+from spac_theory.algorithms.sapo import ReplayBuffer, pair_shares, segment_kernel, string_length
 from spac_theory.algorithms.sim_oprl import laplace_covariance, pair_variance
+from spac_theory.keys import generator
 from spac_theory.objective import tabular_margins
 from spac_theory.optimise import log_policy, log_reference
 
@@ -92,6 +93,42 @@ def test_hypo_leaves_unseen_actions_in_the_proportions_of_the_reference():
     assert torch.allclose(
         shares, (reference / reference.sum(-1, keepdim=True)).expand_as(shares), atol=1e-4
     )
+
+
+@pytest.mark.parametrize("samples", [2, 5])
+def test_hypo_samples_have_the_gradient_of_the_divergence_as_their_mean(setting, samples):
+    """Against autograd of the exact KL, within four standard errors of forty independent draws."""
+    logits = some_logits(1).requires_grad_(True)
+    log_pi, base, rho = (
+        log_policy(setting.view, logits),
+        log_reference(setting.view),
+        setting.view.rho,
+    )
+    divergence = (rho[:, None] * log_pi.exp() * (log_pi - base)).sum()
+    (want,) = torch.autograd.grad(divergence, logits)
+    draws = torch.stack([
+        sampled_divergence_gradient(
+            log_pi.detach(), base, rho, 2000, samples, [generator("hypo-test", k)]
+        )[0]
+        for k in range(40)
+    ])  # fmt: skip
+    error = (draws.mean(0) - want[0]).abs()
+    assert (error <= 4 * draws.std(0) / 40**0.5 + 1e-12).all()
+    assert draws.sum(-1).abs().max() < 1e-12  # along the shift of a row there is no gradient
+
+
+def test_sampled_hypo_reaches_the_exact_one_with_many_samples():
+    setting = make_setting(n=2000, seeds=2)
+    exact = HyPo(lam=0.02).fit(setting.view, setting.data).policy.probabilities()
+
+    def distance(prompts):
+        algorithm = HyPo(lam=0.02, divergence="sampled", prompts=prompts, steps=800)
+        fit = algorithm.fit(setting.view, setting.data)
+        assert fit.extra["own_samples"].tolist() == [800 * prompts * 2] * 2
+        return float((fit.policy.probabilities() - exact).abs().max())
+
+    assert distance(1000) < 0.01
+    assert distance(1) > distance(1000)
 
 
 # --- SAIL -----------------------------------------------------------------------------------------
@@ -214,6 +251,78 @@ def test_whole_segments_forget_the_string():
     policy = torch.softmax(torch.arange(9.0, dtype=torch.float64), -1)
     kernel = segment_kernel(policy, symbols=9, segment=1)
     assert torch.allclose(kernel, policy.expand(9, 9))
+
+
+def test_the_buffer_drops_the_oldest_and_forgets_how_often_they_were_drawn():
+    queue, stream = ReplayBuffer(1, 5), [generator("replay")]
+    numbered = torch.arange(8)[None, :, None].expand(-1, -1, 3)
+    queue.push(numbered[:, :4])
+    assert queue.held == 4
+    assert sorted(queue.batch(4, stream)[0, :, 0].tolist()) == [0, 1, 2, 3]
+    queue.push(numbered[:, 4:])
+    assert queue.held == 5
+    assert sorted(queue.batch(5, stream)[0, :, 0].tolist()) == [3, 4, 5, 6, 7]
+    counts = dict(zip(queue.pairs[0, :, 0].tolist(), queue.drawn[0].tolist(), strict=True))
+    assert counts == {3: 2, 4: 1, 5: 1, 6: 1, 7: 1}
+
+
+def test_the_buffer_draws_by_use_count():
+    """Of two pairs drawn 0 and 2 times the first comes with chance `1/(1 + 1/3) = 3/4`."""
+    queue = ReplayBuffer(20_000, 2)
+    queue.push(torch.arange(2)[None, :, None].expand(20_000, -1, 3))
+    queue.drawn[:, 1] = 2
+    shared = [generator("use-count", k) for k in range(20_000)]
+    first = (queue.batch(1, shared)[:, 0, 0] == 0).double().mean()
+    assert abs(float(first) - 0.75) < 5 * (0.75 * 0.25 / 20_000) ** 0.5
+
+
+def test_pair_shares_count():
+    pairs = torch.tensor([[[0, 1, 2], [0, 1, 2], [1, 0, 0], [2, 2, 1]]])
+    shares = pair_shares(pairs, 3, 3)
+    assert float(shares.sum()) == 1
+    assert [float(shares[0, 0, 1, 2]), float(shares[0, 2, 2, 1])] == [0.5, 0.25]
+
+
+@pytest.mark.parametrize("symbols", [None, 2])
+def test_a_queue_of_large_batches_is_the_mean(symbols):
+    """One batch in the buffer: every pair of it is used once, and its law is the exact one."""
+    setting = make_setting(n=400, seeds=2)
+
+    def policy(replay, size):
+        options = {"symbols": symbols, "steps": 8, "batch": size, "buffer": size}
+        fit = make_algorithm("sapo", replay=replay, **options).fit(setting.view, setting.data)
+        return fit.policy.probabilities()
+
+    exact = policy("mean", 1)
+    far, near = (float((policy("queue", k) - exact).abs().max()) for k in (16, 200_000))
+    assert near < 0.01
+    assert far > 3 * near
+
+
+def test_sapo_with_one_symbol_an_action_follows_the_plain_loop():
+    """An independent loop by autograd: negatives from the average of the logits, moving opponent."""
+    setting = make_setting(n=400, seeds=1)
+    options = {"replay": "mean", "batch": 1, "buffer": 1, "steps": 25, "refresh": 10}
+    fit = make_algorithm("sapo", **options).fit(setting.view, setting.data)
+    winners = setting.data.fraction[0].sum(-1)
+    base = setting.view.reference.log()
+    theta = torch.zeros(3, 4, dtype=torch.float64, requires_grad=True)
+    slow, opponent = torch.zeros(3, 4).double(), torch.zeros(3, 4).double()
+    optimiser = torch.optim.Adam([theta], lr=0.05)
+    for step in range(1, 26):
+        slow = (slow + theta.detach()) / 2
+        negative = torch.softmax(base + slow, -1)
+        log_pi = torch.log_softmax(base + theta, -1) - torch.log_softmax(base + opponent, -1)
+        margin = 0.1 * (log_pi.unsqueeze(-1) - log_pi.unsqueeze(-2))
+        loss = -(winners.unsqueeze(-1) * negative.unsqueeze(-2)
+                 * torch.nn.functional.logsigmoid(margin)).sum()  # fmt: skip
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        if step % 10 == 0:
+            opponent = slow.clone()
+    want = torch.softmax(base + theta.detach(), -1)
+    assert torch.allclose(fit.policy.probabilities()[0], want, atol=1e-10)
 
 
 # --- Sim-OPRL -------------------------------------------------------------------------------------
