@@ -5,6 +5,7 @@ XPO: Xie et al. (2024), arXiv 2405.21046. VPO: Cen et al. (2024), arXiv 2405.193
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -37,7 +38,7 @@ class OnlineLoop:
     Attributes
     ----------
     beta : `β > 0`
-    alpha : weight of optimism, `≥ 0`
+    alpha : weight of optimism, `≥ 0`; None, where allowed, is the order of the theory, `√T/n`
     rounds : the budget is spent in this many equal batches
     offline : start from the offline data (True) or from nothing
     output : "last" policy or the "mixture" of all of them (the theorem's)
@@ -45,7 +46,7 @@ class OnlineLoop:
     """
 
     beta: float = 0.1
-    alpha: float = 0.01
+    alpha: float | None = 0.01
     rounds: int = 8
     offline: bool = True
     output: str = "last"
@@ -53,7 +54,8 @@ class OnlineLoop:
 
     def __post_init__(self) -> None:
         checks.number("beta", self.beta, low=0, open_low=True)
-        checks.number("alpha", self.alpha, low=0)
+        if self.alpha is not None:
+            checks.number("alpha", self.alpha, low=0)
         checks.integer("rounds", self.rounds, low=1)
         checks.choice("output", self.output, ("last", "mixture"))
         checks.number("ridge", self.ridge, low=0, open_low=True)
@@ -70,6 +72,12 @@ class OnlineLoop:
         """The law `(S, X, A)` of `y` in `α E[log π(y|x)]`, given the second responses drawn."""
         raise NotImplementedError
 
+    def weight(self, labels: int, total: Tensor) -> Tensor:
+        """`α (S,)` beside a mean over `total` comparisons, when `labels` may be spent in all."""
+        if self.alpha is None:
+            return math.sqrt(labels) / total
+        return torch.full_like(total, self.alpha)
+
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Spend the budget."""
         assert oracle is not None
@@ -77,14 +85,15 @@ class OnlineLoop:
         access = oracle.online
         wins = data.wins if self.offline else torch.zeros_like(data.wins)
         drawn = torch.zeros(wins.shape[:3], dtype=torch.float64)
-        found = self._refit(view, wins, drawn, None)
+        labels = int(access.remaining.min())
+        found = self._refit(view, wins, drawn, labels, None)
         mixture = torch.zeros_like(drawn)
         for share in batches(access, self.rounds):
             reference = view.reference.expand_as(found.policy)
             pairs = access.pairs(share, found.policy, self.second(found.policy, reference))
             wins = wins + access.label(pairs)
             drawn = drawn + pairs.sum(-2)
-            found = self._refit(view, wins, drawn, found)
+            found = self._refit(view, wins, drawn, labels, found)
             mixture += found.policy / self.rounds
         policy = found.policy if self.output == "last" else mixture
         policy = policy / policy.sum(-1, keepdim=True)
@@ -98,10 +107,16 @@ class OnlineLoop:
         )
 
     def _refit(
-        self, view: LearnerView, wins: Tensor, drawn: Tensor, warm: PolicyFit | None
+        self,
+        view: LearnerView,
+        wins: Tensor,
+        drawn: Tensor,
+        labels: int,
+        warm: PolicyFit | None,
     ) -> PolicyFit:
         total = wins.sum((-3, -2, -1)).to(torch.float64).clamp_min(1)
-        optimism = self.alpha * self.optimism(view, drawn, total)
+        weight = self.weight(labels, total)[:, None, None]
+        optimism = weight * self.optimism(view, drawn, total)
 
         def loss(logits: Tensor, log_policy: Tensor, wins: Tensor, optimism: Tensor) -> Tensor:
             return dpo_loss(view, logits, wins, self.beta) + (optimism * log_policy).sum(-1)
@@ -123,6 +138,10 @@ def batches(access: OnlineAccess, rounds: int) -> list[int]:
 class Xpo(OnlineLoop):
     """Pairs `(π_t, π_ref)`; `min L_DPO + α Σ log π(ỹ)/n` with `ỹ` the responses of `π_ref`."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.number("alpha", self.alpha, low=0)
+
     def second(self, policy: Tensor, reference: Tensor) -> Tensor:
         """`π_ref`."""
         return reference
@@ -135,11 +154,29 @@ class Xpo(OnlineLoop):
 @ALGORITHMS.register("vpo_online")
 @dataclass(frozen=True)
 class VpoOnline(OnlineLoop):
-    """Pairs `(π_t, π_t)`; `min L_DPO + αβ E_{x, y~π_ref}[log π(y|x)]`, the optimistic sign."""
+    """Pairs `(π_t, π_ref)`; `min L_DPO + αβ E_{x, y~π_ref}[log π(y|x)]`, the optimistic sign.
+
+    Beside a sum of losses the weight of optimism is a constant `α_Σ`, and `α = α_Σ/n` beside the mean.
+    With `T` labels the regret is of order `T/α_Σ + α_Σ`, the price of a wrong optimum and that of
+    exploring, so `α_Σ = √T`: the default.
+
+    Attributes
+    ----------
+    alpha : None (`√T/n`, by the labels granted and all comparisons so far) or a number `≥ 0`
+    pairs : "reference" (`π_t` against the calibration policy `π_ref`, whose gap the bonus speaks of)
+        or "policy" (two draws of `π_t`, which teach nothing once it is sure of an action)
+    """
+
+    alpha: float | None = None
+    pairs: str = "reference"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.choice("pairs", self.pairs, ("reference", "policy"))
 
     def second(self, policy: Tensor, reference: Tensor) -> Tensor:
-        """`π_t`."""
-        return policy
+        """`π_ref` or `π_t`."""
+        return reference if self.pairs == "reference" else policy
 
     def optimism(self, view: LearnerView, drawn: Tensor, total: Tensor) -> Tensor:
         """`β ρ π_ref`."""
@@ -151,7 +188,7 @@ class VpoOnline(OnlineLoop):
 class OnlineDpo(Xpo):
     """XPO without optimism (`α` is 0 whatever is said): pairs `(π_t, π_ref)`, DPO on all data."""
 
-    alpha: float = 0.0
+    alpha: float | None = 0.0
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Spend the budget with `α = 0`."""

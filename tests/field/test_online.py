@@ -11,12 +11,13 @@ import torch
 
 from spac_theory import InputError, LearnerView, Oracle, make_algorithm
 from spac_theory.algorithms.hypo import HyPo, sampled_divergence_gradient
-from spac_theory.algorithms.online_dpo import batches
+from spac_theory.algorithms.online_dpo import VpoOnline, batches
 from spac_theory.algorithms.sail import Sail, response_term
 from spac_theory.algorithms.sapo import ReplayBuffer, pair_shares, segment_kernel, string_length
 from spac_theory.algorithms.sim_oprl import laplace_covariance, pair_variance
 from spac_theory.keys import generator
 from spac_theory.objective import tabular_margins
+from spac_theory.online import OnlineAccess
 from spac_theory.optimise import log_policy, log_reference
 
 from .conftest import make_setting
@@ -220,6 +221,45 @@ def test_optimism_moves_mass_away_from_the_reference(setting):
         return (setting.view.reference * (setting.view.reference.log() - pi.log())).sum((1, 2))
 
     assert (divergence(0.05) > divergence(0.0)).all()
+
+
+def test_the_bonus_of_vpo_is_the_value_over_the_calibration_policy(setting):
+    """`β E_{π_ref}[log π/π_ref] = −max_π (E_π r − E_{π_ref} r − β KL)` at `π ∝ π_ref exp(r/β)`."""
+    reward, beta, reference = some_logits(), 0.3, setting.view.reference
+    algorithm = VpoOnline(beta=beta)
+    law = algorithm.optimism(setting.view, torch.zeros_like(reward), torch.ones(3))
+    bonus = (law * (log_policy(setting.view, reward / beta) - reference.log())).sum((1, 2))
+    value = beta * torch.logsumexp(reference.log() + reward / beta, -1)
+    gap = ((value - (reference * reward).sum(-1)) * setting.view.rho).sum(-1)
+    assert torch.allclose(bonus, -gap, atol=1e-12)
+    assert float(gap.min()) > 0
+
+
+def test_the_weight_of_vpo_is_the_root_of_the_labels_over_all_comparisons():
+    total = torch.tensor([50.0, 200.0], dtype=torch.float64)
+    assert VpoOnline().weight(100, total).tolist() == [10 / 50, 10 / 200]
+    assert VpoOnline(alpha=0.25).weight(100, total).tolist() == [0.25, 0.25]
+    for name in ("xpo", "online_dpo"):
+        with pytest.raises(InputError, match="alpha"):
+            make_algorithm(name, alpha=None)
+
+
+class Listening(OnlineAccess):
+    """An access that also notes from which policies the pairs were drawn."""
+
+    def pairs(self, count, first, second):
+        self.heard = [*getattr(self, "heard", []), (first, second)]
+        return super().pairs(count, first, second)
+
+
+@pytest.mark.parametrize("pairs", ["reference", "policy"])
+def test_vpo_compares_with_the_policy_it_was_told_to(setting, pairs):
+    access = Listening(setting.truth, setting.view.rho, range(3), 30)
+    VpoOnline(rounds=3, pairs=pairs).fit(setting.view, setting.data, Oracle(1.0, access))
+    assert len(access.heard) == 3
+    for first, second in access.heard:
+        want = setting.view.reference.expand_as(first) if pairs == "reference" else first
+        assert torch.equal(second, want)
 
 
 # --- SAPO -----------------------------------------------------------------------------------------
