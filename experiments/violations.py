@@ -39,6 +39,7 @@ from spac_theory.saddle.game import Game
 from spac_theory.saddle.solve import solve_saddle
 
 CLASSES = ("finite", "linear", "kernel")
+DIRECTIONS = 12
 BOUNDS = {"t1": "(T1)", "textbook": "(T1) with κ² for 4κ", "h": "event (H)"}
 
 
@@ -132,14 +133,14 @@ def hellinger(group: Group, reward: Tensor) -> Tensor:
 
 
 def event_h(group: Group, data: WinnerCounts, candidates: Tensor, size: Complexity) -> Tensor:
-    """Largest `h(r) / (√(E_D(r) − E_D(r*) + ε_n)_+ + ε/√2)` of candidates `(K, S, X, A)`, `(S,)`.
+    """Largest `h(r) / (√(E_D(r) − E_D(r*) + ε_n)_+ + ε/2)` of candidates `(K, S, X, A)`, `(S,)`.
 
-    At most 1 on the event (H): every `r` is within `ε/√2` in Hellinger distance of a point of the
+    At most 1 on the event (H): every `r` is within `ε/2` in Hellinger distance of a point of the
     net. For a finite class `ε = 0` and the candidates are all members.
     """
     truth = tabular_preference_loss(group.truth, data.fraction)
     excess = torch.stack([tabular_preference_loss(r, data.fraction) for r in candidates]) - truth
-    allowed = (excess + size.epsilon_n).clamp_min(0).sqrt() + size.net_radius / math.sqrt(2)
+    allowed = (excess + size.epsilon_n).clamp_min(0).sqrt() + size.net_radius / 2
     distance = hellinger(group, candidates).clamp_min(0).sqrt()
     return torch.where(distance > 1e-9, distance / allowed.clamp_min(1e-300), 0.0).amax(0)
 
@@ -147,8 +148,10 @@ def event_h(group: Group, data: WinnerCounts, candidates: Tensor, size: Complexi
 def _candidates(group: Group, game: Game, critic: Tensor, best: Tensor) -> Tensor:
     """Members at which (H) is tried: all of a finite class, else those that the proof and data favour.
 
-    For a ball: the critic of the saddle, the critic of the comparator, the likeliest member, and
-    the members that minimise `E_D` minus growing multiples of a linear claim in both directions.
+    For a ball: the critic of the saddle, the members that minimise `E_D` plus or minus shrinking multiples
+    of the comparator's claim (the last of them the likeliest member), and around the truth and around the
+    likeliest member the two ends of the ball in `DIRECTIONS` random directions and points on the way, in
+    the parameters: `1 + 6 + 2 · 2 · 3 · DIRECTIONS` members.
     """
     cls = group.cls
     if isinstance(cls, FiniteClass):
@@ -160,7 +163,29 @@ def _candidates(group: Group, game: Game, critic: Tensor, best: Tensor) -> Tenso
         for sign in (1.0, -1.0):
             answer = cls.best_response(sign * towards, lam, fraction, BRADLEY_TERRY, 1e-6)
             found.append(answer.reward)
-    return torch.stack(found)
+    return torch.cat([torch.stack(found), _rays(cls, group.truth, found[-1])])
+
+
+def _rays(cls: LinearClass, *centres: Tensor) -> Tensor:
+    """Members on random rays from each centre `(S, X, A)` to the edge of the ball, `(K, S, X, A)`."""
+    assert cls.norm_bound is not None
+    rows = cls.features.flatten(0, 1)
+    inverse = torch.linalg.pinv(rows)
+    rng = torch.Generator().manual_seed(0)
+    shape = (DIRECTIONS, 1, cls.dimension)
+    way = torch.nn.functional.normalize(
+        torch.randn(shape, generator=rng, dtype=torch.float64), dim=-1
+    )
+    found = []
+    for centre in centres:
+        theta = centre.flatten(1) @ inverse.T  # (S, d)
+        along = (theta * way).sum(-1)  # (K, S)
+        left = (cls.norm_bound**2 - (theta**2).sum(-1)).clamp_min(0)
+        for sign in (1.0, -1.0):
+            reach = (along**2 + left).sqrt() - sign * along
+            for share in (1.0, 0.3, 0.03):
+                found.append((theta + sign * share * reach.unsqueeze(-1) * way) @ rows.T)
+    return torch.cat(found).unflatten(-1, cls.shape)
 
 
 def compute(settings: study.Cell) -> study.Columns:

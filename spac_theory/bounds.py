@@ -18,6 +18,7 @@ from spac_theory import checks
 from spac_theory.extra_terms import empirical_contexts as empirical_contexts
 from spac_theory.extra_terms import greedy_contexts as greedy_contexts
 from spac_theory.extra_terms import misspecification as misspecification
+from spac_theory.extra_terms import ridge_statistics as ridge_statistics
 from spac_theory.links import BRADLEY_TERRY, Link
 from spac_theory.lower_bound import local_lower_bound as local_lower_bound
 from spac_theory.lower_bound import two_point_bound as two_point_bound

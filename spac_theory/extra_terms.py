@@ -49,6 +49,16 @@ def _loss_bounds(link: Link, difference_bound: float) -> tuple[float, float]:
     return float(first.abs().max()), float(second.max())
 
 
+def ridge_statistics(lam: Tensor, ridge: float, norm_bound: float, kappa: float) -> Tensor:
+    """`λ γ B²/κ`, `(S,)`: what (T1) gains over a ball of radius `B` when `C_γ` takes the place of `C`.
+
+    With `γ = κ ε_n/B²` it is the statistical term `λ ε_n` once more.
+    """
+    checks.number("ridge", ridge, low=0)
+    checks.number("norm_bound", norm_bound, low=0, open_low=True)
+    return lam * ridge * norm_bound**2 / checks.number("kappa", kappa, low=0, open_low=True)
+
+
 def empirical_contexts(difference_bound: float, rho: Tensor, empirical: Tensor) -> Tensor:
     """`R ‖ρ̂ − ρ‖₁`: what suboptimality gains when `L` uses the prompts of the data, `(...)`.
 
@@ -62,8 +72,8 @@ def greedy_contexts(
 ) -> float:
     """The same for contexts from a density, for policies greedy in `φ(x,a)·θ`, with probability `1 − δ`.
 
-    `2R √(2 log S/n) + R √(log(1/δ)/(2n))`, where `S = 2 (e n A²/(2d))^d` bounds how many ways such a
-    policy can act on `n` prompts: regions of `n A(A−1)/2` hyperplanes through the origin of `ℝ^d`.
+    `2R √(2 log S/n) + R √(log(1/δ)/(2n))`, where `S = 2 (e n A(A−1)/(2d))^d` bounds how many ways
+    such a policy can act on `n` prompts: regions of `n A(A−1)/2` hyperplanes through the origin of `ℝ^d`.
     """
     checks.integer("n", n, low=1)
     checks.number("delta", delta, low=0, high=1, open_low=True, open_high=True)

@@ -18,7 +18,11 @@ from spac_theory.rewards.base import BestResponse
 
 @dataclass(frozen=True)
 class FiniteClass:
-    """`𝓡 = {r_1, …, r_F}`, `members (F, X, A)`. Not convex: certify with a mixture, theory (6)."""
+    """`𝓡 = {r_1, …, r_F}`, `members (F, X, A)`. Not convex: certify with a mixture, theory (6).
+
+    A member is a table: it has no reward at a context that is not one of its `X`, so the class cannot be used
+    with contexts from a density.
+    """
 
     members: Tensor
 
@@ -79,5 +83,6 @@ class FiniteClass:
     def reward_at(self, parameters: Any, points: Tensor) -> Tensor:
         """Members are tables: refused."""
         raise InputError(
-            "reward_class is a finite list of tables; it has no rewards at contexts it never saw."
+            "reward_class is a finite list of tables, which says nothing of contexts it was not listed for; "
+            "with contexts from a density take a linear, kernel or neural class."
         )

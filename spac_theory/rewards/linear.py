@@ -215,7 +215,7 @@ class LinearClass:
         tolerance: float = 1e-9,
         warm: Any = None,
     ) -> BestResponse:
-        """The critic (4), exact to a certified gap of `tolerance · max(1, |value|)`."""
+        """The critic (4), exact to a certified gap of `tolerance · max(1, |⟨c, r⟩|)`."""
         program = self.program(linear, lam, win_fraction, link)
         # A warm start saves a third of the steps on a ball; from a box's corner it costs steps.
         ball = self.reward_range is None

@@ -8,7 +8,7 @@ from spac_theory.saddle.interior_point import solve
 
 
 def fast_saddle(game: Game, tolerance: float = 1e-8, max_iterations: int = 100) -> Saddle:
-    """Solve `max_π min_r G` to a certified gap of `tolerance · max(1, |G|)`.
+    """Solve `max_π min_r G` to a certified gap of `tolerance · max(1, |L|)`.
 
     The policy is read off the multipliers of the max and the reward is the critic at it; both come
     with bounds on the value of the game that hold whatever the solver did.

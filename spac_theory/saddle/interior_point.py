@@ -285,7 +285,7 @@ def solve(
     warm: Iterate | None = None,
     keep_warm: bool = False,
 ) -> Solution:
-    """Solve every lane to a certified gap of `tolerance · max(1, |value|)`.
+    """Solve every lane to a certified gap of `tolerance · max(1, |value − λ E_D|)`.
 
     A lane that does not get there in `max_iterations` is returned with the gap it reached and
     `converged = False`. Lanes are worked on `CHUNK` at a time, which keeps them in the cache. With
@@ -338,16 +338,16 @@ def _solve_chunk(
     iterations = torch.zeros(lanes, dtype=torch.int64)
     active = torch.arange(lanes)
     part = program
-    scale = program.value(program.reward(x.theta)).abs().clamp_min(1)
+    allowed = program.allowed_gap(program.reward(x.theta), tolerance)
     for iteration in range(max_iterations + 1):
         reward = part.reward(x.theta)
         gradient, hessian = part.smooth_derivatives(reward)
         now = _certified_gap(part, x, reward, gradient)
-        close = now <= 2 * tolerance * scale[active]
+        close = now <= 2 * allowed[active]
         if bool(close.any()):
-            scale[active[close]] = part.select(close).value(reward[close]).abs().clamp_min(1)
-        going = now > tolerance * scale[active]
-        early = now > WARM_LEVEL * scale[active]
+            allowed[active[close]] = part.select(close).allowed_gap(reward[close], tolerance)
+        going = now > allowed[active]
+        early = now > WARM_LEVEL / tolerance * allowed[active]
         if keep_warm and bool(early.any()):
             saved.write(active[early], x.map(lambda v, m=early: v[m]))
         done = ~going | (now < gap[active]) & (iteration == max_iterations)
@@ -362,6 +362,6 @@ def _solve_chunk(
             x, part = x.map(lambda v, m=going: v[m]), part.select(going)
             reward, gradient, hessian = reward[going], gradient[going], hessian[going]
         x = _step(part, x, gradient, hessian)
-    converged = gap <= tolerance * scale
+    converged = gap <= allowed
     reward = program.reward(final.theta)
     return Solution(final.theta, reward, _policy(program, final), gap, converged, iterations, saved)

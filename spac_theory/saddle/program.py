@@ -25,6 +25,7 @@ from spac_theory.objective import (
 from spac_theory.saddle.design import Design
 
 SMALLEST_CONTEXT_WEIGHT = 1e-12
+ROUNDING = 1e-13
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,17 @@ class Program:
         if self.rho is None:
             return smooth
         return smooth + (self.rho * reward.max(-1).values).sum(-1)
+
+    def allowed_gap(self, reward: Tensor, tolerance: float) -> Tensor:
+        """`tolerance · max(1, |value − λ E_D(r)|)`, `(S,)`: what a gap may be.
+
+        The size of `λ E_D`, which grows like `√n` in a sweep, says nothing about how well a policy is
+        known, so it is left out; only what floating point makes of it, `ROUNDING` of its size, is granted.
+        """
+        value = self.value(reward)
+        loss = self.lam * tabular_preference_loss(reward, self.win_fraction, self.link)
+        scale = (value - loss).abs().clamp_min(1)
+        return torch.maximum(tolerance * scale, ROUNDING * loss.abs())
 
     def optimality_gap(
         self, theta: Tensor, reward: Tensor, gradient: Tensor, z_low: Tensor, z_high: Tensor

@@ -66,7 +66,7 @@ def _(reward_class: NeuralClass, game: Game, tolerance: float) -> Saddle:
 
 
 def solve_saddle(game: Game, tolerance: float = 1e-8) -> Saddle:
-    """`max_π min_{r∈𝓡} G`, to a certified gap of `tolerance · max(1, |G|)` where the class allows."""
+    """`max_π min_{r∈𝓡} G`, certified to `tolerance` of value (`max(1, |L|)`) where the class allows."""
     saddle = saddle_of(game.reward_class, game, tolerance)
     assert isinstance(saddle.converged, torch.Tensor)
     return saddle

@@ -81,3 +81,9 @@ def test_lanes_do_not_see_each_other():
         data = WinnerCounts(game.data.wins[lane : lane + 1])
         alone = Game(game.reward_class, data, game.lam[:1], game.rho, game.baseline)
         assert torch.allclose(simplex_saddle(alone).policy[0], whole[lane], atol=1e-5)
+
+
+def test_a_list_of_tables_says_that_it_does_not_generalise():
+    cls = FiniteClass(torch.rand(2, 2, 3))
+    with pytest.raises(InputError, match="contexts it was not listed for"):
+        cls.reward_at(torch.tensor([0]), torch.rand(1, 3, 2))

@@ -8,11 +8,21 @@ import math
 import pytest
 import torch
 
-from spac_theory import Game, LearnerView, make_algorithm, make_problem
-from spac_theory.concentrability_classes import Design, concentrability_of
+from spac_theory import (
+    Game,
+    LearnerView,
+    PreferenceModel,
+    make_algorithm,
+    make_problem,
+    sample_winner_counts,
+    winner_law,
+)
+from spac_theory.bounds import covering_complexity, oracle_lambda, upper_bound
+from spac_theory.concentrability_classes import Design, concentrability_of, of_all_functions
 from spac_theory.preferences import pair_law
 from spac_theory.rewards.linear import tabular_class
 from spac_theory.rewards.neural import NeuralClass
+from spac_theory.saddle.neural import relaxed_certificate
 from spac_theory.saddle.solve import solve_saddle
 from tests.general.test_finite import random_game
 
@@ -88,3 +98,53 @@ def test_concentrability_is_a_lower_estimate_below_that_of_all_functions():
     everything = concentrability_of(tabular_class(4, 3, 10.0), design, bandit.optimal_policy)
     assert found.kind == "lower estimate"
     assert 0.1 < found.value <= everything.value * (1 + 1e-9)
+
+
+def network_game(seed: int, n: int) -> tuple[Game, torch.Tensor]:
+    """A game whose truth is a network of the class, with the best policy."""
+    points = torch.randn(2, 3, 2, generator=torch.Generator().manual_seed(seed)).double()
+    options = {"width": 4, "depth": 1, "spectral_bound": 1.5, "output_bound": 1.0}
+    cls = NeuralClass(points, starts=2, steps=40, learning_rate=0.05, **options)
+    weights = [3 * w for w in NeuralClass(points, seed=seed + 1, **options).initial(1)]
+    cls.project(weights)
+    truth = cls.forward(weights)[0]
+    rho, mu = (torch.full(size, 1 / size[-1], dtype=torch.float64) for size in ((2,), (2, 3)))
+    law = winner_law(rho, pair_law(mu), PreferenceModel.from_reward(truth))
+    data = sample_winner_counts(law, n, range(2), "network", str(seed))
+    best = torch.nn.functional.one_hot(truth.argmax(-1), 3).double()
+    c = of_all_functions(Design(truth, rho, pair_law(mu), mu), best).value
+    lam = oracle_lambda(cls.difference_bound, c, covering_complexity(cls, data.n, 0.1))
+    return Game(cls, data, lam, rho, mu), truth
+
+
+def test_relaxed_certificate_is_below_every_network_and_above_every_policy():
+    game, _ = network_game(0, 3000)
+    cls = game.reward_class
+    assert isinstance(cls, NeuralClass)
+    saddle = solve_saddle(game)
+    found = relaxed_certificate(game, saddle.policy, saddle.reward)
+    for seed in range(10):
+        many = NeuralClass(**{**vars(cls), "seed": seed, "starts": 20})
+        weights = [4 * w for w in many.initial(1)]
+        many.project(weights)
+        for reward in many.forward(weights):
+            assert (game.value(saddle.policy, reward[None]) >= found.lower - 1e-9).all()
+    for choice in itertools.product(range(3), repeat=2):
+        policy = torch.nn.functional.one_hot(torch.tensor(choice), 3).double()
+        assert (game.value(policy, saddle.reward) <= found.upper + 1e-9).all()
+    assert (found.gap >= saddle.certificate.gap - 1e-9).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_theorem_for_networks_is_a_bound_and_says_something(seed):
+    game, truth = network_game(seed, 10**6)
+    cls, n = game.reward_class, game.data.n
+    best = torch.nn.functional.one_hot(truth.argmax(-1), 3).double()
+    c = of_all_functions(Design(truth, game.rho, pair_law(game.baseline), game.baseline), best)
+    saddle = solve_saddle(game)
+    gap = relaxed_certificate(game, saddle.policy, saddle.reward).gap
+    size = covering_complexity(cls, n, 0.1)
+    bound = upper_bound(cls.difference_bound, c.value, size, game.lam, gap).total
+    loss = (game.rho[:, None] * (best - saddle.policy) * truth).sum((-2, -1))
+    assert (loss <= bound).all()
+    assert (bound < cls.difference_bound / 2).all()

@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy import optimize, stats
 
+from experiments import violations
 from spac_theory import BRADLEY_TERRY, PROBIT, InputError, make_problem
 from spac_theory.bounds import (
     Complexity,
@@ -20,9 +21,11 @@ from spac_theory.bounds import (
     loss_slope,
     misspecification,
     oracle_lambda,
+    ridge_statistics,
     two_point_bound,
     upper_bound,
 )
+from spac_theory.concentrability import ridge_concentrability
 from spac_theory.links import Link
 from spac_theory.lower_bound import divergence, local_lower_bound, separation
 from spac_theory.preferences import pair_law
@@ -199,3 +202,36 @@ def test_lower_bound_refuses_a_class_it_cannot_search():
             pair_law(mu),
             torch.tensor([9]),
         )
+
+
+def test_ridge_form_bounds_every_members_claim_and_its_price_is_the_minimum_it_says():
+    rng = np.random.default_rng(5)
+    features = torch.from_numpy(rng.standard_normal((3, 3, 4)))
+    rho, mu = (torch.from_numpy(rng.dirichlet(np.ones(3), size)) for size in (None, 3))
+    policy = torch.eye(3, dtype=torch.float64)
+    ridge, bound, kappa, lam = 0.05, 0.8, 7.0, 3.0
+    c = float(ridge_concentrability(features, rho, pair_law(mu), policy, mu, ridge))
+    weight = rho[:, None] * (policy - mu)
+    for _ in range(200):
+        a, b = (torch.from_numpy(rng.standard_normal(4)) for _ in range(2))
+        a, b = a / a.norm() * bound, b / b.norm() * bound
+        difference = features @ (a - b)
+        margins = difference[:, :, None] - difference[:, None, :]
+        seen = float((rho[:, None, None] * pair_law(mu) * margins**2).sum())
+        claim = float((weight * difference).sum()) ** 2
+        assert claim <= c * (seen + ridge * float(((a - b) ** 2).sum())) * (1 + 1e-9)
+    v = torch.linspace(0, 50, 2_000_001, dtype=torch.float64)
+    worst = float((lam * v - 2 * (c * (kappa * v + ridge * bound**2)).sqrt()).min())
+    price = float(ridge_statistics(torch.tensor([lam]).double(), ridge, bound, kappa))
+    assert -worst <= kappa * c / lam + price + 1e-6
+    assert -worst >= 0.5 * (kappa * c / lam)  # the price is not a catch-all
+
+
+def test_rays_of_the_event_stay_in_the_ball_and_reach_its_edge():
+    group = violations.draw_group("kernel", 3, 5)
+    found = violations._rays(group.cls, group.truth)
+    rows = torch.linalg.pinv(group.cls.features.flatten(0, 1))
+    norms = torch.einsum("dz,ksz->ksd", rows, found.flatten(2)).norm(dim=-1)
+    assert float(norms.max()) <= group.cls.norm_bound * (1 + 1e-6)
+    assert float(norms.max()) >= group.cls.norm_bound * (1 - 1e-6)
+    assert len(found) == 6 * violations.DIRECTIONS

@@ -3,7 +3,18 @@
 import pytest
 import torch
 
-from spac_theory import InputError, certify, fast_saddle
+from spac_theory import (
+    Game,
+    InputError,
+    PreferenceModel,
+    certify,
+    fast_saddle,
+    make_behaviour,
+    make_problem,
+    pair_law,
+    sample_winner_counts,
+    winner_law,
+)
 from spac_theory.keys import generator
 from tests.theory.instances import random_game, random_member, random_policies
 from tests.theory.reference import conic_critic
@@ -87,3 +98,18 @@ def test_certify_refuses_what_is_no_policy():
     game = random_game(0)
     with pytest.raises(InputError, match="policy sums to"):
         certify(game, torch.ones(game.reward_class.shape, dtype=torch.float64), torch.zeros(1))
+
+
+def test_accuracy_is_of_value_however_large_the_data_term_is():
+    """At n = 1e9 `λ E_D` is 2e4; the gap asked for is still 1e-8 of value, freshly certified."""
+    problem = make_problem("tabular", contexts=4, actions=4)
+    bandit = problem.bandit
+    behaviour = make_behaviour("coverage").policy(problem, 0.3)
+    law = winner_law(bandit.rho, pair_law(behaviour), PreferenceModel.from_reward(bandit.reward))
+    data = sample_winner_counts(law, 10**9, range(4), "certificates", "large")
+    game = Game(problem.reward_class, data, data.n.double().sqrt(), bandit.rho, behaviour)
+    saddle = fast_saddle(game, 1e-8)
+    assert bool(saddle.converged.all())
+    assert float(saddle.certificate.upper.min()) > 1e4
+    fresh = certify(game, saddle.policy, saddle.reward, 1e-9)
+    assert float(fresh.gap.max()) <= 1.1e-8
