@@ -92,7 +92,7 @@ ENTRIES: dict[str, Entry] = {
     "online_dpo": Entry("online_dpo", one("beta", 0.01, 0.03, 0.3), fixed=(("rounds", 5),)),
     "xpo": Entry("xpo", ({"alpha": 0.003}, {"alpha": 0.03}, {"beta": 0.03}), COVERABILITY,
                  fixed=(("rounds", 5),)),
-    "vpo_online": Entry("vpo_online", ({"alpha": 0.1}, {"alpha": 0.3}, {"beta": 0.03}), NONE,
+    "vpo_online": Entry("vpo_online", ({"alpha": 0.01}, {"alpha": 0.3}, {"beta": 0.03}), NONE,
                         fixed=(("rounds", 5),)),
     "sim_oprl": Entry("sim_oprl", one("width", 0.3, 2.0, 3.0), NONE),
     "sim_oprl uniform": Entry("sim_oprl", one("width", 0.3, 2.0, 3.0), SINGLE,

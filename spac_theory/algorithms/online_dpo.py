@@ -135,7 +135,13 @@ class Xpo(OnlineLoop):
 @ALGORITHMS.register("vpo_online")
 @dataclass(frozen=True)
 class VpoOnline(OnlineLoop):
-    """Pairs `(π_t, π_t)`; `min L_DPO + αβ E_{x, y~π_ref}[log π(y|x)]`, the optimistic sign."""
+    """Pairs `(π_t, π_t)`; `min L_DPO + αβ E_{x, y~π_ref}[log π(y|x)]`, the optimistic sign.
+
+    `α` is larger than XPO's because `β` multiplies it, and because without optimism both responses
+    of a pair are soon the same.
+    """
+
+    alpha: float = 0.1
 
     def second(self, policy: Tensor, reference: Tensor) -> Tensor:
         """`π_t`."""
