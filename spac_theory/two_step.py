@@ -28,13 +28,15 @@ class TwoStepProblem:
 
     Attributes
     ----------
-    first : (A,) `r₀`; second : (m, A) `r₁`; transition : (A, m) `P`; behaviour : (A,) of `a₀` in the data
+    first : (A,) `r₀`; second : (m, A) `r₁`; transition : (A, m) `P`
+    behaviour, behaviour_second : (A,) of `a₀` and (m, A) of `a₁` in the data
     """
 
     first: Tensor
     second: Tensor
     transition: Tensor
     behaviour: Tensor
+    behaviour_second: Tensor
 
     @property
     def optimal_value(self) -> float:
@@ -48,9 +50,13 @@ class TwoStepProblem:
 
 
 def trap_problem(
-    states: int = 5, actions: int = 4, rare: float = 0.02, seed: int = 0
+    states: int = 5, actions: int = 4, rare: float = 0.02, seed: int = 0, coverage: float = 0.25
 ) -> TwoStepProblem:
-    """Good and bad states; the rare first action leads to the bad ones, but the data hardly say so."""
+    """Good and bad states; the rare first action leads to the bad ones, but the data hardly say so.
+
+    `coverage` is how often the data play the best second action of a state.
+    """
+    checks.number("coverage", coverage, low=0, high=1)
     checks.integer("states", states, low=2)
     checks.integer("actions", actions, low=2)
     checks.number("rare", rare, low=0, high=1, open_high=True)
@@ -63,7 +69,9 @@ def trap_problem(
     first[0] = 0.35
     behaviour = torch.full((actions,), (1 - rare) / (actions - 1), dtype=torch.float64)
     behaviour[0] = rare
-    return TwoStepProblem(first, second, transition, behaviour)
+    best = torch.nn.functional.one_hot(second.argmax(-1), actions).to(torch.float64)
+    behaviour_second = coverage * best + (1 - coverage) * (1 - best) / (actions - 1)
+    return TwoStepProblem(first, second, transition, behaviour, behaviour_second)
 
 
 @dataclass(frozen=True)
@@ -215,11 +223,10 @@ def _offline_counts(
 
 
 def _buffer(problem: TwoStepProblem, streams: list[np.random.Generator]) -> Trajectory:
-    """A trajectory of the offline data: behaviour, true transition, uniform second action."""
+    """A trajectory of the offline data: behaviour and true transition."""
     a0 = _draw(problem.behaviour.expand(len(streams), -1), streams)
     state = _draw(problem.transition[a0], streams)
-    uniform = torch.full((len(streams), problem.second.shape[1]), 1 / problem.second.shape[1])
-    return a0, state, _draw(uniform.to(torch.float64), streams)
+    return a0, state, _draw(problem.behaviour_second[state], streams)
 
 
 def _features(problem: TwoStepProblem, trajectory: Trajectory) -> Tensor:

@@ -7,13 +7,15 @@ import pytest
 from experiments.claims import CLAIMS, Outcome, statement
 from experiments.claims.__main__ import Row, page
 
+REFUTED = {"chosen_queries_help_at_any_budget"}  # false already at small size; kept on the page
+
 
 @pytest.mark.parametrize("name", list(CLAIMS))
-def test_claim_holds_at_small_size(name: str) -> None:
+def test_claim_comes_out_at_small_size(name: str) -> None:
     claim = CLAIMS[name]
     assert statement(claim), f"claim {name} makes no statement"
     outcome = claim("small")
-    assert outcome.holds, outcome.figure
+    assert outcome.holds is (name not in REFUTED), outcome.figure
 
 
 def test_the_page_keeps_what_was_not_run_again_and_counts_what_failed() -> None:

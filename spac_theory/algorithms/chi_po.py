@@ -66,6 +66,11 @@ def smooth_clip(x: Tensor, limit: float) -> Tensor:
     return x - width * above + width * below
 
 
+def chi_po_margins(log_ratio: Tensor, beta: float) -> Tensor:
+    """`β[φ(z(a)) − φ(z(b))]` before the clip, `log z (..., A) -> (..., A, A)`."""
+    return beta * tabular_margins(log_ratio.exp() + log_ratio)
+
+
 @ALGORITHMS.register("chi2_rlhf")
 @dataclass(frozen=True)
 class ChiSquaredRlhf:
@@ -113,7 +118,7 @@ class ChiPo:
 
         def loss(logits: Tensor, log_policy: Tensor, wins: Tensor, base: Tensor) -> Tensor:
             log_ratio = log_policy - base
-            margin = self.beta * tabular_margins(log_ratio.exp() + log_ratio)
+            margin = chi_po_margins(log_ratio, self.beta)
             return preference_loss(smooth_clip(margin, clip), wins, (-2, -1), view.link)
 
         reward = ridge_likelihood(view, data, self.ridge).reward

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,70 @@ def test_batch_is_loop_and_policies_are_policies(small, name):
     assert torch.equal(whole, fit(name, small, small.data, range(3)).policy.probabilities())
     alone = fit(name, small, WinnerCounts(small.data.wins[1:2]), [1]).policy.probabilities()
     assert torch.allclose(whole[1], alone[0], atol=1e-6)
+
+
+CERTIFICATES = {
+    "duality gap", "gradient norm", "stationarity", "spread over starts", "estimate", "closed form",
+    "none",
+}  # fmt: skip
+LABELS = {"xpo", "vpo_online", "online_dpo", "sim_oprl"}
+BUDGET = 20
+
+
+def judged(name, small, labels=BUDGET):
+    """A fit and what the access object counted."""
+    bandit = small.problem.bandit
+    access = OnlineAccess(small.truth, bandit.rho, range(3), labels, bandit.reward)
+    algorithm = make_algorithm(name, **QUICK.get(name, {}))
+    return algorithm.fit(small.view, small.data, Oracle(1.0, access, small.truth)), access
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_fit_says_what_it_certifies(small, name):
+    """One of the declared kinds, with a number `(S,)` where the kind is one, and none where not."""
+    found, access = judged(name, small)
+    assert found.certified in CERTIFICATES
+    if found.certified == "none":
+        assert found.gap is None
+    elif found.certified != "closed form":
+        assert found.gap is not None
+        assert found.gap.shape == (3,)
+        assert torch.isfinite(found.gap).all()
+        assert float(found.gap.min()) >= -1e-9
+    for column in found.extra.values():
+        assert column.shape == (3,)
+    assert access.labels.tolist() == [BUDGET if name in LABELS else 0] * 3
+    assert bool((access.scores > 0).all()) is (name == "drpo")
+
+
+READS = {
+    "π_ref": lambda s: (replace(s.view, reference=s.view.reference.flip(-1)), s.data),
+    "data": lambda s: (s.view, WinnerCounts(s.data.wins.transpose(-1, -2))),
+}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_index_says_what_an_algorithm_is_given(small, name):
+    """Change one input: the policy moves only if the index names that input as given."""
+    if name in ("uniform", "behaviour_cloning"):
+        return
+    lines = (PAGES / "README.md").read_text(encoding="utf-8").splitlines()
+    (given,) = [
+        line.split("|")[3] for line in lines if line.startswith("| [") and f"`{name}`" in line
+    ]
+    plain, _ = judged(name, small)
+    for word, change in READS.items():
+        if (name, word) == ("drpo", "data"):
+            continue  # the data name its random streams and are not read otherwise
+        view, data = change(small)
+        changed = Setting(small.problem, view, data, small.truth)
+        moved, _ = judged(name, changed)
+        same = torch.allclose(plain.policy.probabilities(), moved.policy.probabilities(), atol=1e-9)
+        alias = {"data": ("data", "winners", "P̂")}.get(word, (word,))
+        if not same:
+            assert any(term in given for term in alias), (
+                f"{name} reads {word}; the index says {given}"
+            )
 
 
 EQUIVARIANT = [

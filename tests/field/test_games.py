@@ -68,7 +68,7 @@ def test_mpo_converges_where_multiplicative_weights_cycle():
     assert float(exploitability(average.policy.probabilities(), CYCLE, rho).max()) < 0.02
 
 
-def test_fixed_magnet_and_nash_md_reach_the_regularised_equilibrium():
+def test_i1_fixed_magnet_and_nash_md_reach_the_regularised_equilibrium():
     setting, oracle = cyclic_setting()
     magnet = setting.view.reference
     mpo = make_algorithm("mpo", preference="true", alpha=0.2, refresh=0, iterations=2000)
@@ -89,6 +89,12 @@ def test_i1_without_magnet_the_three_updates_are_one(setting):
         make_algorithm("sppo", eta=0.7, iterations=5),
         make_algorithm("dno", eta=1 / 0.7, iterations=5),
     ]
+    # With reward `Q` held fixed REBEL's round is the same step; five of them add up.
+    rebel = make_algorithm("rebel", eta=0.7, iterations=5, kl=0.0)
+    fit = rebel.fit(setting.view, setting.data)
+    tilted = setting.view.reference * (5 * 0.7 * fit.reward).exp()
+    want = tilted / tilted.sum(-1, keepdim=True)
+    assert torch.allclose(fit.policy.probabilities(), want, atol=1e-10)
     first, *others = (
         a.fit(setting.view, setting.data, oracle).policy.probabilities() for a in runs
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 import torch
 
+from experiments.league_tables import summary
+from experiments.two_step import two_step_rows
 from spac_theory import InputError, make_algorithm, make_problem
 from spac_theory.algorithms.drpo import prompt_library
 from spac_theory.algorithms.linear_alignment import logit_step
@@ -108,6 +111,28 @@ def test_two_step_value_by_enumeration():
         for a in range(2) for i in range(2) for j in range(2) for k in range(2)
     )  # fmt: skip
     assert abs(best - problem.optimal_value) < 1e-12
+
+
+def test_two_step_data_play_the_best_second_action_as_often_as_said():
+    problem = trap_problem(coverage=0.1)
+    best = problem.second.argmax(-1, keepdim=True)
+    assert torch.allclose(problem.behaviour_second.gather(-1, best), torch.tensor(0.1).double())
+    assert torch.allclose(problem.behaviour_second.sum(-1), torch.ones(5, dtype=torch.float64))
+
+
+def test_two_step_runs_are_rows_of_the_one_format():
+    """The league's own summary takes them as they are, and counts the queries."""
+    runs = [
+        two_step_rows(SimOprlTwoStep(query=query), 0.25, 30, 5, 6)
+        for query in ("optimistic", "uniform")
+    ]
+    rows = pl.concat(runs).with_columns(
+        pl.lit("tuned").alias("options"), pl.lit(None, dtype=pl.Boolean).alias("converged")
+    )
+    lines = {line["algorithm"]: line for line in summary(rows).to_dicts()}
+    assert {line["queries"] for line in lines.values()} == {5}
+    direct = SimOprlTwoStep(query="uniform").run(trap_problem(), 6, 30, 5).suboptimality
+    assert abs(lines["sim_oprl uniform"]["mean_tuned"] - float(direct.mean())) < 1e-12
 
 
 def test_two_step_refuses_bad_options():

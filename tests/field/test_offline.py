@@ -10,7 +10,12 @@ import pytest
 import torch
 
 from spac_theory import InputError, WinnerCounts, make_algorithm, pair_law, winner_law
-from spac_theory.algorithms.chi_po import chi_squared_tilt, inverse_phi
+from spac_theory.algorithms.chi_po import (
+    chi_po_margins,
+    chi_squared_tilt,
+    inverse_phi,
+    smooth_clip,
+)
 from spac_theory.algorithms.spac_practical import SpacPractical, sampled_pairs, selfplay_pairs
 from spac_theory.baselines import baseline_policy
 from spac_theory.keys import generator
@@ -153,6 +158,24 @@ def test_i5_phi_is_log_for_small_ratios_and_linear_for_large_ones():
     w = inverse_phi(u)
     assert abs(float(w[0].log() - u[0])) < 1e-8
     assert abs(float(w[1] / u[1]) - 1) < 1e-3
+
+
+@pytest.mark.parametrize("z", [1e-9, 1e4])
+def test_i5_the_gradient_of_chi_po_is_dpos_for_small_ratios_and_grows_with_large_ones(z):
+    """`∂/∂log z` of the loss of one pair, by autograd, against DPO's at the same margin."""
+    log_z = torch.tensor([np.log(z), np.log(z)], dtype=torch.float64, requires_grad=True)
+    margin = chi_po_margins(log_z, 0.1)[0, 1]
+    (chi,) = torch.autograd.grad(-torch.nn.functional.logsigmoid(margin), log_z)
+    leaf = log_z.detach().clone().requires_grad_(True)
+    (dpo,) = torch.autograd.grad(-torch.nn.functional.logsigmoid(0.1 * (leaf[0] - leaf[1])), leaf)
+    assert torch.allclose(chi / dpo, torch.full((2,), 1 + z, dtype=torch.float64), rtol=1e-9)
+
+
+def test_the_rounded_clip_differs_from_the_clip_at_its_corners_alone():
+    x = torch.linspace(-6, 6, 4001, dtype=torch.float64)
+    difference = (smooth_clip(x, 2.0) - x.clamp(-2, 2)).abs()
+    assert float(difference.max()) <= 0.05 * np.log(2) + 1e-12
+    assert float(difference[(x.abs() - 2).abs() > 0.5].max()) < 1e-5
 
 
 @pytest.mark.parametrize("form", ["smoothed", "linear"])

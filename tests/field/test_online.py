@@ -12,6 +12,7 @@ import torch
 from spac_theory import InputError, LearnerView, Oracle, make_algorithm
 from spac_theory.algorithms.hypo import HyPo, sampled_divergence_gradient
 from spac_theory.algorithms.online_dpo import VpoOnline, batches
+from spac_theory.algorithms.rpo import dpo_loss
 from spac_theory.algorithms.sail import Sail, response_term
 from spac_theory.algorithms.sapo import ReplayBuffer, pair_shares, segment_kernel, string_length
 from spac_theory.algorithms.sim_oprl import laplace_covariance, pair_variance
@@ -260,6 +261,45 @@ def test_vpo_compares_with_the_policy_it_was_told_to(setting, pairs):
     for first, second in access.heard:
         want = setting.view.reference.expand_as(first) if pairs == "reference" else first
         assert torch.equal(second, want)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3])
+def test_vpo_online_is_likelihood_minus_the_best_value(setting, alpha):
+    """The reward form `E_D(r) − α max_π(E_π[r] − β KL)`, `E_{π_ref}[r] = 0`, up to a constant.
+
+    The maximum is taken over policies by an optimiser, so neither sign nor factor is assumed.
+    """
+    beta, view, data = 0.4, setting.view, setting.data
+    rewards = some_logits()
+    rewards = rewards - (view.reference * rewards).sum(-1, keepdim=True)
+
+    def regularised(logits):
+        log_pi = log_policy(view, logits)
+        inside = rewards - beta * (log_pi - log_reference(view))
+        return (view.rho[:, None] * log_pi.exp() * inside).sum((1, 2))
+
+    leaf = torch.zeros_like(rewards).requires_grad_(True)
+    optimiser = torch.optim.LBFGS([leaf], lr=1, max_iter=500, tolerance_grad=1e-12,
+                                  line_search_fn="strong_wolfe")  # fmt: skip
+
+    def closure():
+        optimiser.zero_grad()
+        value = -regularised(leaf).sum()
+        value.backward()
+        return value
+
+    optimiser.step(closure)
+    likelihood = -(data.fraction * torch.nn.functional.logsigmoid(tabular_margins(rewards))).sum(
+        (1, 2, 3)
+    )
+    want = likelihood - alpha * regularised(leaf).detach()
+    algorithm = make_algorithm("vpo_online", alpha=alpha, beta=beta)
+    ratio = rewards / beta
+    weight = alpha * algorithm.optimism(view, rewards, torch.ones(3))
+    log_pi = log_policy(view, ratio)
+    said = dpo_loss(view, ratio, data.fraction, beta).sum(-1) + (weight * log_pi).sum((1, 2))
+    constant = alpha * beta * (view.rho[:, None] * view.reference * log_reference(view)).sum()
+    assert torch.allclose(said - constant, want, atol=1e-8)
 
 
 # --- SAPO -----------------------------------------------------------------------------------------
