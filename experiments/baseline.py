@@ -10,6 +10,7 @@ from typing import Any
 
 import hydra
 import polars as pl
+from matplotlib.ticker import LogLocator, NullFormatter
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -35,6 +36,19 @@ def compute(cell: study.Cell) -> study.Columns:
     }
 
 
+def _finding(rows: pl.DataFrame) -> str:
+    """In how many cells the loss is ordered as `C(π*)` is."""
+    cells = [
+        part.group_by("algorithm").agg(pl.col("suboptimality", "concentrability").mean())
+        for _, part in rows.group_by("coverage", "n")
+    ]
+    agree = sum(
+        c.sort("concentrability")["algorithm"].equals(c.sort("suboptimality")["algorithm"])
+        for c in cells
+    )
+    return f"the further ν is from π* (larger C), the larger the loss: so in {agree} of {len(cells)} cells"
+
+
 def draw(rows: pl.DataFrame) -> Any:
     """A panel a coverage, a curve a baseline."""
     shares = rows["coverage"].unique(maintain_order=True).to_list()
@@ -51,7 +65,11 @@ def draw(rows: pl.DataFrame) -> Any:
             )  # fmt: skip
         axis.set(xscale="log", yscale="log", xlabel="comparisons n", title=f"coverage {share:g}")
         axis.legend(fontsize=7)
-    axes[0, 0].set_ylabel("mean suboptimality")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter(NullFormatter())
+    axes[0, 0].set_ylabel("mean suboptimality (reward)")
+    drawn.suptitle(_finding(rows), fontsize=10)
     return drawn
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import numpy as np
 import polars as pl
 from omegaconf import DictConfig
 from rich.console import Console
@@ -39,21 +40,32 @@ def compute(cell: study.Cell) -> study.Columns:
     }
 
 
+def _span(values: list[float]) -> str:
+    """`low–high` of some numbers, or the one they all are."""
+    ends = [f"{value:.2g}" for value in (min(values), max(values))]
+    return ends[0] if ends[0] == ends[1] else "–".join(ends)
+
+
 def draw(rows: pl.DataFrame) -> Any:
-    """A curve a sample size, with the place of `λ*` marked."""
+    """A curve a sample size; a star marks where the theorem's `λ*` falls."""
     drawn, axes = study.figure(1, 1)
-    axis = axes[0, 0]
+    axis, low = axes[0, 0], 1e-5
+    best, stars = [], []
     for index, ((n,), part) in enumerate(rows.group_by("n", maintain_order=True)):
         mean = part.group_by("scale", maintain_order=True).agg(pl.col("suboptimality").mean())
-        colour = study.COLOURS[index]
-        axis.plot(
-            mean["scale"], mean["suboptimality"].clip(1e-5), color=colour, ms=4,
-            marker=study.MARKERS[index], ls=study.LINES[index], label=f"n = {n:,}",
-        )  # fmt: skip
+        x, y = mean["scale"].to_numpy(), mean["suboptimality"].clip(low).to_numpy()
+        look = {"color": study.COLOURS[index], "ls": study.LINES[index]}
+        axis.plot(x, y, **look, ms=4, marker=study.MARKERS[index], label=f"n = {n:,}")
         star = float(part["theorem_scale"][0])
-        axis.axvline(star, color=colour, ls=study.LINES[index], lw=0.8)
-    axis.set(xscale="log", yscale="log", xlabel="λ / √n", ylabel="mean suboptimality")
-    axis.set_title("vertical lines: the theorem's λ*")
+        best.append(float(x[y.argmin()]))
+        stars.append(star)
+        at = float(np.exp(np.interp(np.log(star), np.log(x), np.log(y))))
+        axis.plot(star, at, marker="*", ms=14, color=look["color"], mec="white", zorder=5)
+    axis.plot([], [], ls="", marker="*", ms=12, color="#555555", label="the theorem's λ*")
+    axis.set(xscale="log", yscale="log", xlabel="λ / √n", ylabel="mean suboptimality (reward)")
+    axis.set_title(
+        f"best at λ = {_span(best)} √n;\nthe theorem's λ* is {_span(stars)} √n (floor {low:g})"
+    )
     axis.legend()
     return drawn
 

@@ -247,24 +247,14 @@ def main_study(settings: dict[str, Any], output: Path) -> bool:
     table = rows.group_by("problem", "dial", "n", maintain_order=True).agg(
         pl.col("suboptimality").mean(),
         pl.col("suboptimality").quantile(1 - settings["delta"]).alias("quantile"),
-        pl.col("term", "projected_distance", "bound_upper", "bound_projected").mean(),
+        pl.col("projected_distance", "bound_upper", "bound_projected").mean(),
     )
-    names = ("suboptimality", "quantile", "term", "projected_distance", *BOUNDS)
+    names = ("suboptimality", "quantile", "projected_distance", *BOUNDS)
     lines = [
         [r["problem"], f"{r['dial']:g}", f"{r['n']:.0e}", *(f"{r[name]:.3g}" for name in names)]
         for r in table.iter_rows(named=True)
     ]
-    header = [
-        "instance",
-        "ε",
-        "n",
-        "mean",
-        "quantile",
-        "term in λ",
-        "ε°",
-        "(T1) + term",
-        "(T1) at r°",
-    ]
+    header = ["instance", "ε", "n", "mean", "quantile", "ε°", "(T1) + term", "(T1) at r°"]
     drawn = {"misspecification": draw(rows)}
     title = "A class that misses r*: " + "; ".join(violations(rows))
     study.report("misspecification", title, header, lines, rows, drawn, output, console)

@@ -285,7 +285,7 @@ def solve(
     warm: Iterate | None = None,
     keep_warm: bool = False,
 ) -> Solution:
-    """Solve every lane to a certified gap of `tolerance · max(1, |value − λ E_D|)`.
+    """Solve every lane to a certified gap of `tolerance · max(1, |L|)`.
 
     A lane that does not get there in `max_iterations` is returned with the gap it reached and
     `converged = False`. Lanes are worked on `CHUNK` at a time, which keeps them in the cache. With

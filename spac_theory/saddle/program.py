@@ -105,15 +105,15 @@ class Program:
         return smooth + (self.rho * reward.max(-1).values).sum(-1)
 
     def allowed_gap(self, reward: Tensor, tolerance: float) -> Tensor:
-        """`tolerance · max(1, |value − λ E_D(r)|)`, `(S,)`: what a gap may be.
+        """`tolerance · max(1, |L|)`, `(S,)`, with `L` the terms linear in the reward and the max.
 
         The size of `λ E_D`, which grows like `√n` in a sweep, says nothing about how well a policy is
-        known, so it is left out; only what floating point makes of it, `ROUNDING` of its size, is granted.
+        known, so it is left out; only what floating point makes of it, `ROUNDING · λ`, is granted.
         """
-        value = self.value(reward)
-        loss = self.lam * tabular_preference_loss(reward, self.win_fraction, self.link)
-        scale = (value - loss).abs().clamp_min(1)
-        return torch.maximum(tolerance * scale, ROUNDING * loss.abs())
+        size = (self.linear * reward).sum((-2, -1))
+        if self.rho is not None:
+            size = size + (self.rho * reward.max(-1).values).sum(-1)
+        return torch.maximum(tolerance * size.abs().clamp_min(1), ROUNDING * self.lam)
 
     def optimality_gap(
         self, theta: Tensor, reward: Tensor, gradient: Tensor, z_low: Tensor, z_high: Tensor
