@@ -16,18 +16,23 @@ CONFIG = str(Path(__file__).resolve().parent.parent / "conf" / "llm")
 
 def execute(values: Any) -> None:
     """Build settings from a plain mapping, run the pipeline, print the table, draw the figure."""
-    from transformers.utils import logging as hf_logging
-
     from llm.pipeline import Pipeline
     from llm.report import write_report
     from llm.settings import Settings, build
 
-    quiet: Any = hf_logging
-    quiet.set_verbosity_error()
-    quiet.disable_progress_bar()
+    quiet()
     settings = build(Settings, values)
     results = Pipeline(settings)()
     write_report(settings, results)
+
+
+def quiet() -> None:
+    """Silence the bars and warnings of transformers; the pipeline has its own."""
+    from transformers.utils import logging
+
+    log: Any = logging
+    log.set_verbosity_error()
+    log.disable_progress_bar()
 
 
 def guarded(action: Any) -> int:
@@ -52,8 +57,8 @@ def guarded(action: Any) -> int:
     return 0
 
 
-def hydra_program(action: Callable[[dict[str, Any]], None]) -> int:
-    """Compose `conf/llm/run.yaml` with the command line, hand `action` a plain mapping."""
+def hydra_program(action: Callable[[dict[str, Any]], None], config_name: str = "run") -> int:
+    """Compose `conf/llm/{config_name}.yaml` with the command line, hand `action` a mapping."""
     import hydra
     from omegaconf import DictConfig, OmegaConf
 
@@ -64,7 +69,7 @@ def hydra_program(action: Callable[[dict[str, Any]], None]) -> int:
         values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         code = guarded(lambda: action(cast(dict[str, Any], values)))
 
-    hydra.main(version_base="1.3", config_path=CONFIG, config_name="run")(program)()
+    hydra.main(version_base="1.3", config_path=CONFIG, config_name=config_name)(program)()
     return code
 
 

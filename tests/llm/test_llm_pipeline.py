@@ -8,27 +8,10 @@ from transformers import TrainingArguments
 
 from llm.artifacts import read_json, write_atomically, write_json
 from llm.batches import PreferenceCollator
-from llm.killing import SMALL, finish, kill_and_compare, launch
 from llm.objective import Objective
 from llm.stages import Run, StaleInput
 from llm.trainer import SpacTrainer
 from spac_theory.checks import InputError
-
-
-def test_killed_runs_end_like_undisturbed_ones(tmp_path):
-    outcome = kill_and_compare(tmp_path, kills=2, seed=1)
-    assert outcome.kills >= 1
-    assert outcome.holds, outcome
-    # The finished run again: nothing is done twice, other settings are refused by name.
-    before = read_json(tmp_path / "whole" / "manifest.json")
-    finish(launch(tmp_path / "whole"))
-    assert read_json(tmp_path / "whole" / "manifest.json") == before
-    process = launch(tmp_path / "whole", "methods.spac.objective.lam=5.0")
-    message = process.communicate()[1].decode()
-    assert process.returncode == 2
-    assert "objective.lam was 3.0 and is now 5.0" in message
-    assert "Traceback" not in message
-    assert len(SMALL) > 5
 
 
 def test_a_stage_is_done_once_and_stale_inputs_are_refused(tmp_path):
