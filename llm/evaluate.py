@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from llm import processes
-from llm.artifacts import write_json
+from llm.artifacts import read_json, write_json
+from llm.iterates import models_of
 from llm.run import guarded
 from spac_theory.checks import InputError
 
@@ -56,7 +57,8 @@ def evaluate_model(
 
     local = all((TASKS / f"{task.name}.yaml").exists() for task in tasks)
     manager = TaskManager(include_path=str(TASKS), include_defaults=not local)
-    model = HFLM(pretrained=path, batch_size=batch, dtype="auto", device=processes.device())
+    where = single(path)
+    model = HFLM(batch_size=batch, dtype="auto", device=processes.device(), **where)
     scores = {}
     for task in tasks:
         out = simple_evaluate(
@@ -72,6 +74,20 @@ def evaluate_model(
         )
         scores[task.name] = pick(out["results"], task)
     return scores
+
+
+def single(path: str) -> dict[str, str]:
+    """How the harness is told of the one model behind `path`; an adapter is named with its base."""
+    models = models_of(path)
+    if len(models) > 1:
+        raise InputError(
+            f"{path} answers with a mixture of {len(models)} models; lm_eval scores one model, so "
+            "name one train/model folder, or use --judge."
+        )
+    adapter = Path(models[0]) / "adapter_config.json"
+    if adapter.exists():
+        return {"pretrained": read_json(adapter)["base_model_name_or_path"], "peft": models[0]}
+    return {"pretrained": models[0]}
 
 
 def pick(results: dict[str, Any], task: Task) -> dict[str, float]:

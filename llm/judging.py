@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from llm import processes
+from llm.artifacts import read_json
 from llm.data import formats
 from llm.data.encode import prompt_ids
 from llm.data.formats import Prompt
 from llm.generation import GenerationSettings, TransformersEngine, part_seed
+from llm.iterates import MixtureEngine, models_of
 from llm.models import ModelSettings, load_tokenizer
 from spac_theory.checks import InputError
 
@@ -129,17 +131,24 @@ def question(prompt: Prompt) -> str:
 
 
 def answers(path: str, prompts: list[Prompt], length: int, batch: int, seed: int) -> list[str]:
-    """One sampled answer a prompt from the model at `path`, in that model's own template."""
-    tokenizer = load_tokenizer(path)
-    model = ModelSettings(path, None, "float32", "sdpa", None, None, {})
+    """One sampled answer a prompt from the model (or the method's answer) at `path`."""
+    models = models_of(path)
+    tokenizer = load_tokenizer(models[-1])
     settings = GenerationSettings("transformers", 1, 1.0, 1.0, length, batch)
-    engine = TransformersEngine(path, model, tokenizer, settings)
+    engines = [TransformersEngine(m, _settings(m), tokenizer, settings) for m in models]
+    engine = MixtureEngine(engines, samples=1)
     texts = []
     for start in range(0, len(prompts), batch):
         ids = [prompt_ids(tokenizer, p) for p in prompts[start : start + batch]]
         for (sample,) in engine(ids, part_seed("judge", seed, start)):
             texts.append(tokenizer.decode(sample, skip_special_tokens=True).strip())
     return texts
+
+
+def _settings(path: str) -> ModelSettings:
+    adapter = Path(path) / "adapter_config.json"
+    base = read_json(adapter)["base_model_name_or_path"] if adapter.exists() else path
+    return ModelSettings(base, None, "float32", "sdpa", None, None, {})
 
 
 def compare(

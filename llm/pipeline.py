@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from llm import evaluation, sft, sources
+from llm import evaluation, iterates, processes, sft, sources
 from llm.artifacts import Rows, read_rows, tokenizer_digest
 from llm.generation import ENGINES, generate
 from llm.models import load_model, load_tokenizer
@@ -102,10 +102,13 @@ class Pipeline:
 
     def method(self, name: str, method: Method, start: Model) -> list[dict[str, Any]]:
         """`T` rounds of one method from `start`; the evaluation of each iterate."""
-        iterates, results = [start], []
+        models, results = [start], []
         for t in range(1, self.s.rounds + 1):
-            iterates.append(self.round(f"{name}/round-{t:02d}", method, iterates[-1], start))
-            results.append(self.evaluate(f"{name}/round-{t:02d}", iterates, start))
+            models.append(self.round(f"{name}/round-{t:02d}", method, models[-1], start))
+            results.append(self.evaluate(f"{name}/round-{t:02d}", models, start))
+        if processes.is_main():
+            chosen = iterates.answer(self.s.iterate, [m.path for m in models], results)
+            iterates.write_answer(self.run.directory, name, self.s.iterate, chosen)
         return results
 
     def round(self, folder: str, method: Method, current: Model, start: Model) -> Model:
@@ -194,10 +197,10 @@ class Pipeline:
         out = self.stage(f"{folder}/train", inputs, work)
         return Model(str(self.run.directory / folder / "train" / out["model"]), out["weights"])
 
-    def evaluate(self, folder: str, iterates: list[Model], start: Model) -> dict[str, Any]:
+    def evaluate(self, folder: str, models: list[Model], start: Model) -> dict[str, Any]:
         """What the iterate is worth: exactly on a language, on held-out pairs otherwise."""
-        inputs = {"policies": [m.weights for m in iterates], "rows": self.rows_hash}
-        paths = [m.path for m in iterates]
+        inputs = {"policies": [m.weights for m in models], "rows": self.rows_hash}
+        paths = [m.path for m in models]
         out: dict[str, Any] = self.stage(
             f"{folder}/evaluate",
             inputs,

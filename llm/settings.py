@@ -86,6 +86,11 @@ class Settings:
         integer("seed", self.seed, low=0)
         integer("reference_batch", self.reference_batch, low=1)
         choice("iterate", self.iterate, ("last", "best", "mixture"))
+        if self.iterate == "best" and self.data.language is None and self.data.test_split is None:
+            raise InputError(
+                "iterate is 'best' and data.test_split is null; choosing needs held-out rows, so "
+                "set data.test_split, or use last or mixture."
+            )
         if not self.methods:
             raise InputError("methods is empty; name at least one method.")
 
