@@ -6,7 +6,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -89,18 +89,17 @@ def file_digest(path: Path) -> str:
     return sha.hexdigest()[:16]
 
 
-def files_digest(paths: Iterable[Path]) -> str:
-    """A hash of several files, names and contents."""
-    return digest({path.name: file_digest(path) for path in sorted(paths)})
-
-
 def model_digest(directory: Path) -> str:
-    """A hash of a saved model: its configuration and weights."""
-    return files_digest(
-        path
-        for pattern in ("config.json", "adapter_config.json", "*.safetensors")
-        for path in directory.glob(pattern)
-    )
+    """A hash of a saved model: its configuration and weights, not the path of an adapter's base."""
+    parts: dict[str, Any] = {
+        path.name: file_digest(path) for path in directory.glob("*.safetensors")
+    }
+    for path in (directory / "config.json", directory / "adapter_config.json"):
+        if path.exists():
+            values = read_json(path)
+            values.pop("base_model_name_or_path", None)
+            parts[path.name] = values
+    return digest(parts)
 
 
 def tokenizer_digest(tokenizer: Any) -> str:

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from llm import processes
-from llm.artifacts import read_json, write_json
+from llm.artifacts import write_json
 from llm.iterates import models_of
+from llm.models import adapter_base
 from llm.run import guarded
 from spac_theory.checks import InputError
 
@@ -84,9 +85,8 @@ def single(path: str) -> dict[str, str]:
             f"{path} answers with a mixture of {len(models)} models; lm_eval scores one model, so "
             "name one train/model folder, or use --judge."
         )
-    adapter = Path(models[0]) / "adapter_config.json"
-    if adapter.exists():
-        return {"pretrained": read_json(adapter)["base_model_name_or_path"], "peft": models[0]}
+    if (Path(models[0]) / "adapter_config.json").exists():
+        return {"pretrained": adapter_base(models[0]), "peft": models[0]}
     return {"pretrained": models[0]}
 
 

@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from llm import processes
-from llm.artifacts import read_json
 from llm.data import formats
 from llm.data.encode import prompt_ids
 from llm.data.formats import Prompt
 from llm.generation import GenerationSettings, TransformersEngine, part_seed
 from llm.iterates import MixtureEngine, models_of
-from llm.models import ModelSettings, load_tokenizer
+from llm.models import ModelSettings, adapter_base, load_tokenizer
 from spac_theory.checks import InputError
 
 Judge = Callable[[list[str], list[str]], Sequence[float]]
@@ -146,8 +145,7 @@ def answers(path: str, prompts: list[Prompt], length: int, batch: int, seed: int
 
 
 def _settings(path: str) -> ModelSettings:
-    adapter = Path(path) / "adapter_config.json"
-    base = read_json(adapter)["base_model_name_or_path"] if adapter.exists() else path
+    base = adapter_base(path) if (Path(path) / "adapter_config.json").exists() else path
     return ModelSettings(base, None, "float32", "sdpa", None, None, {})
 
 

@@ -1,9 +1,8 @@
 """Kill a run at random moments of every stage, start it again, and compare with an undisturbed run.
 
-A moment is a stage, drawn uniformly from those the run still has before it, and a share of that
-stage's undisturbed time, drawn uniformly from [0, 1). Short stages are hit as often as long ones, no
-stage of a run twice. A run that finishes is compared and a fresh one is started, until as many kills as
-asked for have landed.
+A moment is a stage and a share of its undisturbed time, drawn uniformly from [0, 1). Stages are drawn
+without replacement until each has been hit, then anew, so short ones are hit as often as long ones.
+Every disturbed run meets up to three kills, is finished and compared; the next one is a fresh run.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from llm.artifacts import read_json, read_rows
 
+KILLS_A_RUN = 3
 SMALL = (
     "rounds=2",
     "data.language.pairs=96",
@@ -121,16 +121,15 @@ def kill_and_compare(folder: Path, kills: int, seed: int) -> Outcome:
     whole = folder / "whole"
     finish(launch(whole))
     seconds = durations(whole)
-    chance, outcome = random.Random(seed), Outcome()
+    chance, outcome, pool = random.Random(seed), Outcome(), list[str]()
     while outcome.kills.total() < kills:
+        pool = pool or chance.sample(list(seconds), len(seconds))
+        stages, pool = pool[:KILLS_A_RUN], pool[KILLS_A_RUN:]
         disturbed = folder / f"disturbed-{outcome.runs}"
         outcome.runs += 1
-        left = list(seconds)
-        while left and outcome.kills.total() < kills:
-            stage = chance.choice(left)
+        for stage in sorted(stages, key=list(seconds).index)[: kills - outcome.kills.total()]:
             if kill_in(disturbed, stage, chance.random() * seconds[stage]):
                 outcome.kills[stage.rsplit("/", 1)[-1]] += 1
-            left = left[left.index(stage) + 1 :]
         finish(launch(disturbed))
         compare(whole, disturbed, outcome)
     return outcome
