@@ -18,7 +18,7 @@ from llm.artifacts import Rows, read_rows, tokenizer_digest
 from llm.generation import ENGINES, generate
 from llm.models import load_model, load_tokenizer
 from llm.reference import reference
-from llm.settings import Method, Settings
+from llm.settings import Method, Settings, require_pins
 from llm.stages import Run
 from llm.training import fit
 from spac_theory.checks import InputError
@@ -38,6 +38,7 @@ class Pipeline:
     """The stages of one run, each a method that does nothing if it is done already."""
 
     def __init__(self, settings: Settings, note: Note = print) -> None:
+        require_pins(settings)
         self.s = settings
         self.run = Run(Path(settings.run_dir))
         self.note = note

@@ -6,6 +6,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from llm.pipeline import Pipeline
 from llm.plan import Hardware, arithmetic, check, measure, memory
 from llm.run import CONFIG
 from llm.settings import Settings, build
@@ -75,6 +76,25 @@ def test_adapters_shrink_the_plan_and_bad_targets_are_one_sentence():
 def test_bad_settings_are_one_sentence(override, message):
     with pytest.raises(InputError, match=message):
         settings(override)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["model=mistral-7b"],
+            r"data\.source is the hub name 'HuggingFaceH4/.*data\.revision is None",
+        ),
+        (
+            ["model=mistral-7b", f"data.revision={'0' * 40}", "model.revision=main"],
+            r"model\.name is the hub name 'alignment-handbook/.*model\.revision is 'main'",
+        ),
+    ],
+)
+def test_hub_names_without_a_commit_are_refused_before_anything_is_read(overrides, message):
+    with pytest.raises(InputError, match=message) as caught:
+        Pipeline(settings(*overrides))
+    assert "\n" not in str(caught.value)
 
 
 def test_every_field_of_every_configuration_has_a_comment_near_it():
