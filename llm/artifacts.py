@@ -27,18 +27,19 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise translate(error, path) from error
+        raise translate(error, str(path.parent)) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def translate(error: OSError, path: Path) -> Exception:
-    """A disk that is full, as one sentence; any other error as it is."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+def translate(error: Exception, place: str) -> Exception:
+    """A full disk as one sentence, whoever met it (safetensors has an error of its own)."""
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    if full or "No space left on device" in str(error):
         return InputError(
-            f"The disk that holds {path.parent} is full; free some space and run the same "
-            "command again, finished work is kept."
+            f"The disk that holds {place} is full; free some space and run the same command "
+            "again, finished work is kept."
         )
     return error
 

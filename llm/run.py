@@ -45,8 +45,8 @@ def guarded(action: Any) -> int:
     except InputError as error:
         print(f"Refused: {error}", file=sys.stderr)
         return 2
-    except OSError as error:
-        plain = translate(error, Path("."))
+    except Exception as error:
+        plain = translate(error, "the output")
         if plain is error:
             raise
         print(f"Refused: {plain}", file=sys.stderr)

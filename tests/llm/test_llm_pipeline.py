@@ -4,11 +4,13 @@ import errno
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from transformers import TrainingArguments
 
 from llm.artifacts import read_json, write_atomically, write_json
 from llm.batches import PreferenceCollator
 from llm.objective import Objective
+from llm.run import guarded
 from llm.stages import Run, StaleInput
 from llm.trainer import SpacTrainer
 from spac_theory.checks import InputError
@@ -49,6 +51,24 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path):
     with pytest.raises(InputError, match="is full; free some space"):
         write_atomically(tmp_path / "file", full)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_while_weights_are_saved_is_one_sentence(capsys):
+    """The words are those of safetensors on a full file system."""
+
+    def save():
+        words = "Error while serializing: I/O error: No space left on device (os error 28)"
+        raise SafetensorError(words)
+
+    def fail():
+        raise RuntimeError("something else")
+
+    assert guarded(save) == 2
+    message = capsys.readouterr().err
+    assert "is full; free some space and run the same command again" in message
+    assert message.count("\n") == 1
+    with pytest.raises(RuntimeError, match="something else"):
+        guarded(fail)
 
 
 def rows(n, seed=0):
