@@ -73,6 +73,16 @@ def hydra_program(action: Callable[[dict[str, Any]], None], config_name: str = "
     return code
 
 
+def composed(config_name: str, *overrides: str) -> dict[str, Any]:
+    """The configuration that a command line with these overrides would give, as a mapping."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    with initialize_config_dir(CONFIG, version_base="1.3"):
+        config = compose(config_name, list(overrides))
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+
+
 def main() -> None:
     """Hydra entry point."""
     sys.exit(hydra_program(execute))

@@ -15,7 +15,7 @@ from llm.logprobs import sequence_logps, with_logps
 from llm.objective import Objective
 from llm.plan import PEAK, Hardware, measure, memory
 from llm.reference import score
-from llm.run import CONFIG
+from llm.run import composed
 from llm.settings import Settings, build
 
 GIB = 2**30
@@ -24,15 +24,11 @@ TINY = ("hidden_size=64", "intermediate_size=128", "num_attention_heads=4", "num
 
 def settings(a):
     """The 7B configuration with the lengths, layers and micro-batch of this measurement."""
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
     overrides = ["model=mistral-7b", f"train.micro_batch={a.micro_batch}"]
     overrides += [f"train.batch={a.micro_batch}", f"data.max_length={2 * a.length}"]
     overrides += [f"model.architecture.num_hidden_layers={a.layers}"]
     overrides += [f"model.architecture.{change}" for change in (TINY if a.tiny else ())]
-    with initialize_config_dir(CONFIG, version_base="1.3"):
-        return build(Settings, OmegaConf.to_container(compose("run", overrides), resolve=True))
+    return build(Settings, composed("run", *overrides))
 
 
 class Meter:

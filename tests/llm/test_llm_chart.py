@@ -4,21 +4,18 @@ import copy
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from llm import chart
 from llm.artifacts import read_json
 from llm.language import bandit, exact
 from llm.language.language import Language
-from llm.run import CONFIG
+from llm.run import composed
 
 
 @pytest.fixture
 def values():
     """The configuration of the chart."""
-    with initialize_config_dir(CONFIG, version_base="1.3"):
-        return OmegaConf.to_container(compose("chart"), resolve=True)
+    return composed("chart")
 
 
 def test_every_method_is_tried_at_as_many_settings(values):

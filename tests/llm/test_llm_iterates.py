@@ -2,8 +2,6 @@
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from llm import iterates
 from llm.artifacts import read_json
@@ -11,15 +9,13 @@ from llm.export import export
 from llm.killing import SMALL
 from llm.pipeline import Pipeline
 from llm.report import summary
-from llm.run import CONFIG
+from llm.run import composed
 from llm.settings import Settings, build
 from spac_theory.checks import InputError
 
 
 def settings(*overrides):
-    with initialize_config_dir(CONFIG, version_base="1.3"):
-        config = compose("run", list(overrides))
-    return build(Settings, OmegaConf.to_container(config, resolve=True))
+    return build(Settings, composed("run", *overrides))
 
 
 @pytest.fixture(scope="module")

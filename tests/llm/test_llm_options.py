@@ -2,8 +2,6 @@
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 from llm.artifacts import read_json
@@ -11,7 +9,7 @@ from llm.batches import pad
 from llm.killing import SMALL
 from llm.models import load_model
 from llm.pipeline import Pipeline
-from llm.run import CONFIG
+from llm.run import composed
 from llm.settings import Settings, build
 from spac_theory.checks import InputError
 
@@ -20,9 +18,7 @@ LORA = "model.lora={rank: 4, alpha: 8, dropout: 0.0, target_modules: [q_proj, do
 
 def settings(folder, *overrides):
     small = (*SMALL, "rounds=1", "data.language.pairs=48", "data.language.demonstrations=256")
-    with initialize_config_dir(CONFIG, version_base="1.3"):
-        config = compose("run", [f"run_dir={folder}", *small, *overrides])
-    return build(Settings, OmegaConf.to_container(config, resolve=True))
+    return build(Settings, composed("run", f"run_dir={folder}", *small, *overrides))
 
 
 @pytest.fixture(scope="module")

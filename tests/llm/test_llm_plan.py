@@ -3,20 +3,16 @@
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from llm.pipeline import Pipeline
 from llm.plan import Hardware, arithmetic, check, measure, memory
-from llm.run import CONFIG
+from llm.run import CONFIG, composed
 from llm.settings import Settings, build
 from spac_theory.checks import InputError
 
 
 def settings(*overrides):
-    with initialize_config_dir(CONFIG, version_base="1.3"):
-        config = compose("run", list(overrides))
-    return build(Settings, OmegaConf.to_container(config, resolve=True))
+    return build(Settings, composed("run", *overrides))
 
 
 def test_mistral_7b_is_counted_on_the_meta_device():

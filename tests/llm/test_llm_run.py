@@ -6,21 +6,17 @@ runs with the other claims.
 
 import signal
 
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
-
 from llm.artifacts import read_json
 from llm.killing import SMALL, launch, reach
-from llm.run import CONFIG, execute, guarded
+from llm.run import composed, execute, guarded
 
 FAST = ("rounds=1", "data.language.demonstrations=256", "data.language.pairs=32")
 
 
 def again(folder, *overrides):
     """The same command in this process: its exit code."""
-    with initialize_config_dir(CONFIG, version_base="1.3"):
-        config = compose("run", [f"run_dir={folder}", *SMALL, *FAST, *overrides])
-    return guarded(lambda: execute(OmegaConf.to_container(config, resolve=True)))
+    values = composed("run", f"run_dir={folder}", *SMALL, *FAST, *overrides)
+    return guarded(lambda: execute(values))
 
 
 def test_ctrl_c_is_one_sentence_and_leaves_a_run_that_goes_on(tmp_path, capsys):
