@@ -6,7 +6,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +27,19 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise translate(error, path) from error
+        raise translate(error, str(path.parent)) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def translate(error: OSError, path: Path) -> Exception:
-    """A disk that is full, as one sentence; any other error as it is."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+def translate(error: Exception, place: str) -> Exception:
+    """A full disk as one sentence, whoever met it (safetensors has an error of its own)."""
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    if full or "No space left on device" in str(error):
         return InputError(
-            f"The disk that holds {path.parent} is full; free some space and run the same "
-            "command again, finished work is kept."
+            f"The disk that holds {place} is full; free some space and run the same command "
+            "again, finished work is kept."
         )
     return error
 
@@ -89,18 +90,17 @@ def file_digest(path: Path) -> str:
     return sha.hexdigest()[:16]
 
 
-def files_digest(paths: Iterable[Path]) -> str:
-    """A hash of several files, names and contents."""
-    return digest({path.name: file_digest(path) for path in sorted(paths)})
-
-
 def model_digest(directory: Path) -> str:
-    """A hash of a saved model: its configuration and weights."""
-    return files_digest(
-        path
-        for pattern in ("config.json", "adapter_config.json", "*.safetensors")
-        for path in directory.glob(pattern)
-    )
+    """A hash of a saved model: its configuration and weights, not the path of an adapter's base."""
+    parts: dict[str, Any] = {
+        path.name: file_digest(path) for path in directory.glob("*.safetensors")
+    }
+    for path in (directory / "config.json", directory / "adapter_config.json"):
+        if path.exists():
+            values = read_json(path)
+            values.pop("base_model_name_or_path", None)
+            parts[path.name] = values
+    return digest(parts)
 
 
 def tokenizer_digest(tokenizer: Any) -> str:

@@ -18,15 +18,14 @@ Ids = Sequence[int]
 
 def pad(prompts: Sequence[Ids], responses: Sequence[Ids], pad_id: int) -> dict[str, Tensor]:
     """Right-pad `prompt + response`: `input_ids`, `attention_mask`, `completion_mask`, `(B, L)`."""
-    width = max(len(p) + len(r) for p, r in zip(prompts, responses, strict=True))
-    ids = torch.full((len(prompts), width), pad_id, dtype=torch.long)
-    attention = torch.zeros_like(ids)
-    completion = torch.zeros_like(ids)
-    for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
-        start, end = len(prompt), len(prompt) + len(response)
-        ids[row, :end] = torch.tensor([*prompt, *response], dtype=torch.long)
-        attention[row, :end] = 1
-        completion[row, start:end] = 1
+    starts = torch.tensor([len(p) for p in prompts]).unsqueeze(-1)
+    whole = [[*p, *r] for p, r in zip(prompts, responses, strict=True)]
+    ends = torch.tensor([len(row) for row in whole]).unsqueeze(-1)
+    width = int(ends.max())
+    ids = torch.tensor([row + [pad_id] * (width - len(row)) for row in whole])
+    place = torch.arange(width)
+    attention = (place < ends).long()
+    completion = attention * (place >= starts)
     return {"input_ids": ids, "attention_mask": attention, "completion_mask": completion}
 
 

@@ -1,117 +1,170 @@
-"""`python -m llm.chart`: where SPAC beats DPO, moving-reference DPO and SPIN in true value.
+"""`python -m llm.chart`: where SPAC beats DPO, moving-reference DPO and SPIN, and where it does not.
 
-Every (coverage, n, seed) is an ordinary run of the pipeline with one SPAC a λ, so the chart resumes
-like a run. Finished cells are drawn; the rest are left blank.
+Every method is tried at the same number of settings on one tuning seed; the best of them is then run on
+other seeds, which alone are reported. Every cell (language, coverage, n, seed) is an ordinary run of
+the pipeline, so the chart resumes like one; the fine-tuned start is shared by all cells of one coverage
+and seed. The grid is `conf/llm/chart.yaml`.
 """
 
 from __future__ import annotations
 
-import itertools
+import statistics
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llm.artifacts import read_json, write_atomically, write_json
-from llm.run import execute, hydra_program
+from llm.artifacts import read_json, write_json
+from llm.language.bandit import exact_spac
+from llm.language.language import Language
+from llm.run import hydra_program, quiet
 
-GRID: dict[str, list[Any]] = {
-    "coverages": [0.02, 0.1, 0.3],
-    "sizes": [1000, 3000],
-    "lams": [1.0, 3.0, 10.0],
-    "seeds": [0, 1, 2, 3, 4],
-}
-RIVALS = ("dpo", "moving-dpo", "spin")
+Rows = list[dict[str, Any]]
+KEPT = ("suboptimality", "best_suboptimality", "mixture_suboptimality", "kl", "misled")
 
 
-def cell(
-    values: dict[str, Any], root: Path, coverage: float, n: int, seed: int, lams: list[float]
-) -> Path:
-    """Run one cell (or find it done) and return its folder."""
-    folder = root / f"coverage-{coverage:g}-n-{n}-seed-{seed}"
-    if (folder / "results.json").exists():
-        return folder
-    language = {**values["data"]["language"], "coverage": coverage, "pairs": n}
-    spac = values["methods"]["spac"]
-    methods = {k: values["methods"][k] for k in RIVALS}
-    methods |= {
-        f"spac-{lam:g}": {**spac, "objective": {**spac["objective"], "lam": lam}} for lam in lams
-    }
-    quiet = {**values["train"], "report_to": []}
-    execute(
-        {
-            **values,
-            "run_dir": str(folder),
-            "seed": seed,
-            "data": {**values["data"], "language": language},
-            "methods": methods,
-            "train": quiet,
-            "sft": {**values["sft"], "report_to": []},
-        }
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One problem: a language, its coverage, and the number of pairs."""
+
+    language: str
+    coverage: float
+    n: int
+
+    def folder(self, root: Path, seed: int) -> Path:
+        """Where the run of this cell at `seed` lives."""
+        return root / f"{self.language}-coverage-{self.coverage:g}-n-{self.n}-seed-{seed}"
+
+
+def names(grid: dict[str, Any], method: str) -> list[str]:
+    """The names of all settings of a method, such as `spac lam=3`."""
+    ((field, values),) = grid["settings"][method].items()
+    return [f"{method} {field}={value:g}" for value in values]
+
+
+def setting(values: dict[str, Any], name: str) -> dict[str, Any]:
+    """The configuration of the method that `name` stands for."""
+    method, change = name.split(" ")
+    field, value = change.split("=")
+    base = values["methods"][method]
+    changes = {field: float(value)} | ({"beta_c": float(value)} if field == "beta" else {})
+    return {**base, "objective": {**base["objective"], **changes}}
+
+
+def _language(values: dict[str, Any], cell: Cell) -> dict[str, Any]:
+    own = {"name": cell.language, "coverage": cell.coverage, "pairs": cell.n}
+    return {**values["data"], "language": {**values["data"]["language"], **own}}
+
+
+def start(values: dict[str, Any], root: Path, coverage: float, seed: int) -> str:
+    """The fine-tuned start of all cells of one coverage and seed (demonstrations depend on no more)."""
+    from llm.pipeline import Pipeline
+    from llm.settings import Settings, build
+
+    folder = root / "starts" / f"coverage-{coverage:g}-seed-{seed}"
+    data = _language(values, Cell("misleads", coverage, 1000))
+    pipeline = Pipeline(
+        build(Settings, {**values, "run_dir": str(folder), "seed": seed, "data": data})
     )
-    return folder
+    pipeline.prepare()
+    return pipeline.initial().path
 
 
-def collect(root: Path) -> list[dict[str, Any]]:
-    """One row a finished (coverage, n, seed, method): final and best suboptimality."""
+def run_cell(
+    values: dict[str, Any], root: Path, cell: Cell, seed: int, methods: list[str]
+) -> dict[str, Any]:
+    """Run the named settings on one cell and seed (or find them done); all rounds of each."""
+    from llm.pipeline import Pipeline
+    from llm.settings import Settings, build
+
+    folder = cell.folder(root, seed)
+    if (folder / "results.json").exists():
+        return dict(read_json(folder / "results.json"))
+    model = {**values["model"], "name": start(values, root, cell.coverage, seed)}
+    own = {
+        "run_dir": str(folder),
+        "seed": seed,
+        "data": _language(values, cell),
+        "model": model,
+        "sft": None,
+        "methods": {name: setting(values, name) for name in methods},
+    }
+    print(f"== {folder.name}", flush=True)
+    results = Pipeline(build(Settings, {**values, **own}), note=lambda text: None)()
+    write_json(folder / "results.json", results)
+    return results
+
+
+def collect(root: Path, scale: float, cells: list[Cell], seeds: list[int]) -> Rows:
+    """One row a finished (cell, seed, setting): the last iterate's numbers and the best round's.
+
+    A row `bandit` a cell and seed holds exact SPAC on the same pairs, :mod:`llm.language.bandit`.
+    """
     rows = []
-    for path in sorted(root.glob("*/results.json")):
-        _, coverage, _, n, _, seed = path.parent.name.split("-")
-        for method, numbers in read_json(path)["summary"].items():
-            rows.append(
-                {
-                    "coverage": float(coverage),
-                    "n": int(n),
-                    "seed": int(seed),
-                    "method": method,
-                    "suboptimality": numbers["suboptimality"],
-                    "best_round": numbers["best_suboptimality"],
-                }
-            )
+    for cell in cells:
+        language = Language(cell.language, cell.coverage, scale)
+        for seed in seeds:
+            path = cell.folder(root, seed) / "results.json"
+            if not path.exists():
+                continue
+            key = {**vars(cell), "seed": seed}
+            for method, rounds in read_json(path).items():
+                best = min(r["suboptimality"] for r in rounds)
+                numbers = {**rounds[-1], "best_suboptimality": best}
+                rows.append({**key, "method": method} | {name: numbers[name] for name in KEPT})
+            exact = exact_spac(language, language.sample_pairs(cell.n, seed))
+            rows.append({**key, "method": "bandit", "suboptimality": exact})
     return rows
 
 
-def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """A panel a coverage and n: every seed a dot, the mean a bar, methods side by side."""
-    from matplotlib.figure import Figure
+def choose(rows: Rows, grid: dict[str, Any], language: str) -> dict[str, str]:
+    """The setting a method with the least mean suboptimality over the tuning cells of a language."""
 
-    cells = sorted({(r["n"], r["coverage"]) for r in rows})
-    methods = list(dict.fromkeys(r["method"] for r in rows))
-    methods.sort(key=lambda m: ("sft", *RIVALS).index(m) if m in ("sft", *RIVALS) else 9)
-    canvas = Figure(figsize=(3.2 * max(len(cells), 1), 3.4), layout="constrained")
-    panels = canvas.subplots(1, len(cells), sharey=True, squeeze=False)[0]
-    for axes, (n, coverage) in zip(panels, cells, strict=True):
-        for i, method in enumerate(methods):
-            here = [
-                r["suboptimality"]
-                for r in rows
-                if (r["n"], r["coverage"], r["method"]) == (n, coverage, method)
-            ]
-            colour = "#D55E00" if method.startswith("spac") else "0.45"
-            axes.plot([i] * len(here), here, "o", ms=4, mfc="none", color=colour)
-            if here:
-                axes.plot([i - 0.3, i + 0.3], [sum(here) / len(here)] * 2, color=colour, lw=2)
-        axes.set_xticks(range(len(methods)), methods, rotation=60, ha="right")
-        axes.set_title(f"coverage {coverage:g}, n = {n}", fontsize=10)
-        axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("suboptimality of the last iterate")
-    panels[0].set_ylim(bottom=0)
-    write_atomically(path, lambda p: canvas.savefig(p, format="png", dpi=150))
+    def mean(name: str) -> float:
+        return statistics.fmean(
+            r["suboptimality"] for r in rows if (r["language"], r["method"]) == (language, name)
+        )
+
+    return {method: min(names(grid, method), key=mean) for method in grid["settings"]}
+
+
+def tune(values: dict[str, Any], grid: dict[str, Any], root: Path, cells: list[Cell]) -> Rows:
+    """All settings on the tuning seed, in the tuning cells."""
+    tuning = [cell for cell in cells if cell.coverage == grid["tuning_coverage"]]
+    everything = [name for method in grid["settings"] for name in names(grid, method)]
+    for cell in tuning:
+        run_cell(values, root, cell, grid["tuning_seed"], everything)
+    scale = values["data"]["language"]["scale"]
+    return collect(root, scale, tuning, [grid["tuning_seed"]])
+
+
+def reported(grid: dict[str, Any], chosen: dict[str, str]) -> list[str]:
+    """The settings that run on the reported seeds: the chosen ones, and all of some methods."""
+    full = [name for method in grid["in_full"] for name in names(grid, method)]
+    return list(dict.fromkeys([*chosen.values(), *full]))
 
 
 def program(values: dict[str, Any]) -> None:
-    """Run the grid (each axis can be overridden: `+seeds=[0,1]`) and draw what is finished."""
-    grid = {name: values.pop(name, default) for name, default in GRID.items()}
+    """Tune, run the grid, and draw what is finished after every cell."""
+    from llm.chart_report import write
+
+    quiet()
+    grid = values.pop("chart")
     root = Path(values["run_dir"])
-    for seed, n, coverage in itertools.product(grid["seeds"], grid["sizes"], grid["coverages"]):
-        cell(values, root, coverage, n, seed, grid["lams"])
-        rows = collect(root)
-        write_json(root / "chart.json", rows)
-        draw(rows, root / "chart.png")
+    cells = [Cell(str(name), float(coverage), int(n)) for name, coverage, n in grid["cells"]]
+    scale = values["data"]["language"]["scale"]
+    tuning = tune(values, grid, root, cells)
+    chosen = {name: choose(tuning, grid, name) for name in {c.language for c in cells}}
+    for seed in grid["seeds"]:
+        for cell in cells:
+            run_cell(values, root, cell, seed, reported(grid, chosen[cell.language]))
+            write(root, tuning, collect(root, scale, cells, grid["seeds"]), chosen)
+    print((root / "chart.md").read_text(encoding="utf-8"))
 
 
 def main() -> None:
     """Hydra entry point."""
-    sys.exit(hydra_program(program))
+    sys.exit(hydra_program(program, "chart"))
 
 
 if __name__ == "__main__":

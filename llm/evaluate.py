@@ -3,6 +3,9 @@
 Example: `python -m llm.evaluate BASE runs/x/spac/round-01/train/model --suite leaderboard`. The
 harness version is recorded; only scores of one version and batch size can be compared, so always
 score the base in the same call. `--suite local` needs no download.
+
+With `--judge` (a reward model's folder or `module:function`) and `--prompts`, the win rate of every
+model against the first is printed instead.
 """
 
 from __future__ import annotations
@@ -10,12 +13,14 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from llm import processes
 from llm.artifacts import write_json
+from llm.iterates import models_of
+from llm.models import adapter_base
 from llm.run import guarded
 from spac_theory.checks import InputError
 
@@ -53,7 +58,8 @@ def evaluate_model(
 
     local = all((TASKS / f"{task.name}.yaml").exists() for task in tasks)
     manager = TaskManager(include_path=str(TASKS), include_defaults=not local)
-    model = HFLM(pretrained=path, batch_size=batch, dtype="auto", device=processes.device())
+    where = single(path)
+    model = HFLM(batch_size=batch, dtype="auto", device=processes.device(), **where)
     scores = {}
     for task in tasks:
         out = simple_evaluate(
@@ -69,6 +75,19 @@ def evaluate_model(
         )
         scores[task.name] = pick(out["results"], task)
     return scores
+
+
+def single(path: str) -> dict[str, str]:
+    """How the harness is told of the one model behind `path`; an adapter is named with its base."""
+    models = models_of(path)
+    if len(models) > 1:
+        raise InputError(
+            f"{path} answers with a mixture of {len(models)} models; lm_eval scores one model, so "
+            "name one train/model folder, or use --judge."
+        )
+    if (Path(models[0]) / "adapter_config.json").exists():
+        return {"pretrained": adapter_base(models[0]), "peft": models[0]}
+    return {"pretrained": models[0]}
 
 
 def pick(results: dict[str, Any], task: Task) -> dict[str, float]:
@@ -101,6 +120,41 @@ def table(scores: dict[str, dict[str, Any]], tasks: tuple[Task, ...]) -> Any:
     return grid
 
 
+def judge(arguments: argparse.Namespace) -> None:
+    """Print and store the win rates of all models but the first against the first."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from llm import judging
+
+    if arguments.prompts is None or len(arguments.models) < 2:
+        raise InputError(
+            f"judge is {arguments.judge!r} with {len(arguments.models)} models and prompts "
+            f"{arguments.prompts!r}; it needs --prompts and at least two models, the base first."
+        )
+    prompts = judging.read_prompts(arguments.prompts)[: arguments.limit]
+    rates = judging.compare(
+        arguments.models,
+        judging.load_judge(arguments.judge),
+        prompts,
+        arguments.max_new_tokens,
+        arguments.batch,
+    )
+    grid = Table(title=f"Win rate against {arguments.models[0]}, judge {arguments.judge}")
+    for column in ("model", "win rate", "ties", "prompts"):
+        grid.add_column(column)
+    for path, found in rates.items():
+        rate = f"{found.rate:.4f} ± {found.stderr:.4f}"
+        grid.add_row(path, rate, str(found.ties), str(found.prompts))
+    Console(width=160).print(grid)
+    if arguments.output:
+        record = {name: asdict(rate) for name, rate in rates.items()}
+        write_json(
+            Path(arguments.output),
+            {"judge": arguments.judge, "base": arguments.models[0], "win_rates": record},
+        )
+
+
 def program(arguments: argparse.Namespace) -> None:
     """Score every model and print and store the table."""
     from rich.console import Console
@@ -124,9 +178,13 @@ def main() -> None:
     parser.add_argument("--suite", choices=sorted(SUITES), default="leaderboard")
     parser.add_argument("--batch", type=int, default=8, help="batch size, part of the record")
     parser.add_argument("--limit", type=int, default=None, help="only so many documents a task")
+    parser.add_argument("--judge", help="a reward model's folder, or module:function")
+    parser.add_argument("--prompts", help="rows with a prompt, for --judge")
+    parser.add_argument("--max-new-tokens", type=int, default=512, help="for --judge")
     parser.add_argument("--output", default=None, help="write the scores to this JSON file")
     arguments = parser.parse_args()
-    sys.exit(guarded(lambda: program(arguments)))
+    action = judge if arguments.judge else program
+    sys.exit(guarded(lambda: action(arguments)))
 
 
 if __name__ == "__main__":

@@ -75,7 +75,8 @@ def exact_report(
     best = report["value"] + report["suboptimality"]
     report["mixture_value"] = exact.table_value(language, mixture)
     report["mixture_suboptimality"] = best - report["mixture_value"]
-    return report
+    inside = mixture[:, : first.shape[-1]].log()
+    return {**report, "mixture": exact.report(language, inside, first, pairs)}
 
 
 def held_out_report(

@@ -1,6 +1,7 @@
 """`python -m llm.export ITERATE TARGET`: merged weights in safetensors, tokenizer, model card.
 
-`ITERATE` is a `train/model` folder of a run. Adapters are merged into their base.
+`ITERATE` is a method's folder of a run (its answer: last iterate, best, or mixture) or one `train/model`
+folder. Adapters are merged into their base. A mixture becomes a folder of models and `mixture.json`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from llm.artifacts import model_digest, read_json
+from llm.artifacts import model_digest, read_json, write_json
+from llm.iterates import models_of
 from llm.run import guarded
 from spac_theory.checks import InputError
 
@@ -37,12 +39,32 @@ A language model trained with practical SPAC (Ji et al., 2024, arXiv 2406.04274)
 
 def export(iterate: Path, target: Path) -> None:
     """Write `target/` whole or not at all."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    if not (iterate / "config.json").exists() and not (iterate / "adapter_config.json").exists():
-        raise InputError(f"{iterate} holds no model; name a train/model folder of a run.")
+    models = [Path(model) for model in models_of(str(iterate))]
+    for model in models:
+        if not any((model / name).exists() for name in ("config.json", "adapter_config.json")):
+            raise InputError(
+                f"{model} holds no model; name a method's folder of a finished run, or one of its "
+                "train/model folders."
+            )
     if target.exists():
         raise InputError(f"{target} exists already; choose another target or remove it.")
+    temporary = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    if len(models) == 1:
+        save(models[0], temporary, target.name)
+    else:
+        parts = [f"component-{number:02d}" for number in range(1, len(models) + 1)]
+        for model, part in zip(models, parts, strict=True):
+            save(model, temporary / part, f"{target.name}, {part}")
+        weight = 1 / len(parts)
+        write_json(temporary / "mixture.json", {part: weight for part in parts})
+    os.replace(temporary, target)
+
+
+def save(iterate: Path, folder: Path, name: str) -> None:
+    """One merged model with tokenizer and card."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
     model: Any
     if (iterate / "adapter_config.json").exists():
         from peft import AutoPeftModelForCausalLM
@@ -50,12 +72,9 @@ def export(iterate: Path, target: Path) -> None:
         model = AutoPeftModelForCausalLM.from_pretrained(iterate).merge_and_unload()
     else:
         model = AutoModelForCausalLM.from_pretrained(iterate)
-    temporary = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    model.save_pretrained(temporary)
-    AutoTokenizer.from_pretrained(iterate).save_pretrained(temporary)
-    (temporary / "README.md").write_text(card(iterate, target.name, temporary), encoding="utf-8")
-    os.replace(temporary, target)
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(iterate).save_pretrained(folder)
+    (folder / "README.md").write_text(card(iterate, name, folder), encoding="utf-8")
 
 
 def card(iterate: Path, name: str, saved: Path) -> str:

@@ -80,12 +80,19 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
     return tokenizer
 
 
+def adapter_base(path: str) -> str:
+    """The folder or hub name of the model that the adapters at `path` were trained on."""
+    from llm.artifacts import read_json
+
+    return str(read_json(Path(path) / "adapter_config.json")["base_model_name_or_path"])
+
+
 def load_model(path: str, settings: ModelSettings, *, trainable: bool = False) -> Any:
     """The model at `path`: the base itself, a saved full model, or a saved adapter on its base."""
     if (Path(path) / "adapter_config.json").exists():
         from peft import PeftModel
 
-        base = _load_base(settings.name, settings)
+        base = _load_base(adapter_base(path), settings)
         return PeftModel.from_pretrained(base, path, is_trainable=trainable)
     return _load_base(path, settings)
 

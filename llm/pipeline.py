@@ -13,12 +13,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from llm import evaluation, sft, sources
+from llm import evaluation, iterates, processes, sft, sources
 from llm.artifacts import Rows, read_rows, tokenizer_digest
 from llm.generation import ENGINES, generate
 from llm.models import load_model, load_tokenizer
 from llm.reference import reference
-from llm.settings import Method, Settings
+from llm.settings import Method, Settings, require_pins
 from llm.stages import Run
 from llm.training import fit
 from spac_theory.checks import InputError
@@ -38,6 +38,7 @@ class Pipeline:
     """The stages of one run, each a method that does nothing if it is done already."""
 
     def __init__(self, settings: Settings, note: Note = print) -> None:
+        require_pins(settings)
         self.s = settings
         self.run = Run(Path(settings.run_dir))
         self.note = note
@@ -102,10 +103,13 @@ class Pipeline:
 
     def method(self, name: str, method: Method, start: Model) -> list[dict[str, Any]]:
         """`T` rounds of one method from `start`; the evaluation of each iterate."""
-        iterates, results = [start], []
+        models, results = [start], []
         for t in range(1, self.s.rounds + 1):
-            iterates.append(self.round(f"{name}/round-{t:02d}", method, iterates[-1], start))
-            results.append(self.evaluate(f"{name}/round-{t:02d}", iterates, start))
+            models.append(self.round(f"{name}/round-{t:02d}", method, models[-1], start))
+            results.append(self.evaluate(f"{name}/round-{t:02d}", models, start))
+        if processes.is_main():
+            chosen = iterates.answer(self.s.iterate, [m.path for m in models], results)
+            iterates.write_answer(self.run.directory, name, self.s.iterate, chosen)
         return results
 
     def round(self, folder: str, method: Method, current: Model, start: Model) -> Model:
@@ -194,10 +198,10 @@ class Pipeline:
         out = self.stage(f"{folder}/train", inputs, work)
         return Model(str(self.run.directory / folder / "train" / out["model"]), out["weights"])
 
-    def evaluate(self, folder: str, iterates: list[Model], start: Model) -> dict[str, Any]:
+    def evaluate(self, folder: str, models: list[Model], start: Model) -> dict[str, Any]:
         """What the iterate is worth: exactly on a language, on held-out pairs otherwise."""
-        inputs = {"policies": [m.weights for m in iterates], "rows": self.rows_hash}
-        paths = [m.path for m in iterates]
+        inputs = {"policies": [m.weights for m in models], "rows": self.rows_hash}
+        paths = [m.path for m in models]
         out: dict[str, Any] = self.stage(
             f"{folder}/evaluate",
             inputs,

@@ -7,6 +7,7 @@ from typing import Any
 
 from llm import processes
 from llm.artifacts import write_atomically, write_json
+from llm.iterates import numbers
 from llm.settings import Settings
 
 Results = dict[str, list[dict[str, Any]]]
@@ -33,21 +34,20 @@ def summary(results: Results, iterate: str) -> dict[str, dict[str, Any]]:
     """One row a method: the chosen iterate's numbers, and the best round's suboptimality."""
     rows = {}
     for method, rounds in results.items():
-        exact = "suboptimality" in rounds[-1]
-        best = min(rounds, key=lambda r: r["suboptimality"]) if exact else rounds[-1]
-        row = dict(best if iterate == "best" else rounds[-1])
-        if exact:
-            row["best_suboptimality"] = best["suboptimality"]
+        row = numbers("last" if method == "sft" else iterate, rounds)
+        if "suboptimality" in rounds[-1]:
+            row["best_suboptimality"] = min(r["suboptimality"] for r in rounds)
+            row["mixture_suboptimality"] = rounds[-1]["mixture_suboptimality"]
         rows[method] = row
     return rows
 
 
-def table(rows: dict[str, dict[str, Any]]) -> Any:
+def table(rows: dict[str, dict[str, Any]], iterate: str) -> Any:
     """The rows as a rich table; columns nobody fills are left out."""
     from rich.table import Table
 
     shown = {k: v for k, v in COLUMNS.items() if any(k in row for row in rows.values())}
-    grid = Table(title="Methods, last iterate unless the column says otherwise")
+    grid = Table(title=f"Iterate: {iterate}, unless the column says otherwise")
     grid.add_column("method")
     for title in shown.values():
         grid.add_column(title, justify="right")
@@ -99,7 +99,7 @@ def write_report(settings: Settings, results: Results) -> None:
     folder = Path(settings.run_dir)
     rows = summary(results, settings.iterate)
     write_json(folder / "results.json", {"summary": rows, "rounds": results})
-    Console(width=120).print(table(rows))
+    Console(width=120).print(table(rows, settings.iterate))
     if settings.data.language is not None:
         language = settings.data.language
         title = f"Language “{language.name}”, coverage {language.coverage:g}, n = {language.pairs}"

@@ -16,18 +16,23 @@ CONFIG = str(Path(__file__).resolve().parent.parent / "conf" / "llm")
 
 def execute(values: Any) -> None:
     """Build settings from a plain mapping, run the pipeline, print the table, draw the figure."""
-    from transformers.utils import logging as hf_logging
-
     from llm.pipeline import Pipeline
     from llm.report import write_report
     from llm.settings import Settings, build
 
-    quiet: Any = hf_logging
-    quiet.set_verbosity_error()
-    quiet.disable_progress_bar()
+    quiet()
     settings = build(Settings, values)
     results = Pipeline(settings)()
     write_report(settings, results)
+
+
+def quiet() -> None:
+    """Silence the bars and warnings of transformers; the pipeline has its own."""
+    from transformers.utils import logging
+
+    log: Any = logging
+    log.set_verbosity_error()
+    log.disable_progress_bar()
 
 
 def guarded(action: Any) -> int:
@@ -40,8 +45,8 @@ def guarded(action: Any) -> int:
     except InputError as error:
         print(f"Refused: {error}", file=sys.stderr)
         return 2
-    except OSError as error:
-        plain = translate(error, Path("."))
+    except Exception as error:
+        plain = translate(error, "the output")
         if plain is error:
             raise
         print(f"Refused: {plain}", file=sys.stderr)
@@ -52,8 +57,8 @@ def guarded(action: Any) -> int:
     return 0
 
 
-def hydra_program(action: Callable[[dict[str, Any]], None]) -> int:
-    """Compose `conf/llm/run.yaml` with the command line, hand `action` a plain mapping."""
+def hydra_program(action: Callable[[dict[str, Any]], None], config_name: str = "run") -> int:
+    """Compose `conf/llm/{config_name}.yaml` with the command line, hand `action` a mapping."""
     import hydra
     from omegaconf import DictConfig, OmegaConf
 
@@ -64,8 +69,18 @@ def hydra_program(action: Callable[[dict[str, Any]], None]) -> int:
         values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         code = guarded(lambda: action(cast(dict[str, Any], values)))
 
-    hydra.main(version_base="1.3", config_path=CONFIG, config_name="run")(program)()
+    hydra.main(version_base="1.3", config_path=CONFIG, config_name=config_name)(program)()
     return code
+
+
+def composed(config_name: str, *overrides: str) -> dict[str, Any]:
+    """The configuration that a command line with these overrides would give, as a mapping."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    with initialize_config_dir(CONFIG, version_base="1.3"):
+        config = compose(config_name, list(overrides))
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
 
 def main() -> None:

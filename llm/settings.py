@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from llm.generation import GenerationSettings
@@ -86,8 +88,33 @@ class Settings:
         integer("seed", self.seed, low=0)
         integer("reference_batch", self.reference_batch, low=1)
         choice("iterate", self.iterate, ("last", "best", "mixture"))
+        if self.iterate == "best" and self.data.language is None and self.data.test_split is None:
+            raise InputError(
+                "iterate is 'best' and data.test_split is null; choosing needs held-out rows, so "
+                "set data.test_split, or use last or mixture."
+            )
         if not self.methods:
             raise InputError("methods is empty; name at least one method.")
+
+
+def require_pins(settings: Settings) -> None:
+    """Refuse a hub name without a commit: what it stands for could change under a run."""
+    data, model = settings.data, settings.model
+    if data.source is not None:
+        path = Path(data.source).expanduser()
+        if not path.exists() and path.suffix not in (".jsonl", ".parquet"):
+            _pinned("data", "data.source", data.source, data.revision)
+    if settings.sft is None and not model.is_local:
+        _pinned("model", "model.name", model.name, model.revision)
+
+
+def _pinned(group: str, field: str, name: str, revision: str | None) -> None:
+    if revision is None or not re.fullmatch(r"[0-9a-f]{40}", revision):
+        raise InputError(
+            f"{field} is the hub name {name!r} and {group}.revision is {revision!r}; set "
+            f"{group}.revision to a commit (40 hexadecimal digits, listed under its files on the "
+            "hub), or give a local path."
+        )
 
 
 def build(kind: type[T], values: Any, path: str = "") -> T:

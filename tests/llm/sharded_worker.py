@@ -1,6 +1,5 @@
-"""One of two gloo processes: losses and gradients sharded or in parallel, against one process."""
+"""One of two gloo processes: losses, gradients and rows, sharded or in parallel."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -9,6 +8,8 @@ import torch.distributed as dist
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from llm import processes
 
 
 def batch_rows(count):
@@ -61,7 +62,8 @@ def sharded():
         assert float(difference) < 1e-10, (name, difference)
 
 
-def data_parallel():
+def data_parallel(folder):
+    """Train with the global batch split over the processes; the main one stores what came out."""
     from conftest import tiny_mistral
     from transformers import TrainingArguments
 
@@ -69,19 +71,18 @@ def data_parallel():
     from llm.objective import Objective
     from llm.trainer import SpacTrainer
 
-    world = int(os.environ["WORLD_SIZE"])
     model = tiny_mistral(dtype=torch.float64)
     trainer = SpacTrainer(
         model,
         objective=Objective(lam=3.0, beta=0.3),
         args=TrainingArguments(
-            output_dir=sys.argv[2],
+            output_dir=str(folder),
             use_cpu=True,
             report_to=[],
             save_strategy="no",
             disable_tqdm=True,
             remove_unused_columns=False,
-            per_device_train_batch_size=8 // world,
+            per_device_train_batch_size=8 // processes.world(),
             num_train_epochs=2,
             learning_rate=1e-3,
             logging_steps=1,
@@ -91,18 +92,42 @@ def data_parallel():
     )
     trainer.train()
     if trainer.is_world_process_zero():
-        losses = [e["loss"] for e in trainer.state.log_history if "loss" in e]
-        weights = torch.cat([p.detach().flatten() for p in model.parameters()])
         from safetensors.torch import save_file
 
+        losses = [e["loss"] for e in trainer.state.log_history if "loss" in e]
+        weights = torch.cat([p.detach().flatten() for p in model.parameters()])
         out = {"losses": torch.tensor(losses, dtype=torch.float64), "weights": weights}
-        save_file(out, f"{sys.argv[2]}/world-{world}.safetensors")
+        save_file(out, f"{folder}/world-{processes.world()}.safetensors")
+
+
+def streams(folder):
+    """Self-play and the reference pass of a tiny model, dealt out to the processes."""
+    from llm.artifacts import read_rows
+    from llm.generation import GenerationSettings, TransformersEngine, generate
+    from llm.language import tiny
+    from llm.models import ModelSettings
+    from llm.reference import reference
+
+    tok, rows = tiny.tokenizer(), batch_rows(40)
+    model = ModelSettings(f"{folder}/model", None, "float32", "sdpa", None, None, {})
+    settings = GenerationSettings("transformers", 2, 1.0, 1.0, 4, 6)  # seven parts
+    target = Path(folder) / f"streams-{processes.world()}"
+    generate(
+        target,
+        rows,
+        lambda: TransformersEngine(model.name, model, tok, settings),
+        settings,
+        tok.eos_token_id,
+        "test",
+    )
+    processes.barrier()  # as between two stages of a run
+    selfplay = read_rows(target / "selfplay.parquet")
+    reference(target, rows, selfplay, model.name, model, tok.pad_token_id, 7)
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "sharded":
-        dist.init_process_group("gloo")
-        sharded()
-        dist.destroy_process_group()
-    else:
-        data_parallel()
+    data_parallel(sys.argv[1])  # first, because the Trainer starts the process group
+    streams(sys.argv[1])
+    sharded()
+    dist.destroy_process_group()
+    Path(sys.argv[1], f"rank-{processes.rank()}-done").touch()

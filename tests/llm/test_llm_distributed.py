@@ -6,32 +6,51 @@ import sys
 from pathlib import Path
 
 import pytest
+import sharded_worker
 import torch
+from safetensors.torch import load_file
+
+from llm.artifacts import read_rows
+from llm.language import tiny
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 
 
-def launch(processes, *arguments):
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """The folder in which two processes have done all their work (one launch for all tests)."""
+    folder = tmp_path_factory.mktemp("two")
+    tiny.model(tiny.tokenizer(), seed=4).save_pretrained(folder / "model")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += [f"--nproc-per-node={processes}", str(HERE / "sharded_worker.py"), *arguments]
+    command += ["--nproc-per-node=2", str(HERE / "sharded_worker.py"), str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=170)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr[-3000:]
+    return folder
 
 
-def test_fully_shard_gives_the_losses_and_gradients_of_one_process():
-    launch(2, "sharded")
+def test_fully_shard_gives_the_losses_and_gradients_of_one_process(two):
+    """The worker compares with one process and ends badly if they differ."""
+    assert (two / "rank-0-done").exists()
+    assert (two / "rank-1-done").exists()
 
 
-def test_data_parallel_training_follows_the_trajectory_of_one_process(tmp_path):
-    from safetensors.torch import load_file
+def test_data_parallel_training_follows_the_trajectory_of_one_process(two):
+    sharded_worker.data_parallel(two)
+    one, both = (load_file(two / f"world-{n}.safetensors") for n in (1, 2))
+    torch.testing.assert_close(both["losses"], one["losses"], rtol=0, atol=1e-5)
+    torch.testing.assert_close(both["weights"], one["weights"], rtol=0, atol=1e-6)
 
-    launch(1, "parallel", str(tmp_path))
-    launch(2, "parallel", str(tmp_path))
-    one, two = (load_file(tmp_path / f"world-{n}.safetensors") for n in (1, 2))
-    torch.testing.assert_close(two["losses"], one["losses"], rtol=0, atol=1e-5)
-    torch.testing.assert_close(two["weights"], one["weights"], rtol=0, atol=1e-6)
+
+def test_two_processes_draw_and_score_the_rows_of_one(two):
+    sharded_worker.streams(two)
+    one, both = (two / f"streams-{n}" for n in (1, 2))
+    for name in ("selfplay.parquet", "streams.parquet"):
+        assert read_rows(both / name) == read_rows(one / name)
+    samples = [tuple(y) for row in read_rows(one / "selfplay.parquet") for y in row["selfplay_ids"]]
+    assert len(samples) == 80
+    assert len(set(samples)) > 40
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "conf" / "accelerate").glob("*.yaml")), ids=str)

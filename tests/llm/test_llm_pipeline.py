@@ -4,31 +4,16 @@ import errno
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from transformers import TrainingArguments
 
 from llm.artifacts import read_json, write_atomically, write_json
 from llm.batches import PreferenceCollator
-from llm.killing import SMALL, finish, kill_and_compare, launch
 from llm.objective import Objective
+from llm.run import guarded
 from llm.stages import Run, StaleInput
 from llm.trainer import SpacTrainer
 from spac_theory.checks import InputError
-
-
-def test_killed_runs_end_like_undisturbed_ones(tmp_path):
-    outcome = kill_and_compare(tmp_path, kills=2, seed=1)
-    assert outcome.kills >= 1
-    assert outcome.holds, outcome
-    # The finished run again: nothing is done twice, other settings are refused by name.
-    before = read_json(tmp_path / "whole" / "manifest.json")
-    finish(launch(tmp_path / "whole"))
-    assert read_json(tmp_path / "whole" / "manifest.json") == before
-    process = launch(tmp_path / "whole", "methods.spac.objective.lam=5.0")
-    message = process.communicate()[1].decode()
-    assert process.returncode == 2
-    assert "objective.lam was 3.0 and is now 5.0" in message
-    assert "Traceback" not in message
-    assert len(SMALL) > 5
 
 
 def test_a_stage_is_done_once_and_stale_inputs_are_refused(tmp_path):
@@ -66,6 +51,24 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path):
     with pytest.raises(InputError, match="is full; free some space"):
         write_atomically(tmp_path / "file", full)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_while_weights_are_saved_is_one_sentence(capsys):
+    """The words are those of safetensors on a full file system."""
+
+    def save():
+        words = "Error while serializing: I/O error: No space left on device (os error 28)"
+        raise SafetensorError(words)
+
+    def fail():
+        raise RuntimeError("something else")
+
+    assert guarded(save) == 2
+    message = capsys.readouterr().err
+    assert "is full; free some space and run the same command again" in message
+    assert message.count("\n") == 1
+    with pytest.raises(RuntimeError, match="something else"):
+        guarded(fail)
 
 
 def rows(n, seed=0):

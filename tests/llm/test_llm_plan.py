@@ -3,19 +3,16 @@
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
+from llm.pipeline import Pipeline
 from llm.plan import Hardware, arithmetic, check, measure, memory
-from llm.run import CONFIG
+from llm.run import CONFIG, composed
 from llm.settings import Settings, build
 from spac_theory.checks import InputError
 
 
 def settings(*overrides):
-    with initialize_config_dir(CONFIG, version_base="1.3"):
-        config = compose("run", list(overrides))
-    return build(Settings, OmegaConf.to_container(config, resolve=True))
+    return build(Settings, composed("run", *overrides))
 
 
 def test_mistral_7b_is_counted_on_the_meta_device():
@@ -75,6 +72,25 @@ def test_adapters_shrink_the_plan_and_bad_targets_are_one_sentence():
 def test_bad_settings_are_one_sentence(override, message):
     with pytest.raises(InputError, match=message):
         settings(override)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["model=mistral-7b"],
+            r"data\.source is the hub name 'HuggingFaceH4/.*data\.revision is None",
+        ),
+        (
+            ["model=mistral-7b", f"data.revision={'0' * 40}", "model.revision=main"],
+            r"model\.name is the hub name 'alignment-handbook/.*model\.revision is 'main'",
+        ),
+    ],
+)
+def test_hub_names_without_a_commit_are_refused_before_anything_is_read(overrides, message):
+    with pytest.raises(InputError, match=message) as caught:
+        Pipeline(settings(*overrides))
+    assert "\n" not in str(caught.value)
 
 
 def test_every_field_of_every_configuration_has_a_comment_near_it():

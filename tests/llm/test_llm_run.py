@@ -1,0 +1,45 @@
+"""The command `python -m llm.run` on a tiny run: interrupted, finished, repeated, and misused.
+
+That a killed run ends like an undisturbed one is the claim `kills_change_nothing`, whose small version
+runs with the other claims.
+"""
+
+import signal
+
+from llm.artifacts import read_json
+from llm.killing import SMALL, launch, reach
+from llm.run import composed, execute, guarded
+
+FAST = ("rounds=1", "data.language.demonstrations=256", "data.language.pairs=32")
+
+
+def again(folder, *overrides):
+    """The same command in this process: its exit code."""
+    values = composed("run", f"run_dir={folder}", *SMALL, *FAST, *overrides)
+    return guarded(lambda: execute(values))
+
+
+def test_ctrl_c_is_one_sentence_and_leaves_a_run_that_goes_on(tmp_path, capsys):
+    process = launch(tmp_path, *FAST)
+    reach(process, "spac/round-01/selfplay")
+    process.send_signal(signal.SIGINT)
+    message = process.communicate()[1]
+    assert process.returncode == 130
+    assert message.strip() == "Interrupted. Run the same command again to go on from here."
+    assert not (tmp_path / "results.json").exists()
+    done = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("stage.json")}
+    assert {path.parent.name for path in done} == {"prepare", "sft", "evaluate"}
+
+    assert again(tmp_path) == 0
+    assert (tmp_path / "results.json").exists()
+    assert all(path.stat().st_mtime_ns == when for path, when in done.items())
+    manifest = read_json(tmp_path / "manifest.json")
+    capsys.readouterr()
+    assert again(tmp_path) == 0  # a finished run: nothing is done twice
+    assert "selfplay" not in capsys.readouterr().out
+    assert read_json(tmp_path / "manifest.json") == manifest
+
+    assert again(tmp_path, "methods.spac.objective.lam=5.0") == 2
+    message = capsys.readouterr().err
+    assert "objective.lam was 3.0 and is now 5.0" in message
+    assert message.count("\n") == 1

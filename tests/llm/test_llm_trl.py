@@ -1,0 +1,85 @@
+"""With the critic off, loss and gradient are those of TRL's DPO trainer on the same rows.
+
+TRL renders, tokenises, masks and scores by itself (https://github.com/huggingface/trl); it is optional.
+"""
+
+import copy
+
+import pytest
+import torch
+
+from llm.batches import PreferenceCollator
+from llm.data.validate import Limits, prepare
+from llm.language import tiny
+from llm.language.language import Language
+from llm.logprobs import with_logps
+from llm.objective import Objective
+from llm.reference import score
+from llm.trainer import SpacTrainer
+
+trl = pytest.importorskip("trl")
+
+
+def raw_rows(count):
+    language = Language()
+    prompts, answers = language.prompts, language.responses
+    return [
+        {
+            "prompt": [{"role": "user", "content": prompts[x]}],
+            "chosen": [{"role": "assistant", "content": answers[a]}],
+            "rejected": [{"role": "assistant", "content": answers[b]}],
+        }
+        for x, a, b in zip(*(t.tolist() for t in language.sample_pairs(count, seed=5)), strict=True)
+    ]
+
+
+def gradient(model, loss):
+    model.zero_grad()
+    loss.backward()
+    return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+
+def test_loss_and_gradient_of_the_sigmoid_loss(tmp_path):
+    from datasets import Dataset
+    from transformers import TrainingArguments
+
+    raw, beta, tok = raw_rows(16), 0.3, tiny.tokenizer()
+    model, reference = tiny.model(tok, seed=1), tiny.model(tok, seed=2)
+    theirs = copy.deepcopy(model)
+    arguments = trl.DPOConfig(
+        output_dir=str(tmp_path),
+        beta=beta,
+        per_device_train_batch_size=len(raw),
+        bf16=False,
+        use_cpu=True,
+        gradient_checkpointing=False,
+        report_to=[],
+        save_strategy="no",
+        disable_tqdm=True,
+    )
+    dpo = trl.DPOTrainer(
+        theirs,
+        copy.deepcopy(reference),
+        args=arguments,
+        train_dataset=Dataset.from_list(raw),
+        processing_class=tok,
+    )
+    theirs.eval()
+    expected = dpo.compute_loss(theirs, next(iter(dpo.get_train_dataloader())))
+
+    rows, _ = prepare(raw, tok, Limits(16, 24, "keep"))
+    rows = [dict(row, selfplay_ids=[]) for row in rows]
+    for row, logps in zip(rows, score(with_logps(reference), rows, tok.pad_token_id), strict=True):
+        row["ref_chosen_logps"], row["ref_rejected_logps"], row["ref_selfplay_logps"] = *logps, []
+    ours = SpacTrainer(
+        model,
+        objective=Objective(lam=1.0, beta=beta, w=0.0),
+        args=TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[]),
+    )
+    model.eval()
+    got = ours.compute_loss(model, PreferenceCollator(tok.pad_token_id)(rows))
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
+    assert abs(float(got.detach()) - 0.6931) > 0.01  # away from the value at equal policies
+    torch.testing.assert_close(
+        gradient(model, got), gradient(theirs, expected), rtol=1e-3, atol=1e-6
+    )
