@@ -33,7 +33,7 @@ def chosen_queries_need_no_coverage(size: str) -> Outcome:
     """With enough labels, what Sim-OPRL pays does not depend on coverage; uniform queries do.
 
     Bandit, 300 offline pairs, 5000 labels: at coverages 0.002, 0.02 and 0.1 the means of optimistic
-    queries differ by less than 0.03 and are below half of those of uniform ones.
+    queries differ by less than 0.05 and are below half of those of uniform ones.
     """
     seeds = seeds_of(size)
     dials = (0.002, 0.02, 0.1)
@@ -42,7 +42,7 @@ def chosen_queries_need_no_coverage(size: str) -> Outcome:
         for query in ("optimistic", "uniform")
     }
     ours, theirs = means["optimistic"], means["uniform"]
-    holds = max(ours) - min(ours) < 0.03
+    holds = max(ours) - min(ours) < 0.05
     holds &= all(2 * a < b for a, b in zip(ours, theirs, strict=True))
     line = "; ".join(f"{k} " + " / ".join(f"{v:.3f}" for v in m) for k, m in means.items())
     return Outcome(holds, f"mean suboptimality over {seeds} seeds at the three coverages: {line}")
