@@ -29,7 +29,12 @@ OTHERS = {
 def write(root: Path, tuning: Rows, rows: Rows, chosen: Chosen) -> None:
     """Store the rows, the tables and the figure of what is finished."""
     write_json(root / "chart.json", {"tuning": tuning, "rows": rows, "chosen": chosen})
-    text = "\n\n".join([tuning_table(tuning, chosen), report_table(rows, chosen)]) + "\n"
+    tables = [
+        tuning_table(tuning, chosen),
+        overview_table(rows, chosen),
+        report_table(rows, chosen),
+    ]
+    text = "\n\n".join(tables) + "\n"
     write_atomically(root / "chart.md", lambda p: _write_text(p, text))
     if rows:
         write_atomically(root / "chart.png", lambda p: draw(rows, chosen, p))
@@ -96,6 +101,28 @@ def order(rows: Rows) -> list[str]:
     )
 
 
+def overview_table(rows: Rows, chosen: Chosen) -> str:
+    """A line a cell: mean ± standard error of each method at its chosen setting, SPAC also less it.
+
+    In brackets: the paired difference SPAC − method, and in how many seeds SPAC is lower.
+    """
+    body = []
+    for cell in cells(rows):
+        picked = chosen[cell[0]]
+        line = [_place(cell)]
+        for name in ("sft", *(picked[m] for m in TITLES if m in picked), "bandit"):
+            values = pick(rows, cell, name, "suboptimality")
+            rival = name.split(" ")[0] in picked and name != picked["spac"]
+            text = f"{title(name).split(', ')[-1]}: " if name in picked.values() else ""
+            text += _mean(values)
+            line.append(text + (f" [{_versus(rows, cell, picked['spac'], name)}]" if rival else ""))
+        body.append(line)
+    named = [
+        TITLES[m] for m in TITLES if m in ("sft", "bandit") or m in next(iter(chosen.values()))
+    ]
+    return grid_table(["cell", *named], body)
+
+
 def report_table(rows: Rows, chosen: Chosen) -> str:
     """A line a cell and setting: mean and standard error, wins of SPAC over it by seed, the rest."""
     body = []
@@ -135,7 +162,7 @@ def _versus(rows: Rows, cell: tuple[str, float, int], spac: str, name: str) -> s
 
 
 def draw(rows: Rows, chosen: Chosen, path: Path) -> None:
-    """A panel a cell: every seed a dot, the mean a bar, the settings side by side."""
+    """A panel a cell: every seed a mark, the mean a bar, a line a setting."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -143,34 +170,44 @@ def draw(rows: Rows, chosen: Chosen, path: Path) -> None:
     columns = min(len(places), 4)
     lines = -(-len(places) // columns)
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        canvas = Figure(figsize=(2.7 * columns + 0.3, 3.0 * lines), layout="constrained")
-        panels = canvas.subplots(lines, columns, sharey=True, squeeze=False).flatten()
-        for axes, cell in zip(panels, places, strict=False):
-            _panel(axes, rows, cell, chosen[cell[0]]["spac"])
+        canvas = Figure(figsize=(2.3 * columns + 2.0, 2.2 * lines + 0.5), layout="constrained")
+        panels = canvas.subplots(lines, columns, sharex=True, squeeze=False).flatten()
+        left: list[str] = []
+        for number, (axes, cell) in enumerate(zip(panels, places, strict=False)):
+            labels = _panel(axes, rows, cell, chosen[cell[0]]["spac"])
+            if number % columns and labels == left:
+                axes.set_yticklabels([])
+            left = labels
         for axes in panels[len(places) :]:
             axes.set_axis_off()
-        for line in range(lines):
-            panels[line * columns].set_ylabel("suboptimality, last iterate")
-        panels[0].set_ylim(bottom=0)
+        for axes in panels[max(0, len(places) - columns) : len(places)]:
+            axes.tick_params(labelbottom=True)
+        panels[0].set_xlim(left=0)
         seeds = len({r["seed"] for r in rows})
+        canvas.supxlabel("suboptimality of the last iterate", fontsize=9)
         canvas.suptitle(
-            f"{seeds} seeds none was tuned on; bar: mean; filled: SPAC at the λ chosen in tuning; "
-            "dashed: exact SPAC in the bandit, told the k of every response",
+            f"{seeds} seeds, none used in tuning. Bar: mean. Squares: SPAC, filled at the λ "
+            "chosen in tuning. Dashed: exact SPAC in the bandit, told k.",
             fontsize=9,
         )
         canvas.savefig(path, format="png", dpi=150)
 
 
-def _panel(axes: Any, rows: Rows, cell: tuple[str, float, int], spac: str) -> None:
+def _panel(axes: Any, rows: Rows, cell: tuple[str, float, int], spac: str) -> list[str]:
+    """Draw one cell; the names of its lines, from the bottom."""
     here = [r for r in rows if (r["language"], r["coverage"], r["n"]) == cell]
-    names = [name for name in order(here) if name != "bandit"]
+    names = [name for name in reversed(order(here)) if name != "bandit"]
     exact = statistics.fmean(pick(here, cell, "bandit", "suboptimality"))
-    axes.axhline(exact, color="0.6", ls="--", lw=1)
+    axes.axvline(exact, color="0.6", ls="--", lw=1)
     for i, name in enumerate(names):
         values = pick(here, cell, name, "suboptimality")
-        colour = "#D55E00" if name.startswith("spac") else "0.35"
+        ours = name.startswith("spac")
+        colour = "#D55E00" if ours else "0.35"
         face = colour if name == spac else "none"
-        axes.plot([i] * len(values), values, "o", ms=4, mfc=face, color=colour)
-        axes.plot([i - 0.35, i + 0.35], [statistics.fmean(values)] * 2, color=colour, lw=2)
-    axes.set_xticks(range(len(names)), [title(n) for n in names], rotation=60, ha="right")
-    axes.set_title(f"{cell[0]}\ncoverage {cell[1]:g}, n = {cell[2]}", fontsize=9)
+        mark = "s" if ours else "o"
+        axes.plot(values, [i] * len(values), mark, ms=4, mfc=face, color=colour)
+        axes.plot([statistics.fmean(values)] * 2, [i - 0.35, i + 0.35], color=colour, lw=2)
+    labels = [title(name) for name in names]
+    axes.set_yticks(range(len(names)), labels)
+    axes.set_title(f"{cell[0]}, coverage {cell[1]:g}, n = {cell[2]}", fontsize=8)
+    return labels

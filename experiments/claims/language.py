@@ -32,7 +32,7 @@ def language_model_edge(size: str) -> Outcome:
     setting chosen on seed 0 and run on seeds that the chart of docs/llm.md does not use: the mean
     suboptimality of SPAC (λ = 3) is below that of DPO with a fixed reference (β = 1), and that of DPO
     with the reference moved every round (β = 1) is no higher than SPAC's. (Small: one seed, n = 1000,
-    the first half alone.)
+    one round, the first half alone.)
     """
     from llm.chart import Cell, run_cell
     from llm.run import composed, quiet
@@ -42,7 +42,7 @@ def language_model_edge(size: str) -> Outcome:
     cell = Cell("misleads", 0.1, 3000 if full else 1000)
     spac, fixed, moving = methods = ["spac lam=3", "dpo beta=1", "moving-dpo beta=1"]
     seeds = range(6, 11) if full else [6]
-    values = composed("chart")
+    values = composed("chart", f"rounds={3 if full else 1}")
     values.pop("chart")
     with tempfile.TemporaryDirectory() as folder:
         runs = [
