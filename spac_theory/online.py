@@ -89,13 +89,17 @@ class OnlineAccess:
                 f"the online budget is {self.budget} labels a data set."
             )
         self.labels = self.labels + asked
+        cells = requests.nonzero(as_tuple=True)  # in the order of the data sets
+        lane, x, a, b = cells
+        count = requests[cells]
+        chance = self._preference[x, a, b].numpy()
+        ends = torch.bincount(lane, minlength=len(requests)).cumsum(0)[:-1].numpy()
+        rows = zip(np.split(count.numpy(), ends), np.split(chance, ends), strict=True)
+        draws = [s.binomial(k, p) for s, (k, p) in zip(self._streams, rows, strict=True)]
+        won = torch.from_numpy(np.concatenate(draws))
         wins = torch.zeros_like(requests)
-        for row, stream in enumerate(self._streams):
-            x, a, b = requests[row].nonzero(as_tuple=True)
-            count = requests[row, x, a, b].numpy()
-            won = torch.from_numpy(stream.binomial(count, self._preference[x, a, b].numpy()))
-            wins[row].index_put_((x, a, b), won, accumulate=True)
-            wins[row].index_put_((x, b, a), torch.from_numpy(count) - won, accumulate=True)
+        wins.index_put_(cells, won, accumulate=True)
+        wins.index_put_((lane, x, b, a), count - won, accumulate=True)
         return wins
 
     def judge(
