@@ -89,24 +89,44 @@ class OnlineAccess:
                 f"the online budget is {self.budget} labels a data set."
             )
         self.labels = self.labels + asked
+        cells = requests.nonzero(as_tuple=True)  # in the order of the data sets
+        lane, x, a, b = cells
+        count = requests[cells]
+        chance = self._preference[x, a, b].numpy()
+        ends = torch.bincount(lane, minlength=len(requests)).cumsum(0)[:-1].numpy()
+        rows = zip(np.split(count.numpy(), ends), np.split(chance, ends), strict=True)
+        draws = [s.binomial(k, p) for s, (k, p) in zip(self._streams, rows, strict=True)]
+        won = torch.from_numpy(np.concatenate(draws))
         wins = torch.zeros_like(requests)
-        for row, stream in enumerate(self._streams):
-            x, a, b = requests[row].nonzero(as_tuple=True)
-            count = requests[row, x, a, b].numpy()
-            won = torch.from_numpy(stream.binomial(count, self._preference[x, a, b].numpy()))
-            wins[row].index_put_((x, a, b), won, accumulate=True)
-            wins[row].index_put_((x, b, a), torch.from_numpy(count) - won, accumulate=True)
+        wins.index_put_(cells, won, accumulate=True)
+        wins.index_put_((lane, x, b, a), count - won, accumulate=True)
         return wins
 
-    def judge(self, context: Tensor, action: Tensor, criteria: int, noise: float) -> Tensor:
+    def judge(
+        self,
+        context: Tensor,
+        action: Tensor,
+        criteria: int,
+        noise: float,
+        asked: Tensor | None = None,
+    ) -> Tensor:
         """Scores of single responses on the scale 1–5, one for each of `criteria` criteria.
 
         `context, action (S, M)`; each score is `1 + 4 r*` plus normal noise, rounded and kept in
-        range, `(S, M, criteria)`. Each score is counted. Raises InputError without a reward.
+        range, `(S, M, criteria)`. `asked (S, M)` says which responses are judged (default: all); the
+        others score 0. Each score given is counted. Raises InputError without a reward.
         """
         if self._reward is None:
             raise InputError("the online access has no reward, so it cannot score responses.")
-        mean = 1 + 4 * self._reward[context, action].unsqueeze(-1).expand(-1, -1, criteria)
-        draws = np.stack([s.normal(0, noise, mean.shape[1:]) for s in self._streams])
-        self.scores = self.scores + mean.shape[1] * criteria
-        return (mean + torch.from_numpy(draws)).round().clamp(1, 5)
+        if asked is None:
+            asked = torch.ones_like(context, dtype=torch.bool)
+        count = asked.sum(-1)
+        self.scores = self.scores + count * criteria
+        draws = [
+            s.normal(0, noise, (k, criteria))
+            for s, k in zip(self._streams, count.tolist(), strict=True)
+        ]
+        mean = 1 + 4 * self._reward[context[asked], action[asked]].unsqueeze(-1)
+        scores = torch.zeros(*context.shape, criteria, dtype=torch.float64)
+        scores[asked] = (mean + torch.from_numpy(np.concatenate(draws))).round().clamp(1, 5)
+        return scores

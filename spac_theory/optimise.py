@@ -79,9 +79,9 @@ def minimise(
         direction = -(inverse @ gradient.unsqueeze(-1)).squeeze(-1)
         uphill = (direction * gradient).sum(-1) >= 0
         direction = torch.where(uphill[:, None], -gradient, direction)
-        step = _armijo(objective, point, value, gradient, direction, data)
-        moved = point + step[:, None] * direction
-        new_value, new_gradient = value_and_gradient(objective, moved, data)
+        step, moved, (new_value, new_gradient) = _advance(
+            objective, point, value, gradient, direction, data
+        )
         inverse, fresh = _update(inverse, moved - point, new_gradient - gradient, fresh, eye)
         point, value, gradient = moved, new_value, new_gradient
         going = (step > 0) & (gradient.norm(dim=-1) > goal[lanes])
@@ -91,28 +91,60 @@ def minimise(
     return Minimum(final[0], final[1], norm, norm <= (1e3 * goal).clamp_min(1e-9))
 
 
-def _armijo(
+def _advance(
     objective: Function,
     point: Tensor,
     value: Tensor,
     gradient: Tensor,
     direction: Tensor,
     data: Sequence[Tensor],
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+    """Step lengths `(L,)`, where they lead, and value and gradient there.
+
+    The whole step is the usual one, so it is tried together with its gradient; the line search is for
+    the lanes that refuse it.
+    """
+    slope, slack = (direction * gradient).sum(-1), 4e-16 * value.abs()
+    step, moved = torch.ones_like(value), point + direction
+    ahead, uphill = value_and_gradient(objective, moved, data)
+    refused = (~(ahead <= value + 1e-4 * slope + slack)).nonzero().flatten()
+    if len(refused):
+        part = [d[refused] for d in data]
+        base, low, fall, room, way = (v[refused] for v in (point, value, slope, slack, direction))
+        shorter = _backtrack(objective, base, low, fall, room, way, part, len(value))
+        landed = base + shorter[:, None] * way
+        step[refused], moved[refused] = shorter, landed
+        ahead[refused], uphill[refused] = value_and_gradient(objective, landed, part)
+    return step, moved, (ahead, uphill)
+
+
+def _backtrack(
+    objective: Function,
+    point: Tensor,
+    value: Tensor,
+    slope: Tensor,
+    slack: Tensor,
+    direction: Tensor,
+    data: Sequence[Tensor],
+    budget: int,
 ) -> Tensor:
-    """The first of 1, 1/2, 1/4, … with sufficient decrease; 0 where a lane is stuck."""
-    slope = (direction * gradient).sum(-1)
-    step, slack = torch.ones_like(value), 4e-16 * value.abs()
-    waiting = torch.arange(len(value))
-    for _ in range(BACKTRACKS):
+    """The first of 1/2, 1/4, … with sufficient decrease; 0 where a lane is stuck.
+
+    As many halvings are tried in one batch as leave it no larger than `budget` lanes.
+    """
+    step, waiting, done = torch.zeros_like(value), torch.arange(len(value)), 1
+    while len(waiting) and done < BACKTRACKS:
+        block = min(max(1, budget // len(waiting)), BACKTRACKS - done)
+        sizes = 0.5 ** torch.arange(done, done + block, dtype=value.dtype)
+        trial = point[waiting] + sizes[:, None, None] * direction[waiting]
+        repeated = [d[waiting].repeat(block, *[1] * (d.ndim - 1)) for d in data]
         with torch.no_grad():
-            trial = point[waiting] + step[waiting, None] * direction[waiting]
-            ahead = objective(trial, *(d[waiting] for d in data))
-        allowed = value[waiting] + 1e-4 * step[waiting] * slope[waiting] + slack[waiting]
-        waiting = waiting[~(ahead <= allowed)]
-        if not len(waiting):
-            return step
-        step[waiting] /= 2
-    step[waiting] = 0.0
+            ahead = objective(trial.flatten(0, 1), *repeated).reshape(block, -1)
+        allowed = value[waiting] + 1e-4 * sizes[:, None] * slope[waiting] + slack[waiting]
+        enough = ahead <= allowed
+        found = enough.any(0)
+        step[waiting[found]] = sizes[enough.to(torch.int8).argmax(0)[found]]
+        waiting, done = waiting[~found], done + block
     return step
 
 

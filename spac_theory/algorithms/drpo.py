@@ -21,6 +21,8 @@ from spac_theory.optimise import log_reference
 from spac_theory.preferences import WinnerCounts
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 
+KEPT_ABOVE = 4.5  # the released rule; it says "or all scores are 5", which is a case of it
+
 
 def prompt_library(view: LearnerView, size: int, temperature: float) -> Tensor:
     """`size` policies `(M, X, A)`: `π_ref` first, the others tilted by random rewards in [0, 1]."""
@@ -35,13 +37,15 @@ def prompt_library(view: LearnerView, size: int, temperature: float) -> Tensor:
 class Drpo:
     """Keep the `beam` best paths; at depth `d` every path answers the same query `d`.
 
-    A path scores the mean of its rewards; a reward is the mean of `criteria` judgements. The data
-    are not used. The released rule that keeps a prompt of nearly perfect score is left out.
+    A path scores the mean of its rewards; a reward is the mean of `criteria` judgements. A prompt
+    whose last reward exceeds 4.5 is kept unchanged, and a level with such a prompt makes the search
+    one level deeper, at most `extend` times. The data are not used.
 
     Attributes
     ----------
     library, temperature : number of prompts and how far they tilt `π_ref`
     beam, proposals, depth : paths kept, mutations of each, queries
+    extend : levels that nearly perfect prompts may add; 0 turns the rule off and never keeps one
     near : a mutation draws among this many nearest entries (in total variation)
     criteria, noise : judgements a response, and their standard deviation on the scale 1–5
     """
@@ -51,6 +55,7 @@ class Drpo:
     beam: int = 2
     proposals: int = 3
     depth: int = 20
+    extend: int = 10
     near: int = 16
     criteria: int = 3
     noise: float = 1.0
@@ -58,6 +63,7 @@ class Drpo:
     def __post_init__(self) -> None:
         for name in ("library", "beam", "proposals", "depth", "near", "criteria"):
             checks.integer(name, getattr(self, name), low=1)
+        checks.integer("extend", self.extend, low=0)
         checks.number("temperature", self.temperature, low=0, open_low=True)
         checks.number("noise", self.noise, low=0)
 
@@ -67,7 +73,7 @@ class Drpo:
         return None if granted else "needs a judge that scores responses, and none is granted"
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
-        """Search."""
+        """Search; data sets whose last level is behind them ask for nothing more."""
         assert oracle is not None
         assert oracle.online is not None
         access, seeds = oracle.online, len(data.n)
@@ -75,17 +81,37 @@ class Drpo:
         distance = (library.unsqueeze(1) - library).abs().sum((-2, -1))
         nearest = distance.argsort(-1)[:, : self.near]
         streams = data.streams("drpo", view.key)
-        prompts = torch.zeros(seeds, 1, dtype=torch.int64)
-        totals = torch.zeros(seeds, 1, dtype=torch.float64)
-        for _ in range(self.depth):
+        prompts = best = torch.zeros(seeds, 1, dtype=torch.int64)
+        totals = score = torch.zeros(seeds, 1, dtype=torch.float64)
+        kept = torch.zeros(seeds, 1, dtype=torch.bool)
+        limit = torch.full((seeds,), self.depth)
+        for level in range(self.depth + self.extend):
+            going = level < limit
+            if not bool(going.any()):
+                break
+            limit += going & kept.any(-1) & (limit < self.depth + self.extend)
             query = access.prompts(1).argmax(-1)
             new = self._mutate(prompts, nearest, streams)
-            scores = self._score(access, library, new, query, streams)
-            totals = totals.repeat_interleave(self.proposals + 1, -1) + scores
-            totals, order = totals.topk(min(self.beam, totals.shape[-1]), -1)
+            asked = self._open(kept, totals) & going[:, None]
+            reward = self._score(access, library, new, query, asked, streams)
+            totals = totals.repeat_interleave(self.proposals + 1, -1) + reward
+            totals, order = totals.sort(dim=-1, descending=True, stable=True)
+            totals, order = totals[:, : self.beam], order[:, : self.beam]
             prompts = new.gather(-1, order)
-        best = prompts[:, 0]
-        return Fit(TabularPolicy(library[best]), "none", extra={"score": totals[:, 0] / self.depth})
+            kept = (reward.gather(-1, order) > KEPT_ABOVE) & (self.extend > 0)
+            best = torch.where(going[:, None], prompts[:, :1], best)
+            score = torch.where(going[:, None], totals[:, :1] / (level + 1), score)
+        extra = {"score": score[:, 0], "depth": limit}
+        return Fit(TabularPolicy(library[best[:, 0]]), "none", extra=extra)
+
+    def _open(self, kept: Tensor, totals: Tensor) -> Tensor:
+        """Which children are searched, `(S, B (1 + proposals))`: of a kept prompt itself alone.
+
+        A path that fills the beam of another data set only has the total `-∞` and no children.
+        """
+        mutations = (~kept).unsqueeze(-1).expand(-1, -1, self.proposals)
+        children = torch.cat([torch.ones_like(kept).unsqueeze(-1), mutations], -1)
+        return (children & totals.isfinite().unsqueeze(-1)).flatten(1)
 
     def _mutate(
         self, prompts: Tensor, nearest: Tensor, streams: list[np.random.Generator]
@@ -102,11 +128,13 @@ class Drpo:
         library: Tensor,
         prompts: Tensor,
         query: Tensor,
+        asked: Tensor,
         streams: list[np.random.Generator],
     ) -> Tensor:
-        """The judge's mean score of one response of each prompt to the query, `(S, M)`."""
+        """The judge's mean score of one response of each prompt to the query, or `-∞`, `(S, M)`."""
         law = library[prompts, query[:, None]].cumsum(-1)
         draws = np.stack([s.uniform(size=prompts.shape[1]) for s in streams])
         action = (torch.from_numpy(draws).unsqueeze(-1) > law[..., :-1]).sum(-1)
         context = query[:, None].expand_as(action)
-        return access.judge(context, action, self.criteria, self.noise).mean(-1)
+        scores = access.judge(context, action, self.criteria, self.noise, asked)
+        return scores.mean(-1).masked_fill(~asked, -torch.inf)

@@ -123,6 +123,8 @@ class OnlineLoop:
 
         fraction = wins.to(torch.float64) / total[:, None, None, None]
         starts = [torch.zeros_like(drawn)] + ([] if warm is None else [warm.logits])
+        if not bool(weight.any()):
+            starts = starts[-1:]  # without optimism strictly convex: one start finds the minimum
         gamma = self.ridge * self.beta**2 / total
         return fit_policy(view, loss, [fraction, optimism], starts, gamma, 1e-6)
 

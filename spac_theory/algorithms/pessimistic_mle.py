@@ -17,7 +17,7 @@ from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.algorithms.maximum_likelihood import NEEDS_LINEAR, ridge_likelihood
 from spac_theory.bandit import greedy
-from spac_theory.bounds import kappa
+from spac_theory.bounds import link_kappa
 from spac_theory.preferences import WinnerCounts
 from spac_theory.rewards.linear import LinearClass
 from spac_theory.saddle.design import BlockDesign, DenseDesign, Design
@@ -58,7 +58,8 @@ class PessimisticMaximumLikelihood:
     scale : the constant `C` of the radius, which the paper leaves unspecified
     ridge : regulariser of the covariance, in units of `1/n`
 
-    The radius is `C √((d + log(1/δ)) κ²/n + (ridge/n) B²)` with `κ = 2 + 2 cosh R`.
+    The radius is `C √((d + log(1/δ)) κ²/n + (ridge/n) B²)` with `κ = 2 + 2 cosh R` for Bradley–Terry,
+    as in the paper, and `bounds.link_kappa` for another link.
     """
 
     form: str = "on_average"
@@ -77,7 +78,8 @@ class PessimisticMaximumLikelihood:
     def _radius(self, view: LearnerView, n: Tensor) -> Tensor:
         cls = view.reward_class
         assert isinstance(cls, LinearClass)
-        statistical = (cls.dimension + math.log(1 / view.delta)) * kappa(cls.difference_bound) ** 2
+        kappa = link_kappa(view.link, cls.difference_bound)
+        statistical = (cls.dimension + math.log(1 / view.delta)) * kappa**2
         return self.scale * ((statistical + self.ridge * cls.radius**2) / n).sqrt()
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:

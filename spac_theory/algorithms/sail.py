@@ -116,12 +116,15 @@ class Sail:
 
     def law(self, view: LearnerView, logits: Tensor, fraction: Tensor, model: Tensor) -> Tensor:
         """The exact law of (winner, loser) of the variant, `(S, X, A, A)`."""
-        own = view.link.probability(tabular_margins(self.beta * logits))
+        if self.variant == "dpr":
+            labels = model
+        else:
+            labels = view.link.probability(tabular_margins(self.beta * logits))
         if self.variant == "ddp":
-            return winner_pairs((fraction + fraction.transpose(-1, -2)) / 2, own)
+            return winner_pairs((fraction + fraction.transpose(-1, -2)) / 2, labels)
         policy = log_policy(view, logits).exp()
         drawn = view.rho[:, None, None] * policy.unsqueeze(-1) * policy.unsqueeze(-2)
-        return winner_pairs(drawn, own if self.variant == "dpp" else model)
+        return winner_pairs(drawn, labels)
 
     def gradient(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -29,26 +30,35 @@ def string_length(actions: int, symbols: int) -> int | None:
     return length if size == actions else None
 
 
+@lru_cache(maxsize=32)
+def _cuts(actions: int, symbols: int, segment: int) -> list[tuple[Tensor, int, int]]:
+    """Of each cut: which strings agree outside the segment `(A, A)`, and sizes of tail and head."""
+    length = string_length(actions, symbols)
+    assert length is not None
+    index, cuts = torch.arange(actions), []
+    for cut in range(length):
+        tail, head = symbols ** (length - min(cut + segment, length)), symbols ** (length - cut)
+        same = (index // head)[:, None] == index // head
+        same = same & ((index % tail)[:, None] == index % tail)
+        cuts.append((same, tail, head))
+    return cuts
+
+
 def segment_kernel(policy: Tensor, symbols: int, segment: int) -> Tensor:
     """`K(y'|y)`: a random cut, `segment` symbols rewritten by `policy`, the old suffix kept.
 
     `policy (..., A)` over strings of `L` symbols, first symbol most significant; exact, by
     enumeration of the cuts; `(..., A) -> (..., A, A)`.
     """
-    actions = policy.shape[-1]
-    length = string_length(actions, symbols)
-    assert length is not None
-    index = torch.arange(actions)
-    kernel = policy.new_zeros(*policy.shape, actions)
-    for cut in range(length):
-        end = min(cut + segment, length)
-        tail, head = symbols ** (length - end), symbols ** (length - cut)
-        same = (index // head)[:, None] == index // head
-        same = same & ((index % tail)[:, None] == index % tail)
-        through = policy.reshape(*policy.shape[:-1], -1, tail).sum(-1)[..., index // tail]
-        prefix = policy.reshape(*policy.shape[:-1], -1, head).sum(-1)[..., index // head]
+    kernel = policy.new_zeros(*policy.shape, policy.shape[-1])
+    cuts = _cuts(policy.shape[-1], symbols, segment)
+    for same, tail, head in cuts:
+        through, prefix = (
+            policy.reshape(*policy.shape[:-1], -1, size).sum(-1).repeat_interleave(size, -1)
+            for size in (tail, head)
+        )
         conditional = through / prefix.clamp_min(1e-300)
-        kernel = kernel + same * conditional.unsqueeze(-2) / length
+        kernel += same * conditional.unsqueeze(-2) / len(cuts)
     return kernel
 
 
@@ -92,9 +102,14 @@ class ReplayBuffer:
 
         The largest `u^{1/w}` of independent uniforms `u` are such a draw without replacement.
         """
-        uniform = torch.from_numpy(np.stack([s.random(self.held) for s in streams]))
-        keys = uniform.clamp_min(1e-300).log() * (1 + self.drawn[:, : self.held])
-        places = keys.topk(count, -1).indices
+        uniform = np.empty((len(streams), self.held))
+        for row, stream in zip(uniform, streams, strict=True):
+            stream.random(out=row)
+        keys = torch.from_numpy(uniform).clamp_min_(1e-300).log_()
+        keys *= 1 + self.drawn[:, : self.held]
+        # NumPy's selection is three times as fast as a sorted top.
+        chosen = np.argpartition(keys.numpy(), self.held - count, -1)[:, self.held - count :]
+        places = torch.from_numpy(chosen.copy())
         self.drawn.scatter_add_(1, places, torch.ones_like(places))
         return self.pairs.gather(1, places.unsqueeze(-1).expand(-1, -1, 3))
 

@@ -153,6 +153,20 @@ def test_every_algorithm_has_a_page_and_every_page_an_index_line():
             assert heading in text, f"{page.name} lacks {heading}"
 
 
+def test_the_index_names_a_check_of_every_algorithm_and_its_files_exist():
+    """Of the second table: one line an algorithm, and tests that are there and speak of it."""
+    text = (PAGES / "README.md").read_text(encoding="utf-8")
+    rows = text.partition("## What checks each algorithm")[2].partition("\n## ")[0].splitlines()
+    table = [row.split("|")[1:4] for row in rows if row.startswith("| `")]
+    named = [name for cells in table for name in re.findall(r"`(\w+)`", cells[0])]
+    assert sorted(named) == sorted(OURS)
+    for names, _, files in table:
+        for name in set(re.findall(r"`(\w+)`", names)) - {"uniform"}:
+            paths = [PAGES.parents[1] / "tests" / f for f in re.findall(r"`([^`]+)`", files)]
+            text = "".join(p.read_text(encoding="utf-8") for p in paths)
+            assert f'"{name}"' in text or f"{ALGORITHMS[name].__name__}(" in text, name
+
+
 def test_options_named_on_a_page_exist():
     known = {f.name for n in ALGORITHMS for f in dataclasses.fields(ALGORITHMS[n])}
     known |= {"transition_pessimism", "reward_pessimism"}

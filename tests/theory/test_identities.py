@@ -1,5 +1,6 @@
 """Identities between methods: limits, closed forms, and what each of them solves."""
 
+import cvxpy as cp
 import numpy as np
 import pytest
 import torch
@@ -22,12 +23,57 @@ from spac_theory.bandit import ContextualBandit, tilt
 from spac_theory.keys import generator
 from spac_theory.objective import tabular_preference_loss
 from spac_theory.rewards.linear import one_hot_features
+from spac_theory.saddle.conic import conic_saddle
 from tests.theory.instances import KINDS, random_game, random_setting, random_simplex
 from tests.theory.reference import autograd
 
 
+def worst_case(game, policy):
+    """`min_r L(π, r) + λ E_D(r)` over the class for one policy `(X, A)`, by a conic solver."""
+    cls = game.reward_class
+    theta = cp.Variable(cls.dimension)
+    reward = cls.features.flatten(0, 1).numpy() @ theta
+    shift = (game.rho[:, None] * (policy - game.baseline)).flatten().numpy()
+    objective = shift @ reward
+    actions = cls.shape[1]
+    fraction = game.data.fraction[0].numpy()
+    for x, a, b in np.argwhere(fraction):
+        margin = reward[x * actions + a] - reward[x * actions + b]
+        objective += float(game.lam[0]) * fraction[x, a, b] * cp.logistic(-margin)
+    limits = [] if cls.norm_bound is None else [cp.norm(theta) <= cls.norm_bound]
+    if cls.reward_range is not None:
+        limits += [reward >= cls.reward_range[0], reward <= cls.reward_range[1]]
+    return cp.Problem(cp.Minimize(objective), limits).solve(cp.CLARABEL)
+
+
+@pytest.mark.parametrize("start", ["uniform", "reference"])
 @pytest.mark.parametrize("kind", KINDS[:6], ids=str)
-def test_without_data_term_the_baseline_is_optimal(kind):
+def test_i8_spac_t_attains_the_value_of_the_epigraph_program_within_hedges_bound(kind, start):
+    """The mixture's worst case is at most the value, and short of it by at most Hedge's bound.
+
+    Both sides by a conic solver: the saddle as an epigraph program, the worst case of the policy
+    that SPAC-T returned as another one.
+    """
+    game = random_game(7, 1, kind, max_contexts=3, max_actions=4, n=200)
+    lam = 0.3 * game.data.n.to(torch.float64).sqrt()
+    game = Game(game.reward_class, game.data, lam, game.rho, game.baseline)
+    value, bound = conic_saddle(game).value, game.reward_class.difference_bound
+    reference = random_simplex(generator("I8"), *game.reward_class.shape)
+    view = LearnerView(game.reward_class, game.rho, reference, game.baseline)
+    width = np.log(reference.shape[1]) if start == "uniform" else -np.log(float(reference.min()))
+    for rounds in (4, 64):
+        algorithm = make_algorithm("spac_t", iterations=rounds, scale=0.3, start=start)
+        fit = algorithm.fit(view, game.data)
+        hedge = bound * np.sqrt(width / (2 * rounds))
+        # Each critic is certified to a hundredth of the bound, which is added to it.
+        assert hedge <= float(fit.extra["hedge_bound"]) <= 1.02 * hedge
+        shortfall = value - worst_case(game, fit.policy.probabilities()[0])
+        assert -1e-6 <= shortfall <= float(fit.extra["hedge_bound"]) + 1e-6
+        assert shortfall <= float(fit.gap) + 1e-6
+
+
+@pytest.mark.parametrize("kind", KINDS[:6], ids=str)
+def test_i8_without_data_term_the_baseline_is_optimal(kind):
     """`λ → 0` with `ν = μ`: the value is exactly 0 and `μ` attains it (the critic can be flat).
 
     A class without a constant member at every context still has value 0: `L(ν, r) = 0` for all `r`.
@@ -41,7 +87,7 @@ def test_without_data_term_the_baseline_is_optimal(kind):
     assert float(response.value - response.gap) >= -1e-8
 
 
-def test_as_lambda_vanishes_the_policy_returns_to_the_baseline():
+def test_i8_as_lambda_vanishes_the_policy_returns_to_the_baseline():
     """In total variation, for a table with a range and a baseline of full support."""
     game = random_game(12, 1, (True, "range", "full"), max_contexts=3, n=500)
     baseline = random_simplex(generator("I8"), *game.reward_class.shape)

@@ -6,12 +6,28 @@ import cvxpy as cp
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 
-from spac_theory import BRADLEY_TERRY, make_algorithm
+from spac_theory import BRADLEY_TERRY, PROBIT, make_algorithm
 from spac_theory.saddle.ridge import ridge_fit
 from tests.theory.instances import random_setting
 
 SETTINGS = [(0, True), (1, True), (0, False), (1, False), (2, False)]
+
+
+def kappa_of(link, bound):
+    """Bradley–Terry: `1/(σ(R) σ(−R))`. Probit: from its Fisher information, which falls with `|z|`."""
+    if link is BRADLEY_TERRY:
+        return 2 + math.exp(bound) + math.exp(-bound)
+    high, low = norm.cdf(bound), norm.cdf(-bound)
+    half = (math.asin(math.sqrt(high)) - math.asin(math.sqrt(low))) / 2
+    return (half / math.sin(half)) ** 2 * high * low / norm.pdf(bound) ** 2
+
+
+def like_logistic(scale, view):
+    """A scale that gives a link with a huge `κ` an ellipsoid of the size of Bradley–Terry's."""
+    bound = view.reward_class.difference_bound
+    return scale * kappa_of(BRADLEY_TERRY, bound) / kappa_of(view.link, bound)
 
 
 def ellipsoid(view, data, scale, ridge):
@@ -22,18 +38,20 @@ def ellipsoid(view, data, scale, ridge):
     for x, a, b in data.to_triples():
         difference = features[x, a] - features[x, b]
         covariance += np.outer(difference, difference) / n
-    kappa = 2 + math.exp(cls.difference_bound) + math.exp(-cls.difference_bound)
+    kappa = kappa_of(view.link, cls.difference_bound)
     statistical = (cls.dimension + math.log(1 / view.delta)) * kappa**2
     radius = scale * math.sqrt((statistical + ridge * cls.radius**2) / n)
-    fit = ridge_fit(cls.design, data, ridge / n, BRADLEY_TERRY, 1e-14)
+    fit = ridge_fit(cls.design, data, ridge / n, view.link, 1e-14)
     return fit.theta[0].numpy(), np.linalg.cholesky(covariance), radius
 
 
 @pytest.mark.parametrize(("index", "tabular"), SETTINGS)
+@pytest.mark.parametrize("link", [BRADLEY_TERRY, PROBIT], ids=lambda link: link.name)
 @pytest.mark.parametrize("scale", [0.001, 0.05])
-def test_on_average_is_the_cone_program(index, tabular, scale):
+def test_on_average_is_the_cone_program(index, tabular, scale, link):
     """`max_π (ψ(π) − ψ(ν))·θ̂ − radius ‖C⁻¹(ψ(π) − ψ(ν))‖` by CVXPY, value and policy."""
-    view, data = random_setting(index, seeds=1, n=150, tabular=tabular)
+    view, data = random_setting(index, seeds=1, n=150, tabular=tabular, link=link)
+    scale = like_logistic(scale, view)
     theta, factor, radius = ellipsoid(view, data, scale, 1.0)
     features, rho = view.reward_class.features.numpy(), view.rho.numpy()
     policy = cp.Variable(view.reward_class.shape, nonneg=True)
@@ -54,15 +72,17 @@ def test_on_average_is_the_cone_program(index, tabular, scale):
 
 
 @pytest.mark.parametrize(("index", "tabular"), SETTINGS)
-def test_pointwise_is_the_direct_formula(index, tabular):
-    view, data = random_setting(index, seeds=1, n=150, tabular=tabular)
-    theta, factor, radius = ellipsoid(view, data, 0.02, 1.0)
+@pytest.mark.parametrize("link", [BRADLEY_TERRY, PROBIT], ids=lambda link: link.name)
+def test_pointwise_is_the_direct_formula(index, tabular, link):
+    view, data = random_setting(index, seeds=1, n=150, tabular=tabular, link=link)
+    scale = like_logistic(0.02, view)
+    theta, factor, radius = ellipsoid(view, data, scale, 1.0)
     features = view.reward_class.features.numpy()
     centred = features - np.einsum("xa,xad->xd", view.baseline.numpy(), features)[:, None]
     inverse = np.linalg.inv(factor @ factor.T)
     width = np.sqrt(np.einsum("xad,de,xae->xa", centred, inverse, centred))
     best = (features @ theta - radius * width).argmax(-1)
-    fit = make_algorithm("pessimistic_mle", form="pointwise", scale=0.02).fit(view, data)
+    fit = make_algorithm("pessimistic_mle", form="pointwise", scale=scale).fit(view, data)
     assert fit.policy.probabilities()[0].argmax(-1).tolist() == best.tolist()
 
 
