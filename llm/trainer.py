@@ -7,6 +7,7 @@ of 1 accumulated, the last one shorter) does not change the trajectory.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,6 +30,7 @@ class SequenceTrainer(Trainer):
         self._batches = 0
         self._rows_per_batch = 0.0
 
+    @abstractmethod
     def row_loss(
         self, logps: Tensor, inputs: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:

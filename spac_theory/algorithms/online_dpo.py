@@ -6,6 +6,7 @@ XPO: Xie et al. (2024), arXiv 2405.21046. VPO: Cen et al. (2024), arXiv 2405.193
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
 import torch
@@ -32,7 +33,7 @@ def online_skip(view: LearnerView, oracle: Oracle | None) -> str | None:
 
 
 @dataclass(frozen=True)
-class OnlineLoop:
+class OnlineLoop(ABC):
     """Options of the loop: draw pairs, have them labelled, refit DPO on everything so far.
 
     Attributes
@@ -64,13 +65,13 @@ class OnlineLoop:
         """Needs features and a budget of labels."""
         return online_skip(view, oracle)
 
+    @abstractmethod
     def second(self, policy: Tensor, reference: Tensor) -> Tensor:
         """The policy of the second response of a pair."""
-        raise NotImplementedError
 
+    @abstractmethod
     def optimism(self, view: LearnerView, drawn: Tensor, total: Tensor) -> Tensor:
         """The law `(S, X, A)` of `y` in `α E[log π(y|x)]`, given the second responses drawn."""
-        raise NotImplementedError
 
     def weight(self, labels: int, total: Tensor) -> Tensor:
         """`α (S,)` beside a mean over `total` comparisons, when `labels` may be spent in all."""
