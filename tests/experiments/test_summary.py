@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from experiments.studies.sweep.findings import falls, finding
 from rich.console import Console
 
 from experiments.engine.collect import write_results
@@ -14,7 +15,6 @@ from experiments.engine.columns import table
 from experiments.engine.store import read_results
 from experiments.studies.sweep.analysis import aggregate, shown_dials
 from experiments.studies.sweep.figure import write_figures
-from experiments.studies.sweep.findings import falls, finding
 from experiments.studies.sweep.table import write_summary
 from spac_theory import InputError
 from spac_theory.statistics import clopper_pearson
