@@ -101,6 +101,15 @@ COLUMNS: dict[str, Column] = {
 EXTRAS: dict[str, Column] = {
     "spread": real("loss", "largest difference of the final loss between starts of the optimiser"),
     "own_samples": real("responses", "responses drawn from policies of the algorithm's own"),
+    "critic_spread": real(
+        "reward", "spread of the critic's searches over their starts; no certificate"
+    ),
+    "hedge_bound": real("reward", "Hedge's bound on the duality gap of the mixture"),
+    "pessimistic_value": real(
+        "reward", "value of the policy over ν under the worst reward of its confidence set"
+    ),
+    "score": real("reward", "score that the search gave its best response"),
+    "depth": real("steps", "depth at which the search ended"),
     "standard_error": real("reward", "of `suboptimality`, over the evaluation contexts"),
 }
 

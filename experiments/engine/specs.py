@@ -127,7 +127,7 @@ def describe(kind: str, spec: Spec) -> str:
         if value != (list(usual[key]) if isinstance(usual[key], tuple) else usual[key])
     }
     said |= {"source": spec["source"]} if "source" in spec else {}
-    listed = ", ".join(f"{key}={_plain(value)}" for key, value in said.items())
+    listed = ", ".join(f"{key}={_plain(value)}" for key, value in sorted(said.items()))
     return f"{spec['name']}({listed})" if said else str(spec["name"])
 
 
