@@ -106,7 +106,8 @@ EXTRAS: dict[str, Column] = {
     ),
     "hedge_bound": real("reward", "Hedge's bound on the duality gap of the mixture"),
     "pessimistic_value": real(
-        "reward", "value of the policy over ν under the worst reward of its confidence set"
+        "reward",
+        "certified value of the policy over ν under the worst reward of the confidence set",
     ),
     "score": real("reward", "score that the search gave its best response"),
     "depth": real("steps", "depth at which the search ended"),

@@ -173,4 +173,4 @@ def test_an_algorithm_from_one_outside_file_plays(tmp_path):
     rows = season(league, QUIET)
     mine = rows.filter(pl.col("algorithm") == "mine")
     assert set(mine["status"]) == {"done"}
-    assert "'sharpness': 2.0" in mine["setting"][0]
+    assert '"sharpness": 2.0' in mine["options"][0]
