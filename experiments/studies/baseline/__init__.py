@@ -1,8 +1,14 @@
 """Which baseline `ν`: it moves `C(π*)` and with it what the critic may claim."""
 
 from experiments.engine.study import Study
-from experiments.studies.baseline.analysis import report
-from experiments.studies.baseline.cells import Settings, cells, compute
-from experiments.studies.baseline.figure import draw
+from experiments.studies.baseline import analysis, cells, figure
 
-STUDY = Study("baseline", Settings, cells, compute, {}, report, draw)
+STUDY = Study(
+    name="baseline",
+    settings=cells.Settings,
+    cells=cells.cells,
+    compute=cells.compute,
+    columns={},
+    report=analysis.report,
+    draw=figure.draw,
+)

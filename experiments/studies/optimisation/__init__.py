@@ -1,8 +1,14 @@
 """SPAC-T's duality gap against its number of rounds, beside Hedge's bound."""
 
 from experiments.engine.study import Study
-from experiments.studies.optimisation.analysis import report
-from experiments.studies.optimisation.cells import COLUMNS, Settings, cells, compute
-from experiments.studies.optimisation.figure import draw
+from experiments.studies.optimisation import analysis, cells, figure
 
-STUDY = Study("optimisation", Settings, cells, compute, COLUMNS, report, draw)
+STUDY = Study(
+    name="optimisation",
+    settings=cells.Settings,
+    cells=cells.cells,
+    compute=cells.compute,
+    columns=cells.COLUMNS,
+    report=analysis.report,
+    draw=figure.draw,
+)

@@ -1,8 +1,14 @@
 """How often the theorem fails on random realizable instances, and how loose it is."""
 
 from experiments.engine.study import Study
-from experiments.studies.violations.analysis import report
-from experiments.studies.violations.cells import COLUMNS, Settings, cells, compute
-from experiments.studies.violations.figure import draw
+from experiments.studies.violations import analysis, cells, figure
 
-STUDY = Study("violations", Settings, cells, compute, COLUMNS, report, draw)
+STUDY = Study(
+    name="violations",
+    settings=cells.Settings,
+    cells=cells.cells,
+    compute=cells.compute,
+    columns=cells.COLUMNS,
+    report=analysis.report,
+    draw=figure.draw,
+)
