@@ -4,11 +4,11 @@ A causal model of transformers is a *body*, which gives a hidden state at every 
 its own forward pass does to those states one position at a time: norm, output layer, scale,
 soft-cap, bias. Nothing here knows that second part. The body runs once over the batch; the states
 that predict a response token are picked out; then the model's own forward pass runs again over
-`chunk` of them at a time, with the body's place taken by their states (:mod:`llm.bodies`). The
+`chunk` of them at a time, with the body's place taken by their states (:mod:`llm.models.bodies`). The
 log-sum-exp runs in float32 (float64 for a float64 model). In training each chunk is recomputed in
 the backward pass, so its logits are never stored.
 
-A model earns this on a small batch against its own logits (:mod:`llm.probe`). One that treats
+A model earns this on a small batch against its own logits (:mod:`llm.models.probe`). One that treats
 positions together after its body gets its full logits, one row at a time; one that is not causal is
 refused.
 
@@ -29,8 +29,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from llm import probe
-from llm.bodies import body_outputs, logits_of_states, own_logits
+from llm.models import probe
+from llm.models.bodies import body_outputs, logits_of_states, own_logits
 
 DEFAULT_CHUNK = 1024
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from llm.bodies import body_outputs, logits_of_states, outermost_calls, own_logits
+from llm.models.bodies import body_outputs, logits_of_states, outermost_calls, own_logits
 from spac_theory.checks import InputError
 
 ROWS, LENGTH, LATER = 2, 8, 2
