@@ -38,7 +38,7 @@ def body_outputs(model: Any, body: str, ids: Tensor, attention: Tensor) -> tuple
     return stand_in.outputs, _states(stand_in.outputs)
 
 
-def logits_of_states(model: Any, body: str, kind: type, states: Tensor) -> Tensor:
+def logits_of_states(model: Any, body: str, kind: Any, states: Tensor) -> Tensor:
     """What the model's forward pass makes of `states` alone: `(N, d) -> (N, V)`.
 
     `kind` is the type in which the body returns its states.
@@ -54,7 +54,7 @@ def _states(outputs: Any) -> Tensor:
     return cast(Tensor, outputs if isinstance(outputs, Tensor) else outputs[0])
 
 
-def _packed(kind: type, states: Tensor) -> Any:
+def _packed(kind: Any, states: Tensor) -> Any:
     """`states` as a body returns them: a tensor, a tuple or a `ModelOutput`."""
     if issubclass(kind, Tensor):
         return states

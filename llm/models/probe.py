@@ -6,6 +6,7 @@ they are when later tokens change, and do its states alone give its logits?
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,12 +53,43 @@ def find_body(model: Any) -> str | None:
 
 
 def require_causal_configuration(config: Any, name: str) -> None:
-    """Refuse an encoder-decoder by its configuration, before its weights are read."""
+    """Refuse what is no causal language model by its configuration, before weights are read."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
+
     if getattr(config, "is_encoder_decoder", False):
         raise InputError(
             f"model.name is {name!r}, an encoder-decoder ({config.model_type}); a policy here "
             "scores prompt and answer as one text, so name a decoder-only (causal) model."
         )
+    if config.model_type not in CAUSAL:
+        raise InputError(
+            f"model.name is {name!r}, of type {config.model_type}, for which this transformers has "
+            "no causal language model; name a decoder-only (causal) model."
+        )
+
+
+def takes(model: Any, name: str) -> bool:
+    """Whether the model's own forward pass has an argument of this name."""
+    return name in inspect.signature(type(model).forward).parameters
+
+
+def packed_alike(model: Any) -> bool:
+    """Whether two texts in one row, told apart by positions alone, have the logits of each alone."""
+    with _quietly(model):
+        ids, attention = _batch(model, seed=4)
+        one, two = ids[:1], ids[1:]
+        steps = torch.arange(LENGTH, device=ids.device)[None]
+        apart = torch.cat([own_logits(model, text, attention[:1]) for text in (one, two)], 1)
+        try:
+            together = type(model).forward(
+                model,
+                input_ids=torch.cat([one, two], 1),
+                position_ids=torch.cat([steps, steps], 1),
+                use_cache=False,
+            )
+        except (RuntimeError, TypeError, ValueError):
+            return False
+    return _alike(apart, together.logits)
 
 
 def _require_causal(model: Any, ids: Tensor, attention: Tensor, logits: Tensor) -> None:
@@ -75,8 +107,14 @@ def _require_causal(model: Any, ids: Tensor, attention: Tensor, logits: Tensor) 
             return
     raise InputError(
         f"{_named(model)} looks at later tokens: its predictions change with what follows, so it "
-        "has no log π(y|x); name a causal model (for this family, one saved with is_decoder=true)."
+        f"has no log π(y|x); name a causal model{_remedy(model)}."
     )
+
+
+def _remedy(model: Any) -> str:
+    """Families such as BERT's are causal if their configuration says so."""
+    encoder = getattr(model.config, "is_decoder", True) is False
+    return " (for this family, one whose config.json has is_decoder: true)" if encoder else ""
 
 
 def _states_give_logits(
