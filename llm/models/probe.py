@@ -36,7 +36,7 @@ def find_body(model: Any) -> str | None:
 
     Raises InputError if the model is not a causal one.
     """
-    require_causal_configuration(model.config, model.name_or_path)
+    _refuse_encoder_decoder(model.config, model.name_or_path)
     with _quietly(model):
         ids, attention = _batch(model, seed=0)
         called, logits = outermost_calls(model, ids, attention)
@@ -56,15 +56,19 @@ def require_causal_configuration(config: Any, name: str) -> None:
     """Refuse what is no causal language model by its configuration, before weights are read."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
 
-    if getattr(config, "is_encoder_decoder", False):
-        raise InputError(
-            f"model.name is {name!r}, an encoder-decoder ({config.model_type}); a policy here "
-            "scores prompt and answer as one text, so name a decoder-only (causal) model."
-        )
+    _refuse_encoder_decoder(config, name)
     if config.model_type not in CAUSAL:
         raise InputError(
             f"model.name is {name!r}, of type {config.model_type}, for which this transformers has "
             "no causal language model; name a decoder-only (causal) model."
+        )
+
+
+def _refuse_encoder_decoder(config: Any, name: str) -> None:
+    if getattr(config, "is_encoder_decoder", False):
+        raise InputError(
+            f"model.name is {name!r}, an encoder-decoder ({config.model_type}); a policy here "
+            "scores prompt and answer as one text, so name a decoder-only (causal) model."
         )
 
 
