@@ -27,7 +27,7 @@ from experiments.common.program import CONFIGURATION, run_program
 from experiments.engine import study
 from spac_theory import checks
 from spac_theory.bandit.preferences import PreferenceModel, WinnerCounts, pair_law, winner_law
-from spac_theory.bounds.upper import Complexity, covering_complexity, kappa
+from spac_theory.bounds.upper import Complexity, covering_complexity
 from spac_theory.concentrability.classes import Design, concentrability_of
 from spac_theory.keys import generator
 from spac_theory.links import BRADLEY_TERRY
@@ -204,7 +204,7 @@ def compute(settings: study.Cell) -> study.Columns:
         ],
         dtype=torch.float64,
     )
-    k = kappa(group.cls.difference_bound)
+    k = BRADLEY_TERRY.kappa(group.cls.difference_bound)
     known = torch.where(torch.isfinite(c) & (c > 0), c, 1.0)
     lam = group.share * (k * known / size.epsilon_n).sqrt()
     game = Game(group.cls, data, lam, group.rho, group.baseline)

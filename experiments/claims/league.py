@@ -13,10 +13,12 @@ from rich.console import Console
 from experiments.claims import CLAIMS, Outcome
 from experiments.common.program import CONFIGURATION
 from experiments.league import read, season
-from experiments.studies.league.entries import ALL, CHOSEN, ENTRIES, L1, RATIO, SINGLE
+from experiments.studies.league.entries import ENTRIES
+from spac_theory.learning.needs import Coefficient
 
-ONE = {name for name, e in ENTRIES.items() if e.needs in (SINGLE, CHOSEN, L1)}
-EVERY = {name for name, e in ENTRIES.items() if e.needs in (ALL, RATIO)}
+SINGLE = (Coefficient.SINGLE, Coefficient.CHOSEN, Coefficient.L1)
+ONE = {name for name, e in ENTRIES.items() if e.needs in SINGLE}
+EVERY = {name for name, e in ENTRIES.items() if e.needs in (Coefficient.ALL, Coefficient.RATIO)}
 
 
 def settings(size: str) -> dict[str, Any]:

@@ -15,6 +15,12 @@ from hydra.errors import OverrideParseException
 
 from experiments.common.program import BAD_INPUT, CONFIGURATION
 
+# Names that meant something else once: refused, never given to another thing.
+RETIRED = {
+    "spac_certified": "that name stood for Wilks' radius, which certifies nothing at finite n; choose "
+    "'spac_wilks', or 'spac_certified_theorem' for the theorem's radius",
+}
+
 
 def unknown_choice(words: list[str], root: Path = Path(CONFIGURATION)) -> str | None:
     """One sentence on the first `group=choice` that has no file in `root`; None if all have one.
@@ -33,6 +39,8 @@ def unknown_choice(words: list[str], root: Path = Path(CONFIGURATION)) -> str | 
             continue
         known = sorted(path.stem for path in folder.glob("*.yaml"))
         for name in _chosen(override):
+            if name in RETIRED:
+                return f"{override.key_or_group} is {name!r}; {RETIRED[name]}."
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
                 hint = f" (did you mean {near[0]!r}?)" if near else ""

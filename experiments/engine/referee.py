@@ -11,8 +11,6 @@ from torch import Tensor
 
 from spac_theory import Fit, LearnerView, Oracle, Problem
 from spac_theory.algorithms import Algorithm
-from spac_theory.algorithms.spac import Spac
-from spac_theory.algorithms.spac_t import SpacT
 from spac_theory.bandit.preferences import pair_law
 from spac_theory.bounds.lower import Rivals, find_rivals
 from spac_theory.bounds.upper import covering_complexity, upper_bound
@@ -109,10 +107,9 @@ def theorem_bound(place: Setting, n: Tensor, fit: Fit, algorithm: Algorithm) -> 
     None too where a term is only estimated (networks), and for contexts from a density: there (T1)
     speaks of the prompts of the data, not of the contexts a policy is judged on.
     """
-    if fit.certified == "estimate" or isinstance(place.problem, ContinuousProblem):
+    if fit.gap_kind == "estimate" or isinstance(place.problem, ContinuousProblem):
         return None
-    solves_game = isinstance(algorithm, (Spac, SpacT)) or getattr(algorithm, "solves_game", False)
-    if not solves_game or fit.lam is None or fit.gap is None:
+    if not getattr(algorithm, "solves_game", False) or fit.lam is None or fit.gap is None:
         return None
     view = place.view
     size = covering_complexity(view.reward_class, n, view.delta, view.link)
@@ -154,7 +151,7 @@ def fit_rows(
     return {
         **common_rows(place, label, int(n[0]), seeds),
         **{name: _column(name, tensor, count) for name, tensor in tensors.items()},
-        "certified": [fit.certified] * count,
+        "certified": [fit.gap_kind] * count,
         "status": ["done"] * count,
         "seconds": [seconds / count] * count,
     }

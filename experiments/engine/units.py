@@ -165,6 +165,7 @@ def _setting(problem: str, behaviour: str, dial: float, learner: str) -> Setting
         policies[options["reference"]],
         policies[options["baseline"]],
         delta=options["delta"],
+        known_contexts=not isinstance(built, ContinuousProblem),
     )
     covered = coverage(built, mu, view.baseline)
     return Setting(built, family["name"], dial, mu, view, covered)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.learning.baselines import share
-from spac_theory.learning.likelihood import NEEDS_LINEAR, ridge_likelihood
+from spac_theory.learning.likelihood import ridge_likelihood
+from spac_theory.learning.needs import FEATURES, KNOWN_CONTEXTS, Learner
 from spac_theory.learning.optimise import log_reference
-from spac_theory.rewards.linear import LinearClass
+from spac_theory.options import choice, number
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 
 
@@ -27,30 +27,25 @@ def logit_step(log_pi: Tensor, reward: Tensor, delta: float) -> Tensor:
 
 @ALGORITHMS.register("linear_alignment")
 @dataclass(frozen=True)
-class LinearAlignment:
+class LinearAlignment(Learner):
     """One first-order step from `π_ref`, in one of three geometries.
 
     "logit": along the gradient of the value in the logits, with Euclidean budget `√(2 size)`.
     "natural": the natural gradient, `π ∝ π_ref exp(size · r̂)`: one step of REBEL.
     "contrastive": `π ∝ π_p^{1+size}/π_ref^{size}`, `π_p` a policy told the principle; here the winners
     of the data smoothed by one draw of `π_ref` stand for it. The first two use the ridge fit `r̂`.
-
-    Attributes
-    ----------
-    form, size : the geometry and the length of the step
     """
 
-    form: str = "contrastive"
-    size: float = 3.0
+    needs = frozenset({KNOWN_CONTEXTS})
 
-    def __post_init__(self) -> None:
-        checks.choice("form", self.form, ("logit", "natural", "contrastive"))
-        checks.number("size", self.size, low=0)
+    form: str = choice(
+        "contrastive", "contrastive, logit or natural", ("logit", "natural", "contrastive")
+    )
+    size: float = number(3.0, "length of the step", low=0)
 
-    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
+    def needed(self) -> frozenset[str]:
         """Two of the forms need features for the reward."""
-        linear = isinstance(view.reward_class, LinearClass)
-        return None if linear or self.form == "contrastive" else NEEDS_LINEAR
+        return self.needs if self.form == "contrastive" else self.needs | {FEATURES}
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Take the step."""

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.bandit.contextual import greedy
 from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.learning.likelihood import ridge_likelihood
-from spac_theory.learning.online_loop import batches, online_skip
+from spac_theory.learning.needs import KNOWN_CONTEXTS, LABELS, TABLE, Coefficient, Learner
+from spac_theory.learning.online_loop import batches
 from spac_theory.objective import tabular_preference_derivatives
-from spac_theory.rewards.linear import LinearClass
+from spac_theory.options import choice, integer, number
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 
 
@@ -38,35 +38,18 @@ def pair_variance(covariance: Tensor) -> Tensor:
 
 @ALGORITHMS.register("sim_oprl")
 @dataclass(frozen=True)
-class SimOprl:
-    """Spend the labels on disputed pairs, then play the largest lower confidence bound.
+class SimOprl(Learner):
+    """Spend the labels on disputed pairs, then play the largest lower confidence bound."""
 
-    Attributes
-    ----------
-    query : "optimistic" (the most uncertain pair among greedy actions of posterior samples),
-        "uncertain" (the most uncertain pair the data contain) or "uniform" (two draws of `π_ref`)
-    members : posterior samples a round
-    rounds : the budget is spent in this many equal batches
-    width : standard deviations of the final lower bound, relative to the baseline
-    """
+    needs = frozenset({TABLE, LABELS, KNOWN_CONTEXTS})
+    coefficient = Coefficient.NONE
 
-    query: str = "optimistic"
-    members: int = 6
-    rounds: int = 10
-    width: float = 1.0
-
-    def __post_init__(self) -> None:
-        checks.choice("query", self.query, ("optimistic", "uncertain", "uniform"))
-        checks.integer("members", self.members, low=2)
-        checks.integer("rounds", self.rounds, low=1)
-        checks.number("width", self.width, low=0)
-
-    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
-        """Needs a table and a budget of labels."""
-        cls = view.reward_class
-        if not (isinstance(cls, LinearClass) and cls.tabular):
-            return "needs a tabular reward class"
-        return online_skip(view, oracle)
+    query: str = choice(
+        "optimistic", "optimistic, uncertain or uniform", ("optimistic", "uncertain", "uniform")
+    )
+    members: int = integer(6, "posterior samples a round", low=2)
+    rounds: int = integer(10, "the budget is spent in this many equal batches")
+    width: float = number(1.0, "standard deviations of the final lower bound", low=0)
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Query, refit, repeat; then be pessimistic."""

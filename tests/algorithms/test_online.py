@@ -204,7 +204,7 @@ def test_the_released_response_term_points_elsewhere(setting):
 
 
 def test_i4_xpo_without_optimism_is_online_dpo(setting):
-    runs = [("xpo", {"alpha": 0.0}), ("online_dpo", {"alpha": 0.5})]
+    runs = [("xpo", {"alpha": 0.0}), ("online_dpo", {})]
     one, two = (
         make_algorithm(name, rounds=3, **options)
         .fit(setting.view, setting.data, setting.oracle())

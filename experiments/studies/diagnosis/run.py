@@ -59,7 +59,6 @@ def learner_view(settings: dict[str, Any], log: Log) -> LearnerView:
         policies["reference"],
         policies["baseline"],
         delta=settings["delta"],
-        context_weights="empirical",
     )
 
 
