@@ -33,8 +33,8 @@ def sampled_divergence_gradient(
 
     The score-function estimator of the paper: `∇ log π(y) (f(y) − b)` with `f = log π/π_ref` held
     fixed and `b` the mean of `f` over the other `samples − 1` responses to the same prompt
-    (leave-one-out). These weights add up to 0 at each prompt, so of `∇ log π(y) = e_y − π` only
-    `e_y` is left. `log_pi (S, X, A)`, `base (X, A) = log π_ref`, `rho (X,)`.
+    (leave-one-out); one response has no baseline, `b = 0`. Here
+    `∇ log π(y) = e_y − π`. `log_pi (S, X, A)`, `base (X, A) = log π_ref`, `rho (X,)`.
     """
     draws = torch.from_numpy(np.stack([s.random((prompts, 1 + samples)) for s in streams]))
     edges = rho.cumsum(-1)[:-1].contiguous()
@@ -43,11 +43,12 @@ def sampled_divergence_gradient(
     edges = log_pi.exp().cumsum(-1)[lane, x][..., :-1].contiguous()
     y = torch.searchsorted(edges, draws[..., 1:].contiguous(), right=True)  # (S, P, k)
     f = (log_pi - base)[lane[..., None], x[..., None], y]
-    weight = (f - f.mean(-1, keepdim=True)) * (samples / (samples - 1))
+    weight = f if samples == 1 else (f - f.mean(-1, keepdim=True)) * (samples / (samples - 1))
     flat = (x[..., None] * log_pi.shape[-1] + y).flatten(1)
     total = torch.zeros_like(log_pi).flatten(1)
     total.scatter_add_(1, flat, weight.flatten(1))
-    return total.reshape(log_pi.shape) / (prompts * samples)
+    total = total.reshape(log_pi.shape) / (prompts * samples)
+    return total - log_pi.exp() * total.sum(-1, keepdim=True)
 
 
 @ALGORITHMS.register("hypo")
@@ -71,7 +72,7 @@ class HyPo(Learner):
         "exact", "exact, or sampled: from responses of the policy itself", ("exact", "sampled")
     )
     prompts: int = integer(32, "sampled: fresh prompts a step")
-    samples: int = integer(2, "sampled: responses to each prompt, at least 2", low=2)
+    samples: int = integer(2, "sampled: responses to each prompt; 1 has no baseline")
     steps: int = integer(500, "sampled: Adam steps")
     learning_rate: float = positive(0.1, "sampled: Adam's step at the start; it falls to 0")
 
