@@ -31,7 +31,7 @@ class SimPo(Learner):
     needs = frozenset({FEATURES, KNOWN_CONTEXTS})
 
     beta: float = positive(0.1, "strength β of the implicit KL regulariser")
-    gamma: float = number(0.5, "margin γ", low=0)
+    ratio: float = number(0.8, "margin γ in units of β; the released range is 0.1 to 0.8", low=0)
     ridge: float = positive(1.0, "tie-break ridge/(2n) ‖β log π/π_ref‖²")
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
@@ -41,7 +41,7 @@ class SimPo(Learner):
         fraction = data.fraction
 
         def loss(logits: Tensor, log_policy: Tensor, wins: Tensor) -> Tensor:
-            margin = self.beta * tabular_margins(logits) - self.gamma
+            margin = self.beta * tabular_margins(logits) - self.ratio * self.beta
             return preference_loss(margin, wins, (-2, -1), view.link)
 
         start = torch.zeros(len(fraction), contexts, actions, dtype=torch.float64)
