@@ -74,7 +74,7 @@ ENTRIES: dict[str, Entry] = {
     "dpo": Entry("dpo", one("beta", 0.01, 0.03, 0.3)),
     "dpo_gradient": Entry("dpo_gradient", one("beta", 0.03, 0.3, 1.0), fixed=(("steps", 500),)),
     "ipo": Entry("ipo", one("tau", 0.01, 0.03, 0.3)),
-    "simpo": Entry("simpo", ({"gamma": 0.0}, {"beta": 0.03}, {"beta": 0.3})),
+    "simpo": Entry("simpo", ({"ratio": 0.0}, {"beta": 0.03}, {"beta": 0.3})),
     "kl_rlhf": Entry("kl_rlhf", one("beta", 0.01, 0.03, 0.3)),
     "mle_greedy": Entry("mle_greedy", one("ridge", 0.1, 3.0, 10.0)),
     "behaviour_cloning": Entry("behaviour_cloning"),
@@ -110,6 +110,10 @@ ENTRIES: dict[str, Entry] = {
                                     fixed=(("form", "logit"),)),
     "linear_alignment natural": Entry("linear_alignment", one("size", 1.0, 10.0, 30.0),
                                       fixed=(("form", "natural"),)),
-    "linear_alignment contrastive": Entry("linear_alignment", one("size", 1.0, 5.0, 10.0)),
+    "linear_alignment released": Entry(
+        "linear_alignment", ({"size": 1.0}, {"size": 5.0}, {"decode": "sample"})
+    ),
+    "linear_alignment contrastive": Entry("linear_alignment", one("size", 1.0, 5.0, 10.0),
+                                          fixed=(("form", "contrastive"),)),
     "drpo": Entry("drpo", one("depth", 5, 10, 40)),
 }  # fmt: skip
