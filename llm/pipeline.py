@@ -104,7 +104,8 @@ class Pipeline:
         name = self.s.judge or ""
         if name == LANGUAGE:
             assert self.s.data.language is not None
-            return {"name": name, **asdict(self.s.data.language)}
+            language = self.s.data.language
+            return {"name": language.name, "scale": language.scale, "judge": name}
         if Path(name).is_dir():
             return {"name": Path(name).name, "weights": model_digest(Path(name))}
         source = Path(name.partition(":")[0].replace(".", "/") + ".py")

@@ -26,7 +26,7 @@ class HyPo(Method):
     samples : own responses a prompt and step, at least 2
     """
 
-    bandit = ("hypo", {"beta": 0.3, "lam": 0.5, "divergence": "exact"})
+    bandit = ("hypo", {"beta": 0.3, "lam": 0.01, "divergence": "exact"})
 
     beta: float = 0.3
     lam: float = 0.01

@@ -6,11 +6,11 @@ from safetensors.torch import load_file
 
 from experiments.claims.kills import SMALL
 from experiments.common.files import read_json
+from llm.data.padding import pad
 from llm.models.load import load_model
 from llm.pipeline import Pipeline
 from llm.run import composed
 from llm.settings import Settings, build
-from llm.training.batches import pad
 from spac_theory.checks import InputError
 
 LORA = "model.lora={rank: 4, alpha: 8, dropout: 0.0, target_modules: [q_proj, down_proj]}"
