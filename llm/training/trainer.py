@@ -78,7 +78,7 @@ class SequenceTrainer(Trainer):
     def _record(self, metrics: dict[str, Tensor]) -> None:
         for name, value in metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + value.detach().float()
-        self._batches += 1
+        self._batches += bool(metrics)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the means since the last log, averaged over all processes, to every training log."""
