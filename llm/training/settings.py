@@ -131,12 +131,14 @@ def fit(trainer: Any, folder: Path, tokenizer: Any, ema: float) -> dict[str, Any
     from transformers import PrinterCallback
 
     from llm.training.callbacks import Ema, MarkComplete
+    from llm.training.progress import TrainingProgress
 
     target = folder / "model"
     average = Ema(ema) if ema else None
     trainer.remove_callback(PrinterCallback)  # every log is in log.json and the tracker
     if average is not None:
         trainer.add_callback(average)
+    trainer.add_callback(TrainingProgress(f"train {folder.parent.name}", trainer))
     trainer.add_callback(MarkComplete())  # after everything else that writes into a checkpoint
     processes.barrier()
     checkpoint = last_complete(folder / "checkpoints")
