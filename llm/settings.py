@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from llm.methods.objective import Objective
+from llm.models.bundled import WHEELS
 from llm.models.load import ModelSettings
 from llm.stages.measure import EvaluationSettings
 from llm.stages.sample import GenerationSettings
@@ -117,7 +118,7 @@ def require_pins(settings: Settings) -> None:
         path = Path(data.source).expanduser()
         if not path.exists() and path.suffix not in (".jsonl", ".parquet"):
             _pinned("data", "data.source", data.source, data.revision)
-    if settings.sft is None and not model.is_local:
+    if settings.sft is None and not model.is_local and model.name not in WHEELS:
         _pinned("model", "model.name", model.name, model.revision)
 
 

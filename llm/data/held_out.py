@@ -9,6 +9,7 @@ from typing import Any
 from llm.data.formats import PreferenceRow, Prompt, normalise
 from llm.files.digests import digest
 
+REWARDS = ("chosen_reward", "rejected_reward")
 SHOWN = 64  # prompts whose texts are kept for people to read
 
 
@@ -38,13 +39,14 @@ def question(prompt: Prompt) -> str:
     return "\n\n".join(turn["content"] for turn in prompt)
 
 
-def texts(raw: Sequence[Any]) -> list[dict[str, str]]:
-    """Prompt, chosen and rejected answer of the first `SHOWN` prompts, in words."""
-    found: dict[str, dict[str, str]] = {}
+def texts(raw: Sequence[Any]) -> list[dict[str, Any]]:
+    """Prompt, chosen and rejected answer of the first `SHOWN` prompts, in words, and known rewards."""
+    found: dict[str, dict[str, Any]] = {}
     for number, item in enumerate(raw):
         row = normalise(item, number)
         words = {"prompt": question(row.prompt), "chosen": row.chosen, "rejected": row.rejected}
-        found.setdefault(key_of(row), {"prompt_key": key_of(row), **words})
+        known = {name: item[name] for name in REWARDS if name in item}
+        found.setdefault(key_of(row), {"prompt_key": key_of(row), **words, **known})
         if len(found) == SHOWN:
             break
     return list(found.values())
