@@ -13,6 +13,7 @@ import hashlib
 import io
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import zipfile
@@ -210,7 +211,7 @@ def convert(file: Path, target: Path) -> None:
         with contextlib.redirect_stderr(bars):
             read = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
             tokenizer = AutoTokenizer.from_pretrained(**where)
-    except (ValueError, KeyError, IndexError) as error:
+    except (ValueError, KeyError, IndexError, struct.error) as error:
         raise InputError(
             f"{file.name} is no GGUF model that transformers can read ({error!s:.160})."
         ) from error

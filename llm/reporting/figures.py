@@ -22,7 +22,7 @@ MARKS = (
 # Panels of the training curves: the field of the log, and its title.
 TRAINING = {
     "loss": "training loss",
-    "rewards/margins": "margin on training batches, β log π/π_ref",
+    "rewards/margins": "margin on training batches",
     "rewards/accuracies": "accuracy on training batches",
     "spac/critic_gap": "critic gap",
 }
@@ -70,7 +70,8 @@ def curves(run: Path, results: Rounds, names: Mapping[str, str], path: Path) -> 
         panel.set(title=TRAINING[key], xlabel="step, all rounds")
     for panel, key in zip(axes[len(training) :], held_out, strict=True):
         for position, name in enumerate(methods):
-            _by_round(panel, [results["sft"][-1], *results[name]], key, mark(position))
+            start = {"margin": 0.0, "kl": 0.0, **results["sft"][-1]}
+            _by_round(panel, [start, *results[name]], key, mark(position))
         panel.set(title=HELD_OUT[key], xlabel="round")
         panel.set_xticks(range(1 + max(len(results[name]) for name in methods)))
     _legend(canvas, methods, names)
