@@ -18,12 +18,13 @@ from llm.data.row import Row, read_native
 from llm.files import processes
 from llm.files.digests import file_digest, model_digest, read_rows, tokenizer_digest
 from llm.methods import Method, Stream, identity
+from llm.models.bundled import settled
 from llm.models.engines import ENGINES, Ends
 from llm.models.load import is_adapter, load_model, load_tokenizer
 from llm.settings import LANGUAGE, Settings, require_pins
 from llm.stages import answer as iterates
 from llm.stages import prepare as sources
-from llm.stages import sft
+from llm.stages import respond, sft
 from llm.stages import value as evaluation
 from llm.stages.directory import Run
 from llm.stages.label import label, make_labeller
@@ -50,7 +51,7 @@ class Pipeline:
 
     def __init__(self, settings: Settings, note: Note = print) -> None:
         require_pins(settings)
-        self.s = settings
+        self.s = replace(settings, model=settled(settings.model))
         self.run = Run(Path(settings.run_dir))
         self.note = note
 
@@ -78,10 +79,28 @@ class Pipeline:
 
     def prepare(self) -> None:
         """Rows into token ids; nothing of the model is loaded, only its tokenizer."""
+        made = self.responses() if self.s.data.sentiment is not None else None
         inputs = sources.identity(self.s.data, self.s.model, self.s.seed)
+        if made is not None:
+            inputs["responses"] = self.run.file_hash("responses", "responses")
         self.stage(
-            "prepare", inputs, lambda f: sources.prepare(f, self.s.data, self.s.model, self.s.seed)
+            "prepare",
+            inputs,
+            lambda f: sources.prepare(f, self.s.data, self.s.model, self.s.seed, made),
         )
+
+    def responses(self) -> Path:
+        """The model's own answers to the sentiment prompts, scored and labelled."""
+        sentiment, s = self.s.data.sentiment, self.s
+        assert sentiment is not None
+        once = replace(s.generation, samples=1)
+        inputs = respond.identity(sentiment, s.model, once, s.seed)
+        out = self.stage(
+            "responses",
+            inputs,
+            lambda f: respond.respond(f, sentiment, s.model, once, s.seed),
+        )
+        return self.run.directory / "responses" / str(out["responses"])
 
     @cached_property
     def rows(self) -> list[Row]:
@@ -142,7 +161,17 @@ class Pipeline:
         self, folder: str, models: list[Model], start: Model, labels: int = 0
     ) -> dict[str, Any]:
         """What the iterate is worth: exactly on a language, on held-out pairs otherwise."""
-        inputs = {"policies": [m.weights for m in models], "rows": self.rows_hash, "labels": labels}
+        inputs: dict[str, Any] = {
+            "policies": [m.weights for m in models],
+            "rows": self.rows_hash,
+            "labels": labels,
+        }
+        if self.s.data.language is None:
+            inputs |= {
+                "evaluation": asdict(self.s.evaluation),
+                "generation": asdict(self.s.generation),
+                "seed": self.s.seed,
+            }
         paths = [m.path for m in models]
         out: dict[str, Any] = self.stage(
             f"{folder}/evaluate",

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+from llm.recipes import settled
+
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
@@ -67,7 +69,7 @@ def hydra_program(action: Callable[[dict[str, Any]], None], config_name: str = "
     def program(config: DictConfig) -> None:
         nonlocal code
         values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-        code = guarded(lambda: action(cast(dict[str, Any], values)))
+        code = guarded(lambda: action(settled(cast(dict[str, Any], values))))
 
     hydra.main(version_base="1.3", config_path=CONFIG, config_name=config_name)(program)()
     return code
@@ -80,7 +82,7 @@ def composed(config_name: str, *overrides: str) -> dict[str, Any]:
 
     with initialize_config_dir(CONFIG, version_base="1.3"):
         config = compose(config_name, list(overrides))
-    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+    return settled(cast(dict[str, Any], OmegaConf.to_container(config, resolve=True)))
 
 
 def main() -> None:

@@ -7,21 +7,23 @@ import re
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from llm.files import processes
 from llm.methods import Conditions, Method, Stream, make_method, streams_of
+from llm.models.bundled import WHEELS
 from llm.models.engines import GenerationSettings
 from llm.models.load import ModelSettings
 from llm.training.settings import TrainSettings
-from spac_theory.checks import InputError, choice, integer
+from llm.worlds.sentiment import SentimentSettings
+from spac_theory.checks import InputError, choice, integer, number
 from spac_theory.registry import load_plugins
 
 T = TypeVar("T")
 LANGUAGE = "language"
-RESERVED = ("initial", "prepare", "sft")
+RESERVED = ("initial", "prepare", "responses", "sft")
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,24 @@ class LanguageSettings:
 
 
 @dataclass(frozen=True)
+class EvaluationSettings:
+    """How many held-out prompts a policy answers, and how often; 0 prompts: none."""
+
+    prompts: int = 64
+    samples: int = 1
+
+    def __post_init__(self) -> None:
+        integer("evaluation.prompts", self.prompts, low=0)
+        integer("evaluation.samples", self.samples, low=1)
+
+
+@dataclass(frozen=True)
 class DataSettings:
-    """Preference rows: `language`, or `source` (file, folder or hub name) with its splits."""
+    """Preference rows: `language`, `sentiment`, or `source` (file, folder, hub name) with its splits.
+
+    Without a test split, `test_share` of the prompts is held out; `columns` says how the file calls
+    what is needed, see :mod:`llm.data.columns`.
+    """
 
     language: LanguageSettings | None
     source: str | None
@@ -49,13 +67,18 @@ class DataSettings:
     max_length: int
     identical_pairs: str
     max_rows: int | None
+    sentiment: SentimentSettings | None = None
+    test_share: float = 0.1
+    columns: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
-        if (self.language is None) == (self.source is None):
+        number("data.test_share", self.test_share, low=0, high=1, open_high=True)
+        given = [self.language, self.sentiment, self.source]
+        if sum(kind is not None for kind in given) != 1:
             raise InputError(
-                f"data.source is {self.source!r} and data.language.name is "
-                f"{self.language.name if self.language else None!r}; exactly one of the two must "
-                "be set."
+                f"data.source is {self.source!r}, data.language is {'' if self.language else 'not '}"
+                f"set and data.sentiment is {'' if self.sentiment else 'not '}set; exactly one of "
+                "the three must be set."
             )
 
 
@@ -77,16 +100,18 @@ class Settings:
     judge: str | None
     stages: list[str] | None
     plugins: list[str]
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
 
     def __post_init__(self) -> None:
         integer("rounds", self.rounds, low=1)
         integer("seed", self.seed, low=0)
         integer("reference_batch", self.reference_batch, low=1)
         choice("iterate", self.iterate, ("last", "best", "mixture"))
-        if self.iterate == "best" and self.data.language is None and self.data.test_split is None:
+        source = self.data.source is not None
+        if self.iterate == "best" and source and not (self.data.test_split or self.data.test_share):
             raise InputError(
-                "iterate is 'best' and data.test_split is null; choosing needs held-out rows, so "
-                "set data.test_split, or use last or mixture."
+                "iterate is 'best', data.test_split is null and data.test_share is 0; choosing needs "
+                "held-out rows, so set one of the two, or use last or mixture."
             )
         if not self.methods:
             raise InputError("methods is empty; name at least one method.")
@@ -130,7 +155,7 @@ def require_pins(settings: Settings) -> None:
         path = Path(data.source).expanduser()
         if not path.exists() and path.suffix not in (".jsonl", ".parquet"):
             _pinned("data", "data.source", data.source, data.revision)
-    if settings.sft is None and not model.is_local:
+    if settings.sft is None and not model.is_local and model.name not in WHEELS:
         _pinned("model", "model.name", model.name, model.revision)
 
 
@@ -158,9 +183,9 @@ def build(kind: type[T], values: Any, path: str = "") -> T:
                 f"{', '.join(sorted(fields))}."
             )
     given = {n: _convert(hints[n], v, _join(path, n)) for n, v in values.items()}
-    for name, field in fields.items():
-        no_default = field.default is dataclasses.MISSING
-        if name not in given and no_default:
+    for name, slot in fields.items():
+        needed = slot.default is slot.default_factory is dataclasses.MISSING
+        if name not in given and needed:
             raise InputError(f"{_join(path, name)} is missing from the configuration.")
     return kind(**given)
 

@@ -50,3 +50,18 @@ def source(name: str | None) -> str | None:
     if name is not None and name not in TEMPLATES and Path(name).is_file():
         return Path(name).read_text(encoding="utf-8")
     return TEMPLATES.get(name or "")
+
+
+def check(tokenizer: Any) -> Any:
+    """Refuse a tokenizer without end-of-sequence, and a template that writes today's date."""
+    if tokenizer.eos_token_id is None:
+        raise InputError(
+            "The tokenizer has no end-of-sequence token, so no answer could ever end; set its "
+            "eos_token in tokenizer_config.json."
+        )
+    if "strftime_now" in (tokenizer.chat_template or ""):
+        raise InputError(
+            "The tokenizer's chat template writes today's date, so the same rows would differ "
+            "tomorrow; save it as a .jinja file with a fixed date and name that in data.chat_template."
+        )
+    return tokenizer

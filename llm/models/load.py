@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,18 @@ import torch
 
 from spac_theory.checks import InputError, choice
 
+ALL_LINEAR = "all-linear"  # PEFT's word for every linear layer but the output layer
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """Low-rank adapters (Hu et al., 2021, arXiv 2106.09685)."""
+    """Low-rank adapters (Hu et al., 2021, arXiv 2106.09685); by default on every linear layer."""
 
-    rank: int
-    alpha: int
-    dropout: float
-    target_modules: list[str]
+    rank: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    target_modules: list[str] = field(default_factory=lambda: [ALL_LINEAR])
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,8 @@ def add_lora(model: Any, lora: LoraSettings) -> Any:
     from peft import LoraConfig, get_peft_model
 
     names = {name.rsplit(".", 1)[-1] for name, m in model.named_modules() if hasattr(m, "weight")}
-    missing = [target for target in lora.target_modules if target not in names]
+    everything = lora.target_modules == [ALL_LINEAR]
+    missing = [] if everything else [t for t in lora.target_modules if t not in names]
     if missing:
         raise InputError(
             f"model.lora.target_modules names {missing[0]!r}, which this model does not have; "
@@ -157,7 +159,7 @@ def add_lora(model: Any, lora: LoraSettings) -> Any:
             r=lora.rank,
             lora_alpha=lora.alpha,
             lora_dropout=lora.dropout,
-            target_modules=list(lora.target_modules),
+            target_modules=ALL_LINEAR if everything else list(lora.target_modules),
             task_type="CAUSAL_LM",
         ),
     )

@@ -13,6 +13,7 @@ from llm.files import processes
 from llm.files.digests import model_digest
 from llm.training.callbacks import Ema
 from llm.training.checkpoints import MarkComplete, last_complete, save_model
+from llm.training.progress import TrainingProgress
 
 
 def fit(trainer: Any, folder: Path, tokenizer: Any, ema: float) -> dict[str, Any]:
@@ -25,6 +26,7 @@ def fit(trainer: Any, folder: Path, tokenizer: Any, ema: float) -> dict[str, Any
     trainer.remove_callback(PrinterCallback)  # every log is in log.json and the tracker
     if average is not None:
         trainer.add_callback(average)
+    trainer.add_callback(TrainingProgress(f"train {folder.parent.name}", trainer))
     trainer.add_callback(MarkComplete())  # after everything else that writes into a checkpoint
     processes.barrier()
     checkpoint = last_complete(folder / "checkpoints")

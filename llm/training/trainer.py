@@ -28,6 +28,7 @@ class SequenceTrainer(Trainer):
         super().__init__(model=with_logps(model), **kwargs)
         self.model_accepts_loss_kwargs = False  # a mean over rows, not over tokens
         self.logp_chunk = logp_chunk
+        self.tokens = 0  # read by the progress line
         self._sums: dict[str, Tensor] = {}
         self._batches = 0
         self._rows_per_batch = 0.0
@@ -70,6 +71,7 @@ class SequenceTrainer(Trainer):
         )
         loss, metrics = self.row_loss(logps, inputs)
         if model.training:
+            self.tokens += int(inputs["attention_mask"].sum())
             self._record(metrics)
             if self._rows_per_batch:
                 loss = loss * (self.row_count(inputs) / self._rows_per_batch)
