@@ -17,6 +17,7 @@ from typing import Any
 from llm.data.row import Row, read_native
 from llm.files import processes
 from llm.files.digests import file_digest, model_digest, read_rows, tokenizer_digest
+from llm.files.failures import Stopped
 from llm.methods import Method, Stream, identity
 from llm.models.bundled import settled
 from llm.models.engines import ENGINES, Ends
@@ -28,6 +29,7 @@ from llm.stages import respond, sft
 from llm.stages import value as evaluation
 from llm.stages.directory import Run
 from llm.stages.label import label, make_labeller
+from llm.stages.preflight import judge
 from llm.stages.reference import asked as anchors_asked
 from llm.stages.reference import reference
 from llm.stages.sample import sample
@@ -52,6 +54,8 @@ class Pipeline:
     def __init__(self, settings: Settings, note: Note = print) -> None:
         require_pins(settings)
         self.s = replace(settings, model=settled(settings.model))
+        judge(self.s)
+        self.seen = False
         self.run = Run(Path(settings.run_dir))
         self.note = note
 
@@ -68,14 +72,26 @@ class Pipeline:
         """One stage of the run, unless the configuration's `stages` leaves its kind out."""
         kind = name.rsplit("/", 1)[-1].partition("-")[0]
         done = (self.run.directory / name / "stage.json").exists()
+        wanted = self.s.stages is None or kind in self.s.stages
         if not done:
-            if self.s.stages is not None and kind not in self.s.stages:
-                raise Stopped(
-                    f"The next stage is {name}, and stages is {','.join(self.s.stages)}; run again "
-                    f"with stages=[{kind}] (and the launcher it needs) to go on."
-                )
+            if not wanted:
+                self._stop(name, kind)
             self.note(name)
+        self.seen |= wanted
         return self.run.stage(name, inputs, work)
+
+    def _stop(self, name: str, kind: str) -> None:
+        """End this call before a stage that it was not asked for; refuse if it had nothing to do."""
+        asked = ",".join(self.s.stages or [])
+        if not self.seen:
+            raise InputError(
+                f"stages is {asked} and nothing of it can be done yet: the next stage is {name}; run "
+                f"with stages=[{kind}] first."
+            )
+        raise Stopped(
+            f"Done: {asked}. The next stage is {name}; run again with stages=[{kind}] (and the launcher "
+            "it needs) to go on."
+        )
 
     def prepare(self) -> None:
         """Rows into token ids; nothing of the model is loaded, only its tokenizer."""
@@ -376,10 +392,6 @@ class Round:
             for record, more in zip(records, read_rows(self._path(f"{name}.parquet")), strict=True):
                 record |= more
         return [Row.of(record) for record in records]
-
-
-class Stopped(InputError):
-    """The stages asked for are done; the next one was not asked for."""
 
 
 def _identity(train: Any) -> dict[str, Any]:

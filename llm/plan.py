@@ -6,10 +6,13 @@ GPU and refuses, with exit code 2, a plan that cannot fit, saying what would.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from experiments.common.program import launch
+from llm.recipes import settled
+from llm.run import CONFIG
 from llm.settings import Settings
 from llm.training.rollouts import frozen_names
 from spac_theory.checks import InputError, integer, number
@@ -238,7 +241,7 @@ def show(settings: Settings, hardware: Hardware, rows: int, tokens: float) -> No
     check(settings, size, hardware)
 
 
-def plan(values: dict[str, Any]) -> None:
+def execute(values: dict[str, Any], output: Path | None = None) -> None:
     """Build settings from a plain mapping and print the plan."""
     from llm.settings import build
 
@@ -250,14 +253,12 @@ def plan(values: dict[str, Any]) -> None:
     )
     rows = integer("pairs", values.pop("pairs", 61135), low=1)
     tokens = number("tokens", values.pop("tokens", 500.0), low=1)
-    show(build(Settings, values), hardware, rows, tokens)
+    show(build(Settings, settled(values)), hardware, rows, tokens)
 
 
 def main() -> None:
-    """Hydra entry point."""
-    from llm.run import hydra_program
-
-    sys.exit(hydra_program(plan))
+    """The command line."""
+    launch("llm.plan", "llm.plan:execute", folder=CONFIG, config="run")
 
 
 if __name__ == "__main__":

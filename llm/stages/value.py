@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import torch
 
 from experiments.common.files import write_json
 from llm.data.encode import prompt_ids, response_ids
+from llm.files.failures import Diverged
 from llm.models.load import ModelSettings, load_model
 from llm.settings import Settings
 from llm.stages import measure
+from llm.stages.directory import flatten
 from llm.worlds import exact, sentiment
 from llm.worlds.language import Language
 
@@ -35,6 +38,12 @@ def evaluate(
         report = measure.held_out(folder, bench(settings, tokenizer), iterates[-1], start)
     if labels:
         report["labels"] = labels
+    bad = [k for k, v in flatten(report).items() if isinstance(v, float) and not math.isfinite(v)]
+    if bad:
+        raise Diverged(
+            f"The {bad[0]} of the model at {iterates[-1]} is no finite number; its training went wrong, "
+            "so lower train.learning_rate and choose another run_dir."
+        )
     write_json(folder / "report.json", report)
     return {"report": "report.json", **report}
 

@@ -6,11 +6,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PrinterCallback
 
 from experiments.common.files import write_json
 from llm.files import processes
 from llm.files.digests import model_digest
+from llm.files.failures import Diverged
+from llm.models.logprobs import sequence_logps
+from llm.training.batches import SEQUENCES
 from llm.training.callbacks import Ema
 from llm.training.checkpoints import MarkComplete, last_complete, save_model
 from llm.training.progress import TrainingProgress
@@ -33,6 +37,7 @@ def fit(trainer: Any, folder: Path, tokenizer: Any, ema: float) -> dict[str, Any
     trainer.train(resume_from_checkpoint=checkpoint)
     if average is not None:
         average.load_into(trainer.model)
+    require_finite(trainer)
     save_model(trainer, tokenizer, target)
     history = [_timeless(entry) for entry in trainer.state.log_history if "loss" in entry]
     if processes.is_main():
@@ -46,6 +51,22 @@ def fit(trainer: Any, folder: Path, tokenizer: Any, ema: float) -> dict[str, Any
         "steps": trainer.state.global_step,
         "final_loss": history[-1]["loss"] if history else None,
     }
+
+
+@torch.no_grad()
+def require_finite(trainer: Any) -> None:
+    """Refuse to save a model that gives no numbers: the last step, whose loss nobody saw, may do that."""
+    size = min(trainer.args.per_device_train_batch_size, len(trainer.train_dataset))
+    batch = trainer.data_collator([trainer.train_dataset[i] for i in range(size)])
+    if "input_ids" not in batch:  # all responses are drawn at each step
+        return
+    ids, attention, completion = (batch[name].to(trainer.args.device) for name in SEQUENCES)
+    model = trainer.model.eval()
+    if not torch.isfinite(sequence_logps(model, ids, attention, completion)).all():
+        raise Diverged(
+            "After the last step the model gives log-probabilities that are no numbers, so training has "
+            f"diverged; lower train.learning_rate ({trainer.args.learning_rate:g}) and run again."
+        )
 
 
 def _timeless(entry: dict[str, Any]) -> dict[str, Any]:
