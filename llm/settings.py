@@ -176,23 +176,29 @@ def _cannot(name: str, method: Method, settings: Settings) -> str | None:
 
 
 def require_pins(settings: Settings) -> None:
-    """Refuse a hub name without a commit: what it stands for could change under a run."""
-    data, model = settings.data, settings.model
+    """Refuse a file that is not there, and a hub name without a commit: what it stands for could change."""
+    data, model, told = settings.data, settings.model, list[str | None]()
     if data.source is not None:
         path = Path(data.source).expanduser()
-        if not path.exists() and path.suffix not in (".jsonl", ".parquet"):
-            _pinned("data", "data.source", data.source, data.revision)
+        if path.suffix in (".jsonl", ".parquet"):
+            told.append(
+                None if path.exists() else f"data.source is {data.source!r}; there is no such file."
+            )
+        elif not path.exists():
+            told.append(_unpinned("data", "data.source", data.source, data.revision))
     if settings.sft is None and not model.is_local and model.name not in WHEELS:
-        _pinned("model", "model.name", model.name, model.revision)
+        told.append(_unpinned("model", "model.name", model.name, model.revision))
+    if any(told):
+        raise InputError("\n".join(filter(None, told)))
 
 
-def _pinned(group: str, field: str, name: str, revision: str | None) -> None:
-    if revision is None or not re.fullmatch(r"[0-9a-f]{40}", revision):
-        raise InputError(
-            f"{field} is the hub name {name!r} and {group}.revision is {revision!r}; set "
-            f"{group}.revision to a commit (40 hexadecimal digits, listed under its files on the "
-            "hub), or give a local path."
-        )
+def _unpinned(group: str, field: str, name: str, revision: str | None) -> str | None:
+    if revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision):
+        return None
+    return (
+        f"{field} is the hub name {name!r} and {group}.revision is {revision!r}; set {group}.revision to "
+        "a commit (40 hexadecimal digits, listed under its files on the hub), or give a local path."
+    )
 
 
 def build(kind: type[T], values: Any, field: str = "") -> T:

@@ -29,23 +29,13 @@ def judge(settings: Settings) -> None:
 
 
 def _sentences(settings: Settings) -> Iterator[str]:
-    checks: list[Callable[[Settings], None]] = [_source, _tokenizer, _judge]
+    checks: list[Callable[[Settings], None]] = [_tokenizer, _judge]
     checks.append(_tiny if settings.sft is not None else _model)
     for check in checks:
         try:
             check(settings)
         except InputError as error:
             yield str(error)
-
-
-def _source(settings: Settings) -> None:
-    """A file of rows has to be there."""
-    path = Path(settings.data.source or "").expanduser()
-    if path.suffix in (".jsonl", ".json", ".parquet") and not path.exists():
-        raise InputError(
-            f"data.source is {settings.data.source!r}; there is no such file, so name one that exists, a "
-            "folder, or a hub name."
-        )
 
 
 def _tokenizer(settings: Settings) -> None:

@@ -173,7 +173,7 @@ def test_no_loader_runs_code_of_the_model(tmp_path, start, monkeypatch):
     write_json(start / "config.json", values)
     (start / "evil.py").write_text("raise SystemExit('ran')\n")
     settings = ModelSettings(str(start), None, "float32", "sdpa", None, None, {})
-    with pytest.raises(InputError, match="model.name is"):
+    with pytest.raises(InputError, match=r"model\.name is"):
         load_model(str(start), settings)
     with pytest.raises((InputError, ValueError, OSError)):
         export(start, tmp_path / "out")
