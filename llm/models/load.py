@@ -125,6 +125,16 @@ def pinned_base(path: str, settings: ModelSettings) -> tuple[str, str | None]:
     return base, revision
 
 
+def load_configuration(name: str, revision: str | None = None) -> Any:
+    """The configuration of a folder or hub name."""
+    from transformers import AutoConfig
+
+    return reach(
+        name,
+        lambda: AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False),
+    )
+
+
 def load_model(path: str, settings: ModelSettings, *, trainable: bool = False) -> Any:
     """The model at `path`: the base itself, a saved full model, or a saved adapter on its base."""
     if is_adapter(path):
@@ -138,6 +148,8 @@ def load_model(path: str, settings: ModelSettings, *, trainable: bool = False) -
 def _load_base(name: str, revision: str | None, settings: ModelSettings) -> Any:
     from transformers import AutoModelForCausalLM
 
+    from llm.models.probe import require_causal_configuration
+
     extra: dict[str, Any] = {}
     if settings.quantise == "nf4":
         from transformers import BitsAndBytesConfig
@@ -149,6 +161,7 @@ def _load_base(name: str, revision: str | None, settings: ModelSettings) -> Any:
             bnb_4bit_compute_dtype=DTYPES[settings.dtype],
         )
     revision = None if Path(name).is_dir() else revision
+    require_causal_configuration(load_configuration(name, revision), name)
     return reach(
         name,
         lambda: AutoModelForCausalLM.from_pretrained(

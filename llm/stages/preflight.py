@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from llm.models.judges import load_judge
-from llm.models.load import add_lora, is_adapter, pinned_base, reach
+from llm.models.load import add_lora, is_adapter, load_configuration, pinned_base
+from llm.models.probe import require_causal_configuration
+from llm.models.shape import empty_of
 from llm.settings import LANGUAGE, Settings
 from llm.stages.prepare import make_tokenizer
 from spac_theory.checks import InputError
@@ -79,7 +80,8 @@ def _model(settings: Settings) -> None:
     revision = None if model.is_local else model.revision
     if is_adapter(name):
         name, revision = pinned_base(name, model)
-    config = _configuration(name, revision)
+    config = load_configuration(name, revision)
+    require_causal_configuration(config, name)
     longest = getattr(config, "max_position_embeddings", None)
     wanted = settings.data.max_prompt_length + settings.generation.max_new_tokens
     for field, value in (
@@ -91,25 +93,8 @@ def _model(settings: Settings) -> None:
     if model.lora is not None and not is_adapter(model.name):
         try:
             with torch.device("meta"):
-                add_lora(_empty(config), model.lora)
+                add_lora(empty_of(config, name), model.lora)
         except InputError as error:
             told.append(str(error))
     if told:
         raise InputError("\n".join(told))
-
-
-def _configuration(name: str, revision: str | None) -> Any:
-    from transformers import AutoConfig
-
-    return reach(
-        name,
-        lambda: AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False),
-    )
-
-
-def _empty(config: Any) -> Any:
-    """The model without weights."""
-    from transformers import AutoModelForCausalLM
-
-    kind: Any = AutoModelForCausalLM
-    return kind.from_config(config, trust_remote_code=False)
