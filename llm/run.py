@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-from llm.recipes import settled
-
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
@@ -59,6 +57,13 @@ def guarded(action: Any) -> int:
     return 0
 
 
+def settle(values: Any) -> dict[str, Any]:
+    """A composed configuration with its switches settled, see :mod:`llm.recipes`."""
+    from llm.recipes import settled
+
+    return settled(cast(dict[str, Any], values))
+
+
 def hydra_program(action: Callable[[dict[str, Any]], None], config_name: str = "run") -> int:
     """Compose `conf/llm/{config_name}.yaml` with the command line, hand `action` a mapping."""
     import hydra
@@ -69,7 +74,7 @@ def hydra_program(action: Callable[[dict[str, Any]], None], config_name: str = "
     def program(config: DictConfig) -> None:
         nonlocal code
         values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-        code = guarded(lambda: action(settled(cast(dict[str, Any], values))))
+        code = guarded(lambda: action(settle(values)))
 
     hydra.main(version_base="1.3", config_path=CONFIG, config_name=config_name)(program)()
     return code
@@ -82,7 +87,7 @@ def composed(config_name: str, *overrides: str) -> dict[str, Any]:
 
     with initialize_config_dir(CONFIG, version_base="1.3"):
         config = compose(config_name, list(overrides))
-    return settled(cast(dict[str, Any], OmegaConf.to_container(config, resolve=True)))
+    return settle(OmegaConf.to_container(config, resolve=True))
 
 
 def main() -> None:
