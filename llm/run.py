@@ -28,8 +28,12 @@ def execute(values: Any) -> None:
 
 def quiet() -> None:
     """Silence the bars and warnings of transformers; the pipeline has its own."""
+    import warnings
+
     from transformers.utils import logging
 
+    # PEFT asks for a property by its old name at every load.
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
     log: Any = logging
     log.set_verbosity_error()
     log.disable_progress_bar()

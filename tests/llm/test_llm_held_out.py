@@ -8,9 +8,11 @@ import itertools
 import json
 import math
 import statistics
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -19,8 +21,8 @@ from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 from experiments.common.files import read_json
 from llm.files.digests import read_rows
-from llm.models.load import ModelSettings, load_model, load_tokenizer
-from llm.run import composed, execute, guarded
+from llm.models.load import ModelSettings, load_model
+from llm.run import CONFIG, composed, execute, guarded
 from llm.stages import respond
 from llm.stages.measure import wilson
 from llm.stages.sample import GenerationSettings
@@ -251,6 +253,16 @@ def test_a_file_without_a_test_split_ends_in_a_table(base, tmp_path, capsys):
     train = {r["prompt_key"] for r in read_rows(tmp_path / "run/prepare/rows.parquet")}
     test = {r["prompt_key"] for r in read_rows(tmp_path / "run/prepare/test.parquet")}
     assert not train & test
+
+
+@pytest.mark.parametrize("name", ["smollm2-135m", "local", "mistral-7b"])
+def test_what_a_preset_says_is_what_runs(name):
+    text = (Path(CONFIG) / "model" / f"{name}.yaml").read_text().replace("???", "here")
+    values = composed("run", f"model={name}", *(["model.name=here"] if name == "local" else []))
+    for key, wanted in yaml.safe_load(text).items():
+        if key not in ("defaults", "model", "sft"):
+            found = values[key]
+            assert found == wanted or wanted.items() <= found.items(), key
 
 
 def test_the_switch_for_adapters(base):
