@@ -6,8 +6,8 @@ earlier tokens of its own tree that are prompt or of its own branch: what it wou
 stood alone. Positions restart after the prompt in each branch, so that rotary embeddings agree too.
 
 Transformers hands a four-dimensional `attention_mask` to its attention function as it is; the layout travels
-in its place, also through recomputed activations and sharded models. On a CPU :func:`tree_attention` computes
-each tree apart; on a GPU :func:`block_mask` makes the mask of `flex_attention` once a pack.
+in its place, also through recomputed activations and sharded models. Any other mask is answered as `sdpa`
+answers it, so that the same model still generates.
 """
 
 from __future__ import annotations
@@ -44,56 +44,64 @@ def spans(layout: Tensor) -> Spans:
     return cast(Spans, _SPANS[layout])
 
 
+def is_layout(mask: Tensor | None) -> bool:
+    """Whether a mask is the layout of a pack: whole numbers in two rows."""
+    return mask is not None and mask.dtype == torch.int64 and mask.ndim == 4 and mask.shape[2] == 2
+
+
 def tree_attention(
     module: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor,
-    scaling: float | None = None,
-    dropout: float = 0.0,
+    attention_mask: Tensor | None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Attention of a pack, tree by tree: `query (1, H, T, D)`, layout as the mask `-> (1, T, H, D)`.
 
-    Raises NotImplementedError for a model whose attention is capped or biased, which this one is not.
+    Raises NotImplementedError for attention that is capped, biased or shorter than a tree: not this one.
     """
-    for extra in ("softcap", "position_bias", "s_aux"):
-        if kwargs.get(extra) is not None:
-            raise NotImplementedError(f"tree attention has no {extra}")
+    if not is_layout(attention_mask):
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+    assert attention_mask is not None
+    trees = spans(attention_mask)
+    _require_plain(kwargs, max(b - a for a, b, _ in trees))
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = (t.repeat_interleave(groups, dim=1) for t in (key, value))
+    dropout = kwargs.get("dropout", 0.0) if module.training else 0.0
     pieces = [
         functional.scaled_dot_product_attention(
             query[:, :, a:b],
             key[:, :, a:b],
             value[:, :, a:b],
             attn_mask=mask,
-            dropout_p=dropout if module.training else 0.0,
-            scale=scaling,
+            dropout_p=dropout,
+            scale=kwargs.get("scaling"),
         )
-        for a, b, mask in spans(attention_mask)
+        for a, b, mask in trees
     ]
     return torch.cat(pieces, dim=2).transpose(1, 2).contiguous(), None
 
 
-def block_mask(layout: Tensor) -> Any:
-    """The layout as a block mask of `flex_attention`, for one pack."""
-    from torch.nn.attention.flex_attention import create_block_mask
-
-    tree, branch = layout[0, 0]
-    size = tree.shape[-1]
-
-    def sees(b: Tensor, h: Tensor, row: Tensor, column: Tensor) -> Tensor:
-        own = (branch[row] == branch[column]) | (branch[column] == 0)
-        return (row >= column) & own & (tree[row] == tree[column])
-
-    return create_block_mask(sees, 1, 1, size, size, device=str(layout.device))
+def _require_plain(kwargs: dict[str, Any], longest: int) -> None:
+    for extra in ("softcap", "position_bias", "s_aux"):
+        if kwargs.get(extra) is not None:
+            raise NotImplementedError(f"tree attention has no {extra}")
+    window = kwargs.get("sliding_window")
+    if window is not None and longest > window:
+        raise NotImplementedError(
+            f"a row of {longest} tokens is longer than the model's sliding window of {window}; set "
+            "train.packing=false, or shorten data.max_length"
+        )
 
 
 def register() -> None:
-    """Make `tree` known to transformers as an attention implementation."""
-    from transformers import AttentionInterface
+    """Make `tree` known to transformers: its attention, and the masks of `sdpa` for what is no pack."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
 
     AttentionInterface.register(NAME, tree_attention)
+    AttentionMaskInterface.register(NAME, sdpa_mask)

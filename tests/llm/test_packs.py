@@ -8,8 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from llm.data.row import Row
+from llm.data.trees import Pack, Tree, fill, pack, unpacked
+from llm.methods import Stream, data
 from llm.models import tree_attention
-from llm.training.packing import Pack, Tree, fill, pack
+from llm.models.logprobs import pack_logps, sequence_logps, with_logps
+from llm.models.packs import with_packs
+from llm.stages import reference
+from llm.training.batches import SEQUENCES, StreamCollator, read
 
 SMALL = {
     "vocab_size": 61,
@@ -140,3 +146,99 @@ def test_filling_loses_nothing_and_keeps_the_budget(sizes: list[int], budget: in
     totals = sorted(sum(sizes[row] for row in rows) for rows in packs)
     if len(packs) > 1:  # any two packs could not have been one
         assert totals[0] + totals[1] > budget
+
+
+# --- in training ----------------------------------------------------------------------------------
+
+
+def rows(seed: int = 0) -> list[Row]:
+    rng = torch.Generator().manual_seed(seed)
+
+    def text(size: int) -> list[int]:
+        return torch.randint(3, 61, (size,), generator=rng).tolist()
+
+    return [
+        Row(
+            text(2 + i),
+            {"chosen": [text(1 + i)], "rejected": [text(4)], "own": [text(3), text(2 + i)]},
+            {"current": {"chosen": [-2.0], "rejected": [-3.0], "own": [-1.0, -2.5]}},
+        )
+        for i in range(3)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_a_packed_batch_is_the_padded_batch_to_a_loss(kind: str) -> None:
+    """Log-probs by stream, lengths and anchors: what a loss reads is the same to rounding."""
+    model = with_logps(tiny(kind))
+    streams = (*data("current"), Stream("own", 2, anchors=("current",)))
+    padded = StreamCollator(0, streams)(rows())
+    one = sequence_logps(model, *(padded[k] for k in SEQUENCES))
+    assert with_packs(model)
+    packed = StreamCollator(0, streams, packed=True)(rows())
+    two = pack_logps(model, unpacked(packed)).view(3, -1).transpose(0, 1).flatten()
+    a, b = read(padded, one, streams), read(packed, two, streams)
+    for name in ("chosen", "rejected", "own"):
+        assert torch.allclose(a.logp[name], b.logp[name], rtol=0, atol=1e-8)
+        assert torch.equal(a.length[name], b.length[name])
+        assert torch.equal(a.anchor["current"][name], b.anchor["current"][name])
+    again = sequence_logps(model, *(padded[k] for k in SEQUENCES))  # plain masks still work
+    assert torch.allclose(one, again, rtol=0, atol=1e-8)
+
+
+def test_recomputed_activations_give_the_same_gradients() -> None:
+    model = with_logps(tiny("stablelm"))
+    assert with_packs(model)
+    packed = pack(forest())
+    gradients = []
+    for recompute in (False, True):
+        model.train()
+        model.zero_grad()
+        if recompute:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        pack_logps(model, packed, chunk=3).sum().backward()
+        gradients.append([p.grad.clone() for p in model.parameters()])
+    for one, other in zip(*gradients, strict=True):
+        assert torch.allclose(one, other, rtol=0, atol=1e-10)
+
+
+def test_adapters_read_packs_too() -> None:
+    peft = pytest.importorskip("peft")
+    model = tiny("llama")
+    trees = forest()
+    expected = alone(model, trees)
+    lora = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+    wrapped = with_logps(peft.get_peft_model(model, lora).double().eval())
+    assert with_packs(wrapped)
+    assert torch.allclose(pack_logps(wrapped, pack(trees)), expected, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("kind", ["bloom", "mamba", "gemma2"])
+def test_a_model_that_cannot_read_packs_says_so_and_goes_on(kind: str) -> None:
+    options = {"bloom": {"n_layer": 2, "n_head": 4}, "mamba": {}, "gemma2": {"head_dim": 8}}[kind]
+    config = AutoConfig.for_model(kind, **{**SMALL, **options})
+    model = with_logps(AutoModelForCausalLM.from_config(config).eval())
+    with pytest.warns(UserWarning, match="packing is off"):
+        assert not with_packs(model)
+    padded = StreamCollator(0, data("current"))(rows())
+    assert torch.isfinite(sequence_logps(model, *(padded[k] for k in SEQUENCES))).all()
+
+
+def test_a_row_longer_than_the_window_is_refused_in_words() -> None:
+    config = AutoConfig.for_model("mistral", **{**SMALL, "sliding_window": 8})
+    model = with_logps(AutoModelForCausalLM.from_config(config).double().eval())
+    if with_packs(model):
+        with pytest.raises(NotImplementedError, match="sliding window of 8"):
+            pack_logps(model, pack([Tree(list(range(3, 12)), ([4, 5], [6]))]))
+
+
+def test_the_reference_pass_scores_packs_as_it_scores_padded_rows(monkeypatch) -> None:
+    monkeypatch.setattr(reference, "PACK_TOKENS", 25)  # several packs, rows out of order
+    model = with_logps(tiny("llama"))
+    names = ["chosen", "rejected", "own"]
+    padded = reference.score(model, rows(), names, 0)
+    assert with_packs(model)
+    packed = reference.score(model, rows(), names, 0, packed=True)
+    for one, other in zip(padded, packed, strict=True):
+        for name in names:
+            assert one[name] == pytest.approx(other[name], abs=1e-8)

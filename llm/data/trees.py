@@ -6,8 +6,9 @@ many trees as a budget of tokens allows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,6 +46,16 @@ class Pack:
     owners: Tensor
     responses: int
 
+    def to(self, device: Any) -> Pack:
+        """The same on another device."""
+        moved = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in vars(self).items()}
+        return Pack(**moved)  # type: ignore[arg-type]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The entries of a batch, `pack/…`, as a data loader moves them; :func:`unpacked` reads them."""
+        named = {f"pack/{k}": v for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return {**named, "pack/responses": torch.tensor(self.responses)}
+
 
 def pack(trees: Sequence[Tree]) -> Pack:
     """Lay out `trees`; the last token of a prompt predicts the first of each of its responses."""
@@ -81,6 +92,12 @@ def pack(trees: Sequence[Tree]) -> Pack:
         torch.tensor(owners),
         responses,
     )
+
+
+def unpacked(entries: Mapping[str, Tensor]) -> Pack:
+    """The pack of a batch's entries."""
+    fields = {k.removeprefix("pack/"): v for k, v in entries.items() if k.startswith("pack/")}
+    return Pack(**{**fields, "responses": int(fields["responses"])})  # type: ignore[arg-type]
 
 
 def fill(sizes: Sequence[int], budget: int) -> list[list[int]]:
