@@ -152,7 +152,7 @@ def sail_objective(algorithm, view, logits, fraction, model):
 
 @pytest.mark.parametrize("variant", ["ddp", "dpp", "dpr"])
 def test_the_three_terms_are_the_gradient_of_sail(setting, variant):
-    algorithm = Sail(variant=variant, share=0.6, beta=0.4)
+    algorithm = Sail(variant=variant, share=0.6, beta=0.4, rho=1.0, pi=1.0, gamma=1.0)
     model = setting.truth.probability.expand(3, -1, -1, -1)
     logits = some_logits().requires_grad_(True)
     value = sail_objective(algorithm, setting.view, logits, setting.data.fraction, model)
@@ -176,7 +176,7 @@ def test_self_labelled_sail_does_not_see_the_labels(setting, variant):
 
 
 def test_i4_sail_without_its_response_term_is_dpo_on_own_pairs(setting):
-    algorithm = Sail(variant="dpr", share=1.0, beta=0.4)
+    algorithm = Sail(variant="dpr", share=1.0, beta=0.4, gamma=1.0)
     model = setting.truth.probability.expand(3, -1, -1, -1)
     logits = some_logits()
     pairs = algorithm.law(setting.view, logits, setting.data.fraction, model)

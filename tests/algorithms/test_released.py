@@ -168,3 +168,66 @@ def test_sim_oprl_starts_without_labels_unless_told(setting):
     assert torch.equal(blind, again)
     assert torch.equal(reward, same)
     assert not torch.equal(first_queries(setting.data, True)[1], first_queries(turned, True)[1])
+
+
+# --- SAIL -----------------------------------------------------------------------------------------
+
+
+def released_sail(algorithm, view, logits, fraction, model):
+    """The expected gradient of the released trainer, row by row: surrogate losses and its hook."""
+    seeds, contexts, actions, _ = fraction.shape
+    beta, base = algorithm.beta, log_reference(view)
+    share = {"ddp": 0.4, "dpp": 0.3, "dpr": 0.3}[algorithm.variant]
+    coefficient = {"ddp": 0.2, "dpp": 0.2, "dpr": 0.3}[algorithm.variant]
+    out = torch.zeros_like(logits)
+    for s in range(seeds):
+        leaf = logits[s].clone().requires_grad_(True)
+        log_pi = torch.log_softmax(base + leaf, -1)
+        total = leaf.sum() * 0
+        for x in range(contexts):
+            for w in range(actions):
+                for l in range(actions):
+                    margin = beta * (log_pi[x, w] - base[x, w] - log_pi[x, l] + base[x, l])
+                    loss = -torch.log(torch.sigmoid(margin))
+                    total = total + (1 - share) * float(fraction[s, x, w, l]) * loss
+                    own = float(torch.sigmoid(margin))
+                    pi_w, pi_l = float(log_pi[x, w].exp()), float(log_pi[x, l].exp())
+                    drawn = 2 * float(view.rho[x]) * pi_w * pi_l
+                    if algorithm.variant == "ddp":  # a row (w, l) of the data, swapped or not
+                        weight = float(fraction[s, x, w, l] + fraction[s, x, l, w]) * own
+                    elif algorithm.variant == "dpp":
+                        weight = drawn * own
+                    else:  # the reward model's better response wins
+                        better = float(model[s, x, w, l])
+                        weight = drawn * (1.0 if better > 0.5 else 0.5 if better == 0.5 else 0.0)
+                    row = loss
+                    if algorithm.variant != "dpr":
+                        row = row - coefficient / 2 * loss**2
+                    if algorithm.variant != "ddp":
+                        if (
+                            algorithm.released
+                        ):  # the hook: over log-probabilities, not over the batch
+                            scale = coefficient * algorithm.batch * float(loss)
+                            hook = log_pi[x, w] / float(log_pi[x, w])
+                            hook = hook + log_pi[x, l] / float(log_pi[x, l])
+                            row = row + scale * hook
+                        else:
+                            row = row + coefficient * float(loss) * (log_pi[x, w] + log_pi[x, l])
+                    total = total + share * weight * row
+        (out[s],) = torch.autograd.grad(total, leaf)
+    return out
+
+
+@pytest.mark.parametrize("variant", ["ddp", "dpp", "dpr"])
+@pytest.mark.parametrize("released", [False, True])
+def test_sail_takes_the_gradient_of_the_release(variant, released):
+    """Its coefficients and shares are the defaults, its labels hard."""
+    setting = make_setting(n=40, seeds=2, contexts=2, actions=3)
+    algorithm = make_algorithm("sail", variant=variant, beta=0.4, released=released)
+    logits = torch.sin(1.3 * torch.arange(12, dtype=torch.float64)).reshape(2, 2, 3)
+    soft = setting.truth.probability.expand(2, -1, -1, -1)
+    fraction = setting.data.fraction
+    hard = ((soft - 0.5).sign() + 1) / 2
+    got = algorithm.gradient(setting.view, logits, fraction, hard)
+    want = released_sail(algorithm, setting.view, logits, fraction, soft)
+    assert torch.allclose(got, want, atol=1e-12)
