@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy import optimize
 from spac_theory import WinnerCounts, make_algorithm
 from spac_theory.algorithms.hypo import sampled_divergence_gradient
 from spac_theory.algorithms.linear_alignment import released_step
+from spac_theory.algorithms.sapo import segment_kernel
 from spac_theory.bandit.online import OnlineAccess
 from spac_theory.keys import generator
 from spac_theory.learning.optimise import log_reference
@@ -231,3 +233,114 @@ def test_sail_takes_the_gradient_of_the_release(variant, released):
     got = algorithm.gradient(setting.view, logits, fraction, hard)
     want = released_sail(algorithm, setting.view, logits, fraction, soft)
     assert torch.allclose(got, want, atol=1e-12)
+
+
+# --- SAPO -----------------------------------------------------------------------------------------
+
+
+def written(law, temperature, top_k, top_p):
+    """One symbol of the decoder: temperature, the likeliest `top_k`, their nucleus."""
+    warped = [p ** (1 / temperature) for p in law]
+    order = sorted(range(len(law)), key=lambda a: -warped[a])[:top_k]
+    mass, total, kept = 0.0, sum(warped[a] for a in order), []
+    for a in order:
+        if mass >= top_p:
+            break
+        kept.append(a)
+        mass += warped[a] / total
+    total = sum(warped[a] for a in kept)
+    return [warped[a] / total if a in kept else 0.0 for a in range(len(law))]
+
+
+def rewriting(policy, symbols, length, segment, keep, decoding):
+    """The law of the rewritten string by walking: `{(y, y'): probability}` as nested lists."""
+    strings = list(itertools.product(range(symbols), repeat=length))
+    chance = dict(zip(strings, policy, strict=True))
+
+    def next_symbol(prefix):
+        mass = [sum(p for y, p in chance.items() if y[: len(prefix) + 1] == (*prefix, a))
+                for a in range(symbols)]  # fmt: skip
+        return written([m / sum(mass) for m in mass], *decoding)
+
+    last = length - keep - segment
+    cuts = [0] if length <= segment + keep else list(range(last + 1))
+    rows = []
+    for old in strings:
+        row = dict.fromkeys(strings, 0.0)
+        for cut in cuts:
+            paths = {old[:cut]: 1 / len(cuts)}
+            for _ in range(min(segment, length - cut)):
+                paths = {(*prefix, a): p * q for prefix, p in paths.items()
+                         for a, q in enumerate(next_symbol(prefix))}  # fmt: skip
+            for prefix, p in paths.items():
+                row[(*prefix, *old[len(prefix) :])] += p
+        rows.append([row[y] for y in strings])
+    return rows
+
+
+@pytest.mark.parametrize("segment", [1, 2, 3])
+@pytest.mark.parametrize("keep", [0, 1, 3])
+@pytest.mark.parametrize("decoding", [(1.0, 50, 1.0), (0.7, 50, 0.95), (0.7, 2, 0.8)])
+def test_sapo_rewrites_as_released(segment, keep, decoding):
+    policy = np.random.default_rng(5).dirichlet(np.full(27, 0.7))
+    kernel = segment_kernel(torch.from_numpy(policy), 3, segment, keep, *decoding)
+    want = rewriting(policy.tolist(), 3, 3, segment, keep, decoding)
+    assert np.abs(kernel.numpy() - want).max() < 1e-12
+
+
+def test_sapo_trains_as_released():
+    """Slow copy, opponent, rewriting, first-in-first-out queue, draws with replacement, RMSprop."""
+    setting = make_setting(n=50, seeds=1, contexts=2, actions=4)
+    options = {"symbols": 2, "segment": 1, "batch": 3, "buffer": 8, "refresh": 4, "steps": 11}
+    fit = make_algorithm("sapo", **options).fit(setting.view, setting.data)
+    base = log_reference(setting.view).tolist()
+    winners = setting.data.fraction[0].sum(-1).flatten().tolist()
+    (stream,) = setting.data.streams("sapo", setting.view.key)
+    theta = [[0.0] * 4 for _ in range(2)]
+    slow = [[0.0] * 4 for _ in range(2)]
+    square = [[0.0] * 4 for _ in range(2)]
+    opponent, queue = None, []
+
+    def pick(weights, uniform):
+        total, mark = 0.0, uniform * sum(weights)
+        for place, weight in enumerate(weights):
+            total += weight
+            if mark < total:
+                return place
+        return len(weights) - 1
+
+    for step in range(11):
+        slow = [
+            [(a + b) / 2 for a, b in zip(s, t, strict=True)]
+            for s, t in zip(slow, theta, strict=True)
+        ]
+        if step % 4 == 0:
+            opponent = [list(row) for row in slow]
+        uniform = stream.random((2, 3))
+        for place in range(3):
+            x, y = divmod(pick(winners, uniform[0][place]), 4)
+            policy = softmax([b + s for b, s in zip(base[x], slow[x], strict=True)])
+            law = rewriting(policy, 2, 2, 1, 0, (0.7, 50, 0.95))[y]
+            queue.append([x, y, pick(law, uniform[1][place]), 0])
+            # the oldest leave; the buffer is a ring, so the order of its places is kept
+        ring = [None] * 8
+        for number, pair in enumerate(queue):
+            ring[number % 8] = pair
+        ring = [pair for pair in ring if pair is not None]
+        weights = [1 / (1 + pair[3]) for pair in ring]
+        drawn = [ring[pick(weights, u)] for u in stream.random(3)]
+        gradient = [[0.0] * 4 for _ in range(2)]
+        for pair in drawn:
+            x, good, bad, _ = pair
+            margin = 0.1 * (theta[x][good] - opponent[x][good] - theta[x][bad] + opponent[x][bad])
+            slope = -sigmoid(-margin) * 0.1 / 3
+            gradient[x][good] += slope
+            gradient[x][bad] -= slope
+        for pair in drawn:
+            pair[3] += 1
+        rate = 0.05 * (1.0 if step < 1 else (11 - step) / 10)
+        for x, a in itertools.product(range(2), range(4)):
+            square[x][a] = 0.99 * square[x][a] + 0.01 * gradient[x][a] ** 2
+            theta[x][a] -= rate * gradient[x][a] / (math.sqrt(square[x][a]) + 1e-8)
+    want = [softmax([b + t for b, t in zip(base[x], theta[x], strict=True)]) for x in range(2)]
+    assert np.abs(fit.policy.probabilities()[0].numpy() - want).max() < 1e-9
