@@ -10,13 +10,15 @@ import pytest
 import torch
 from scipy import optimize
 
-from spac_theory import WinnerCounts, make_algorithm
+from spac_theory import BRADLEY_TERRY, WinnerCounts, make_algorithm, make_problem
 from spac_theory.algorithms.hypo import sampled_divergence_gradient
 from spac_theory.algorithms.linear_alignment import released_step
 from spac_theory.algorithms.sapo import segment_kernel
 from spac_theory.bandit.online import OnlineAccess
 from spac_theory.keys import generator
 from spac_theory.learning.optimise import log_reference
+from spac_theory.learning.preference_game import pairwise_margins
+from spac_theory.learning.trials import make_trial
 
 from .conftest import make_setting
 
@@ -344,3 +346,86 @@ def test_sapo_trains_as_released():
             theta[x][a] -= rate * gradient[x][a] / (math.sqrt(square[x][a]) + 1e-8)
     want = [softmax([b + t for b, t in zip(base[x], theta[x], strict=True)]) for x in range(2)]
     assert np.abs(fit.policy.probabilities()[0].numpy() - want).max() < 1e-9
+
+
+# --- games ----------------------------------------------------------------------------------------
+
+
+def plain_game(name, preference, base, options):
+    """The last policy of each game by lists, one context."""
+    actions, rounds = len(base), options["iterations"]
+    policy = magnet = list(base)
+    for k in range(1, rounds + 1):
+        if name == "nash_md":
+            pull = options["eta"] * options["tau"]
+            mixed = [p ** (1 - pull) * b**pull for p, b in zip(policy, base, strict=True)]
+            policy = [m / sum(mixed) for m in mixed]
+        rate = [sum(preference[a][b] * policy[b] for b in range(actions)) for a in range(actions)]
+        if name == "mpo":
+            eta, alpha = options["eta"], options["alpha"]
+            weight = [
+                (p * math.exp(eta * q) * m ** (alpha * eta)) ** (1 / (1 + alpha * eta))
+                for p, q, m in zip(policy, rate, magnet, strict=True)
+            ]
+        else:
+            step = 1 / options["eta"] if name == "dno" else options["eta"]
+            weight = [p * math.exp(step * q) for p, q in zip(policy, rate, strict=True)]
+        policy = [w / sum(weight) for w in weight]
+        if name == "mpo" and k % options["refresh"] == 0:
+            magnet = policy
+    return policy
+
+
+GAMES = {
+    "sppo": {"eta": 0.8, "iterations": 7},
+    "dno": {"eta": 0.5, "iterations": 7},
+    "nash_md": {"eta": 0.5, "tau": 0.1, "iterations": 7},
+    "mpo": {"eta": 0.4, "alpha": 0.1, "iterations": 7, "refresh": 3},
+}
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_games_on_counts_are_played_as_written(name):
+    problem = make_problem("cyclic", contexts=2, actions=4)
+    trial = make_trial(problem, problem.profile)
+    data = trial.data(90, range(2))
+    fit = make_algorithm(name, **GAMES[name]).fit(trial.view, data)
+    for s, x in itertools.product(range(2), range(2)):
+        wins = data.wins[s, x].tolist()
+        shares = [[(wins[a][b] + 0.5) / (wins[a][b] + wins[b][a] + 1) for b in range(4)]
+                  for a in range(4)]  # fmt: skip
+        want = plain_game(name, shares, [0.25] * 4, GAMES[name])
+        assert np.abs(fit.policy.probabilities()[s, x].numpy() - want).max() < 1e-12
+
+
+@pytest.mark.parametrize("wins", [(3, 1), (0, 7), (0, 0), (10**9, 0), (10**9, 10**9)])
+def test_a_pairwise_ridge_is_a_penalised_margin_of_each_pair(wins):
+    won, lost = wins
+    table = torch.zeros(2, 2, dtype=torch.int64)
+    table[0, 1], table[1, 0] = won, lost
+    margin = float(pairwise_margins(table, BRADLEY_TERRY, 2.0)[0, 1])
+    slope = -won * sigmoid(-margin) + lost * sigmoid(margin) + 2.0 * margin
+    assert abs(slope) <= 1e-7 * (1 + won + lost)
+    assert math.copysign(1, margin) == math.copysign(1, won - lost) or margin == 0
+
+
+def test_intransitive_preferences_are_judged_by_exploitability():
+    """On counts a game finds what no response beats; a fitted reward does not."""
+    problem = make_problem("cyclic")
+    trial = make_trial(problem, problem.profile)
+    data = trial.data(20_000, range(2))
+    chance = trial.preference.probability
+    greedy = make_algorithm("mle_greedy").fit(trial.view, data).policy.probabilities()
+    fitted = make_algorithm("mpo", preference="fitted").fit(trial.view, data).policy.probabilities()
+    for model in ("counts", "ridge"):
+        fit = make_algorithm("mpo", preference=model).fit(trial.view, data)
+        value = trial.exploitability(fit.policy.probabilities())
+        by_hand = [
+            sum(
+                0.2 * max((chance[x] @ fit.policy.probabilities()[s, x]).tolist()) for x in range(5)
+            )
+            for s in range(2)
+        ]
+        assert value.tolist() == pytest.approx([v - 0.5 for v in by_hand])
+        assert 5 * float(value.max()) < float(trial.exploitability(fitted).min())
+    assert float(trial.exploitability(greedy).min()) > 0.05
