@@ -121,4 +121,5 @@ ENTRIES: dict[str, Entry] = {
     "linear_alignment contrastive": Entry("linear_alignment", one("size", 1.0, 5.0, 10.0),
                                           fixed=(("form", "contrastive"),)),
     "drpo": Entry("drpo", one("depth", 5, 10, 40)),
+    "drpo fixed criteria": Entry("drpo", one("depth", 5, 10, 40), fixed=(("judge", "fixed"),)),
 }  # fmt: skip
