@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from experiments.write_options import files
+from experiments.engine.options import files
 from spac_theory import ALGORITHMS, BRADLEY_TERRY, InputError, make_algorithm, make_problem
 from spac_theory.bandit.preferences import PreferenceModel
 from spac_theory.learning.needs import FEATURES, JUDGE, LABELS, NEEDS, PREFERENCES, Learner, missing
@@ -132,7 +132,7 @@ def test_options_that_are_right_are_kept():
 
 
 def test_the_files_of_options_are_those_of_the_dataclasses():
-    """`python -m experiments.write_options` was run after the last change."""
+    """`python -m experiments.engine.options` was run after the last change."""
     stale = [p.name for p, text in files().items() if p.read_text(encoding="utf-8") != text]
     assert stale == []
     assert all(o.help for name in ALGORITHMS for o in described(ALGORITHMS[name]))

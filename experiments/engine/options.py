@@ -1,6 +1,6 @@
 """Write `conf/algorithm/NAME.yaml` of every registered algorithm from its dataclass.
 
-    python -m experiments.write_options
+    python -m experiments.engine.options
 
 An option's default and what it is for stand once, in the dataclass; these files show them to people
 and to Hydra. The first line of a file is kept. Files of named variants (`spac_fixed`) are written by hand.
@@ -16,7 +16,7 @@ from experiments.common.files import write_text
 from spac_theory import ALGORITHMS
 from spac_theory.options import described
 
-FOLDER = Path(__file__).resolve().parents[1] / "conf" / "algorithm"
+FOLDER = Path(__file__).resolve().parents[2] / "conf" / "algorithm"
 
 
 def text(name: str, first: str) -> str:
