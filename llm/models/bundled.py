@@ -209,8 +209,10 @@ def convert(file: Path, target: Path) -> None:
     bars = io.StringIO()  # transformers draws a bar on the error stream, whatever its verbosity
     try:
         with contextlib.redirect_stderr(bars):
-            read = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
-            tokenizer = AutoTokenizer.from_pretrained(**where)
+            read = AutoModelForCausalLM.from_pretrained(
+                **where, dtype=torch.float32, trust_remote_code=False
+            )
+            tokenizer = AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
     except (ValueError, KeyError, IndexError, struct.error) as error:
         raise InputError(
             f"{file.name} is no GGUF model that transformers can read ({error!s:.160})."

@@ -16,29 +16,19 @@ from typing import Any
 import torch
 
 from experiments.common.files import read_json
+from llm.data.padding import Ids, pad
+from llm.data.row import Row, read_native
 from llm.files import processes
 from llm.files.digests import Rows, read_rows, write_rows
+from llm.files.parts import part_seed
+from llm.models.engines import ENGINES, GenerationSettings
 from llm.models.load import ModelSettings, load_model
 from llm.models.logprobs import sequence_logps, with_logps
-from llm.stages.sample import ENGINES, GenerationSettings, part_seed
-from llm.training.batches import pad
-from spac_theory.checks import integer
+from llm.settings import EvaluationSettings
 
 Scorer = Callable[[Sequence[str], Sequence[str]], Sequence[float]]
 ANSWERS, PAIRS = "answers.parquet", "pairs.parquet"
 START = "initial/evaluate"
-
-
-@dataclass(frozen=True)
-class EvaluationSettings:
-    """How many held-out prompts a policy answers, and how often; 0 prompts: none."""
-
-    prompts: int = 64
-    samples: int = 1
-
-    def __post_init__(self) -> None:
-        integer("evaluation.prompts", self.prompts, low=0)
-        integer("evaluation.samples", self.samples, low=1)
 
 
 @dataclass(frozen=True)
@@ -55,10 +45,10 @@ class Bench:
     scorer: Scorer | None
 
     @property
-    def rows(self) -> Rows:
+    def rows(self) -> list[Row]:
         """The held-out rows; none where `prepare` could cut none."""
         path = self.run / "prepare" / "test.parquet"
-        return read_rows(path) if path.exists() else []
+        return read_native(path) if path.exists() else []
 
     @property
     def words(self) -> dict[str, dict[str, str]]:
@@ -78,11 +68,10 @@ def held_out(folder: Path, bench: Bench, path: str, start: str) -> dict[str, Any
     if not rows:
         return {}
     policy = live(path, bench)
-    now = logps(
-        policy, [(r["prompt_ids"], [r["chosen_ids"], r["rejected_ids"]]) for r in rows], bench
-    )
+    pairs = [(r.prompt, [r.responses[name][0] for name in ("chosen", "rejected")]) for r in rows]
+    now = logps(policy, pairs, bench)
     scored = [
-        {"prompt_key": r["prompt_key"], "chosen": c, "rejected": d}
+        {"prompt_key": r.key, "chosen": c, "rejected": d}
         for r, (c, d) in zip(rows, now, strict=True)
     ]
     write_rows(folder / PAIRS, scored)
@@ -105,7 +94,7 @@ def live(path: str, bench: Bench) -> Any:
 
 @torch.no_grad()
 def logps(
-    policy: Any, asked: Sequence[tuple[list[int], list[list[int]]]], bench: Bench
+    policy: Any, asked: Sequence[tuple[Ids, Sequence[Ids]]], bench: Bench
 ) -> list[list[float]]:
     """`log π(y|x)` of every response of every prompt."""
     flat = [(x, y) for x, ys in asked for y in ys]
@@ -120,12 +109,12 @@ def logps(
     return [[next(rest) for _ in ys] for _, ys in asked]
 
 
-def answers(path: str, policy: Any, rows: Rows, bench: Bench) -> Rows:
+def answers(path: str, policy: Any, rows: Sequence[Row], bench: Bench) -> Rows:
     """Samples of the policy at a fixed set of held-out prompts, with `log π` and, if known, reward.
 
     The seed is the same for every policy.
     """
-    prompts = list({r["prompt_key"]: r for r in rows}.values())[: bench.evaluation.prompts]
+    prompts = list({r.key: r for r in rows}.values())[: bench.evaluation.prompts]
     if not prompts:
         return []
     s = replace(bench.generation, samples=bench.evaluation.samples)
@@ -133,7 +122,7 @@ def answers(path: str, policy: Any, rows: Rows, bench: Bench) -> Rows:
     given: Rows = []
     for begin in range(0, len(prompts), s.batch):
         part = prompts[begin : begin + s.batch]
-        drawn = engine([r["prompt_ids"] for r in part], part_seed("held-out", bench.seed, begin))
+        drawn = engine([r.prompt for r in part], part_seed("held-out", bench.seed, begin))
         given += [written(r, y, bench) for r, ys in zip(part, drawn, strict=True) for y in ys]
     del engine
     asked = [(a["prompt_ids"], [a["answer_ids"]]) for a in given]
@@ -146,14 +135,14 @@ def answers(path: str, policy: Any, rows: Rows, bench: Bench) -> Rows:
     return given
 
 
-def written(row: dict[str, Any], ids: list[int], bench: Bench) -> dict[str, Any]:
+def written(row: Row, ids: list[int], bench: Bench) -> dict[str, Any]:
     """One answer as it is stored."""
-    known = bench.words.get(row["prompt_key"])
-    prompt = known["prompt"] if known else bench.tokenizer.decode(row["prompt_ids"])
+    known = bench.words.get(row.key)
+    prompt = known["prompt"] if known else bench.tokenizer.decode(list(row.prompt))
     return {
-        "prompt_key": row["prompt_key"],
+        "prompt_key": row.key,
         "prompt": prompt,
-        "prompt_ids": row["prompt_ids"],
+        "prompt_ids": row.prompt,
         "answer": bench.tokenizer.decode(ids, skip_special_tokens=True),
         "answer_ids": ids,
         "stopped": ids[-1:] == [bench.tokenizer.eos_token_id],

@@ -11,9 +11,10 @@ import torch
 from experiments.common.files import write_json
 from llm.data import columns, formats, templates
 from llm.data import held_out as held
+from llm.data.row import Row, write_native
 from llm.data.validate import Limits
 from llm.data.validate import prepare as validate
-from llm.files.digests import Rows, file_digest, read_rows, write_rows
+from llm.files.digests import file_digest, read_rows, write_rows
 from llm.models.load import ModelSettings, load_tokenizer
 from llm.settings import DataSettings, LanguageSettings
 from llm.stages import respond
@@ -70,10 +71,10 @@ def prepare(
         if test:
             test_rows, report_test = validate(test, tok, limits)
             write_json(folder / "report_test.json", report_test)
-            held_out = frozenset(row["prompt_key"] for row in test_rows)
+            held_out = frozenset(row.key for row in test_rows)
             outputs |= _held_out(folder, test_rows, test, origin)
         rows, report = validate(raw, tok, limits, held_out)
-    write_rows(folder / "rows.parquet", rows)
+    write_native(folder / "rows.parquet", rows)
     write_json(folder / "report.json", report)
     tok.save_pretrained(folder / "tokenizer")
     return outputs
@@ -95,9 +96,9 @@ def _splits(data: DataSettings, seed: int) -> tuple[list[Any], list[Any], str]:
     return rows, test, f"{share} (data.test_split is null)"
 
 
-def _held_out(folder: Path, rows: Rows, raw: list[Any], origin: str) -> dict[str, str]:
+def _held_out(folder: Path, rows: list[Row], raw: list[Any], origin: str) -> dict[str, str]:
     """Write the held-out rows, and the words of some of them for people to read."""
-    write_rows(folder / "test.parquet", rows)
+    write_native(folder / "test.parquet", rows)
     write_json(folder / "held_out.json", {"origin": origin, "rows": held.texts(raw)})
     return {"test": "test.parquet", "held_out": "held_out.json"}
 

@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from llm.data.encode import prompt_ids
+from llm.data.row import Row
 from llm.data.validate import prompt_key
 from llm.files.digests import Rows, digest, read_rows
-from llm.files.parts import join_parts, make_parts
+from llm.files.parts import join_parts, make_parts, part_seed
 from llm.files.progress import Progress
+from llm.models.engines import ENGINES, Engine, GenerationSettings
 from llm.models.load import load_tokenizer
-from llm.stages.sample import ENGINES, Engine, GenerationSettings, part_seed
 from llm.worlds import sentiment
 from llm.worlds.sentiment import SentimentSettings
 
 FILE = "responses.parquet"
-NATIVE = ("prompt_key", "prompt_ids", "chosen_ids", "rejected_ids")
 
 
 def identity(
@@ -124,7 +124,15 @@ def summary(rows: Rows) -> dict[str, float]:
     return {"behaviour_value": statistics.fmean(both), "label_accuracy": statistics.fmean(right)}
 
 
-def native(rows: Rows, split: str) -> Rows:
+def native(rows: Rows, split: str) -> list[Row]:
     """The prepared rows of one split, numbered."""
     kept = [row for row in rows if row["split"] == split]
-    return [{"row": i} | {name: row[name] for name in NATIVE} for i, row in enumerate(kept)]
+    return [
+        Row(
+            row["prompt_ids"],
+            {name: [row[f"{name}_ids"]] for name in ("chosen", "rejected")},
+            key=row["prompt_key"],
+            number=i,
+        )
+        for i, row in enumerate(kept)
+    ]

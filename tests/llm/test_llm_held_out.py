@@ -20,12 +20,13 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 from experiments.common.files import read_json
+from experiments.common.program import guarded
 from llm.files.digests import read_rows
+from llm.models.engines import GenerationSettings
 from llm.models.load import ModelSettings, load_model
-from llm.run import CONFIG, composed, execute, guarded
+from llm.run import CONFIG, composed, execute
 from llm.stages import respond
 from llm.stages.measure import wilson
-from llm.stages.sample import GenerationSettings
 from llm.worlds import sentiment
 from llm.worlds.sentiment import SentimentSettings
 
@@ -114,9 +115,9 @@ def test_what_is_measured_is_what_the_models_say(finished, base):
     test = read_rows(finished / "prepare/test.parquet")
     gains = [
         [
-            plain_logp(policy, r["prompt_ids"], r[side])
-            - plain_logp(start, r["prompt_ids"], r[side])
-            for side in ("chosen_ids", "rejected_ids")
+            plain_logp(policy, r["prompt_ids"], r[side][0])
+            - plain_logp(start, r["prompt_ids"], r[side][0])
+            for side in ("ids/chosen", "ids/rejected")
         ]
         for r in test
     ]
@@ -144,7 +145,7 @@ def test_what_is_measured_is_what_the_models_say(finished, base):
 def test_a_person_gets_a_table_a_page_and_the_answers(finished, base, capsys):
     assert command(finished, base, *WORLD) == 0  # nothing is done twice
     out = capsys.readouterr().out
-    assert "selfplay" not in out
+    assert "sample-own" not in out
     assert "start" in out
     assert "SFT" not in out  # there was none
     for word in ("accuracy", "margin", "KL", "value", "recorded, chosen"):

@@ -11,7 +11,8 @@ import pytest
 
 from experiments.claims.kills import Outcome, compare, finish, reach
 from experiments.common.files import read_json
-from llm.run import composed, execute, guarded
+from experiments.common.program import guarded
+from llm.run import composed, execute
 
 pytestmark = pytest.mark.slow
 WORDS = (
