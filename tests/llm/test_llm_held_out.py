@@ -44,6 +44,7 @@ SMALL = (
     "~methods.moving-dpo",
     "~methods.spin",
 )
+SHORT = ("data.max_prompt_length=64", "data.max_length=128")
 WORLD = (
     "data=sentiment",
     "data.sentiment.pairs=8",
@@ -243,7 +244,10 @@ def test_a_file_without_a_test_split_ends_in_a_table(base, tmp_path, capsys):
     names = write_pairs(tmp_path / "rows.jsonl", 24)
     source = f"data.source={tmp_path / 'rows.jsonl'}"
     assert (
-        command(tmp_path / "run", base, source, names, "data.test_share=0.25", "~methods.spac") == 0
+        command(
+            tmp_path / "run", base, source, names, "data.test_share=0.25", "~methods.spac", *SHORT
+        )
+        == 0
     )
     out = capsys.readouterr().out
     assert "25% of the prompts, cut out of train with their rows" in out
@@ -259,7 +263,11 @@ def test_a_file_without_a_test_split_ends_in_a_table(base, tmp_path, capsys):
 @pytest.mark.parametrize("name", ["smollm2-135m", "local", "mistral-7b"])
 def test_what_a_preset_says_is_what_runs(name):
     text = (Path(CONFIG) / "model" / f"{name}.yaml").read_text().replace("???", "here")
-    values = composed("run", f"model={name}", *(["model.name=here"] if name == "local" else []))
+    values = composed(
+        "run",
+        f"model={name}",
+        *(["model.name=here", "data.source=rows.jsonl"] if name == "local" else []),
+    )
     for key, wanted in yaml.safe_load(text).items():
         if key not in ("defaults", "model", "sft"):
             found = values[key]
