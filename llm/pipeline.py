@@ -108,6 +108,7 @@ class Pipeline(Workplace):
                 "evaluation": asdict(self.s.evaluation),
                 "generation": asdict(self.s.generation),
                 "seed": self.s.seed,
+                "judge": self.judge_identity if self.s.judge else None,
             }
         paths = [m.path for m in models]
         out: dict[str, Any] = self.stage(
