@@ -131,8 +131,8 @@ WORDS = [
     (SWEEP, "figure.algorithms=[nope]", "figure.algorithms holds 'nope'"),
     (SWEEP, "store=3", "store is 3; it must be text"),
     (SWEEP, "store=null", "store is None; it must be text"),
-    (SWEEP, "grid=null", "grid"),
-    (SWEEP, "problem=null", "problem"),
+    (SWEEP, "grid=null", "grid is 'null'; it must be one of: default"),
+    (SWEEP, "problem=null", "problem is 'null'"),
     (SWEEP, "plugins=true", "plugins is True; it must be a list"),
     (
         SWEEP,
