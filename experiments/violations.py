@@ -4,14 +4,13 @@
 
 Every instance has its own truth, behaviour, sample size, `λ` and data; a group of them shares a
 class. For each: the bound (T1) at the instance's own `λ` and certified gap, the same with the
-textbook constant `κ²` in place of `4κ`, and the event (H) of the proof. The theorem allows each to
-fail with probability `δ`.
+textbook constant `κ²` in place of `4κ`, the bound (T2) of the constraint form at its own gaps, and the
+event (H) of the proofs. The theorems allow each to fail with probability `δ`.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,102 +24,23 @@ from torch import Tensor
 
 from experiments.common.program import CONFIGURATION, run_program
 from experiments.engine import study
+from experiments.studies.violations.instances import Group, Instances, draw_instances
 from spac_theory import checks
-from spac_theory.bandit.preferences import PreferenceModel, WinnerCounts, pair_law, winner_law
-from spac_theory.bounds.upper import Complexity, covering_complexity, kappa
-from spac_theory.concentrability.classes import Design, concentrability_of
-from spac_theory.keys import generator
+from spac_theory.bandit.preferences import WinnerCounts, pair_law
+from spac_theory.bounds.constraint import constraint_bound
+from spac_theory.bounds.upper import Complexity, kappa
 from spac_theory.links import BRADLEY_TERRY
 from spac_theory.objective import tabular_margins, tabular_preference_loss
 from spac_theory.rewards.finite import FiniteClass
-from spac_theory.rewards.kernel import KernelClass, matern, polynomial, rbf
 from spac_theory.rewards.linear import LinearClass
+from spac_theory.saddle.constrained import constrained_saddle
 from spac_theory.saddle.game import Game
 from spac_theory.saddle.solve import solve_saddle
 
 CLASSES = ("finite", "linear", "kernel")
 DIRECTIONS = 12
-BOUNDS = {"t1": "(T1)", "textbook": "(T1) with κ² for 4κ", "h": "event (H)"}
-
-
-@dataclass(frozen=True)
-class Group:
-    """Random instances that share a class, context weights and a baseline.
-
-    `truth`, `behaviour` are `(S, X, A)`; `n` and `share` (of `λ*`) are `(S,)`.
-    """
-
-    cls: FiniteClass | LinearClass
-    rho: Tensor
-    baseline: Tensor
-    truth: Tensor
-    behaviour: Tensor
-    n: Tensor
-    share: Tensor
-
-
-def _class(
-    kind: str, rng: np.random.Generator, shape: tuple[int, int]
-) -> FiniteClass | LinearClass:
-    """A random class with `R` of order 1."""
-    size = float(rng.uniform(0.3, 1.5))
-    if kind == "finite":
-        members = int(rng.integers(2, 33))
-        return FiniteClass(torch.from_numpy(rng.uniform(-size, size, (members, *shape))))
-    dimension = int(rng.integers(1, 6))
-    points = torch.from_numpy(rng.standard_normal((*shape, dimension)))
-    if kind == "linear":
-        return LinearClass(points / points.norm(dim=-1, keepdim=True), norm_bound=size)
-    options = (
-        rbf(float(rng.uniform(0.5, 3))),
-        matern(1.5, float(rng.uniform(0.5, 3))),
-        polynomial(2),
-    )
-    kernel = options[int(rng.integers(3))]
-    flat = points.flatten(0, 1)
-    largest = float(kernel(flat, flat).diagonal().max().sqrt())
-    return KernelClass.of(points, kernel, size / largest)
-
-
-def _truths(cls: FiniteClass | LinearClass, rng: np.random.Generator, count: int) -> Tensor:
-    """Members: of a ball one in three on the boundary, the others anywhere inside."""
-    if isinstance(cls, FiniteClass):
-        return cls.members[torch.from_numpy(rng.integers(0, len(cls.members), count))]
-    assert cls.norm_bound is not None
-    theta = torch.from_numpy(rng.standard_normal((count, cls.dimension)))
-    inside = np.where(rng.uniform(size=count) < 1 / 3, 1.0, rng.uniform(size=count))
-    theta = theta / theta.norm(dim=-1, keepdim=True) * torch.from_numpy(inside)[:, None]
-    return torch.einsum("sd,xad->sxa", cls.norm_bound * theta, cls.features)
-
-
-def draw_group(kind: str, index: int, count: int) -> Group:
-    """Group `index` of a kind of class: `count` instances of 1 to 5 contexts, 2 to 4 actions."""
-    rng = generator("violations", kind, index)
-    shape = (int(rng.integers(1, 6)), int(rng.integers(2, 5)))
-    cls = _class(kind, rng, shape)
-    spread = 10 ** rng.uniform(-1, 1, (count, 1, 1))
-    gamma = rng.standard_gamma(np.broadcast_to(spread, (count, *shape))) + 1e-4
-    behaviour = torch.from_numpy(gamma / gamma.sum(-1, keepdims=True))
-    return Group(
-        cls,
-        torch.from_numpy(rng.dirichlet(np.full(shape[0], 2.0))),
-        torch.from_numpy(rng.dirichlet(np.ones(shape[1]), shape[0])),
-        _truths(cls, rng, count),
-        behaviour,
-        torch.from_numpy((10 ** rng.uniform(0.5, 6, count)).astype(np.int64)),
-        torch.from_numpy(10 ** rng.uniform(-1.5, 1, count)),
-    )
-
-
-def draw_data(group: Group, kind: str, index: int) -> WinnerCounts:
-    """One data set for each instance."""
-    rng = generator("violations", "data", kind, index)
-    rows = []
-    for truth, mu, n in zip(group.truth, group.behaviour, group.n.tolist(), strict=True):
-        law = winner_law(group.rho, pair_law(mu), PreferenceModel.from_reward(truth))
-        cells = law.flatten().numpy()
-        rows.append(torch.from_numpy(rng.multinomial(n, cells / cells.sum())).reshape(law.shape))
-    return WinnerCounts(torch.stack(rows))
+BOUNDS = {"t1": "(T1)", "textbook": "(T1) with κ² for 4κ", "t2": "(T2)", "h": "event (H)"}
+ROUNDING = 1e-12
 
 
 def hellinger(group: Group, reward: Tensor) -> Tensor:
@@ -188,42 +108,55 @@ def _rays(cls: LinearClass, *centres: Tensor) -> Tensor:
     return torch.cat(found).unflatten(-1, cls.shape)
 
 
+def constraint_ratio(drawn: Instances) -> study.Columns:
+    """Measured over (T2) for every instance, infinite where the solver gave no number."""
+    group, size = drawn.group, drawn.size
+    solved = constrained_saddle(drawn.game(torch.zeros_like(size.epsilon_n)), size.epsilon_n, 1e-7)
+    gap, bound = solved.saddle.certificate.gap, group.cls.difference_bound
+    # Each instance has a `C` of its own, so (T2) is put together here from its terms at `C = 1`.
+    unit = constraint_bound(bound, 1.0, size, solved.fit_gap, gap)
+    c = drawn.concentrability
+    total = unit.statistics * c.sqrt() + unit.net * c.sqrt().clamp_max(1) + gap
+    ratio = drawn.loss(solved.saddle.policy) / (total + ROUNDING)
+    return {
+        "t2": torch.where(torch.isnan(ratio), torch.inf, ratio).tolist(),
+        "t2_gap": gap.tolist(),
+        "t2_useful": (total < bound).double().tolist(),
+        "t2_lam": solved.lam.tolist(),
+    }
+
+
+def compute_constraint(settings: study.Cell) -> study.Columns:
+    """(T2) alone: what its claim needs."""
+    columns = constraint_ratio(draw_instances(settings))
+    return {**columns, "algorithm": [settings["class"]] * settings["instances"]}
+
+
 def compute(settings: study.Cell) -> study.Columns:
     """Measured over bound for every instance of a group."""
-    kind, index, count = settings["class"], settings["group"], settings["instances"]
-    group = draw_group(kind, index, count)
-    data = draw_data(group, kind, index)
-    best = torch.nn.functional.one_hot(group.truth.argmax(-1), group.truth.shape[-1]).double()
-    size = covering_complexity(group.cls, group.n, settings["delta"])
-    c = torch.tensor(
-        [
-            concentrability_of(
-                group.cls, Design(truth, group.rho, pair_law(mu), group.baseline), policy
-            ).value
-            for truth, mu, policy in zip(group.truth, group.behaviour, best, strict=True)
-        ],
-        dtype=torch.float64,
-    )
+    drawn = draw_instances(settings)
+    group, size, c = drawn.group, drawn.size, drawn.concentrability
     k = kappa(group.cls.difference_bound)
     known = torch.where(torch.isfinite(c) & (c > 0), c, 1.0)
     lam = group.share * (k * known / size.epsilon_n).sqrt()
-    game = Game(group.cls, data, lam, group.rho, group.baseline)
+    game = drawn.game(lam)
     saddle = solve_saddle(game, 1e-7)
-    loss = (group.rho[:, None] * (best - saddle.policy) * group.truth).sum((-2, -1))
+    loss = drawn.loss(saddle.policy)
     rest = (
         lam * size.epsilon_n + 2 * size.net_radius * c.sqrt().clamp_max(1) + saddle.certificate.gap
     )
     bounds = {"t1": k * c / lam + rest, "textbook": k**2 / 4 * c / lam + rest}
-    inside = event_h(group, data, _candidates(group, game, saddle.reward, best), size)
+    candidates = _candidates(group, game, saddle.reward, drawn.best)
     return {
         **{name: (loss / bound).tolist() for name, bound in bounds.items()},
-        "h": inside.tolist(),
+        **constraint_ratio(drawn),
+        "h": event_h(group, drawn.data, candidates, size).tolist(),
         "suboptimality": loss.tolist(),
         "concentrability": c.tolist(),
         "n": group.n.tolist(),
         "gap": saddle.certificate.gap.tolist(),
         "useful": (bounds["t1"] < group.cls.difference_bound).double().tolist(),
-        "algorithm": [kind] * count,
+        "algorithm": [settings["class"]] * settings["instances"],
     }
 
 
@@ -267,8 +200,9 @@ def summarise(rows: pl.DataFrame, delta: float) -> tuple[list[str], list[list[st
 
 def draw(rows: pl.DataFrame) -> Any:
     """Share of instances beyond each ratio of measured to bound, a curve a class."""
-    drawn, axes = study.figure(1, 2)
-    for axis, name in zip(axes[0], ("t1", "h"), strict=True):
+    shown = ("t1", "t2", "h")
+    drawn, axes = study.figure(1, len(shown))
+    for axis, name in zip(axes[0], shown, strict=True):
         for index, kind in enumerate(CLASSES):
             ratio = np.sort(rows.filter(pl.col("algorithm") == kind)[name].to_numpy())
             share = 1 - np.arange(len(ratio)) / len(ratio)

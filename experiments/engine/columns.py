@@ -43,7 +43,8 @@ COLUMNS: dict[str, Column] = {
     "bound_upper": Column(
         pa.float64(),
         "reward",
-        "theorem (T1) at the fit's own λ and certified gap; null for fits it does not cover",
+        "theorem (T1) at the fit's own λ and certified gap, (T2) for the constraint form; "
+        "null for fits that neither covers",
     ),
     "bound_lower": Column(
         pa.float64(),

@@ -12,8 +12,10 @@ from torch import Tensor
 from spac_theory import Fit, LearnerView, Oracle, Problem
 from spac_theory.algorithms import Algorithm
 from spac_theory.algorithms.spac import Spac
+from spac_theory.algorithms.spac_constrained import SpacConstrained
 from spac_theory.algorithms.spac_t import SpacT
 from spac_theory.bandit.preferences import pair_law
+from spac_theory.bounds.constraint import constraint_bound
 from spac_theory.bounds.lower import Rivals, find_rivals
 from spac_theory.bounds.upper import covering_complexity, upper_bound
 from spac_theory.concentrability.coverage import Coverage
@@ -104,20 +106,26 @@ def _column(name: str, tensor: Tensor | None, count: int) -> list[Any]:
 
 
 def theorem_bound(place: Setting, n: Tensor, fit: Fit, algorithm: Algorithm) -> Tensor | None:
-    """(T1) for every data set at the fit's own `λ` and gap; None unless it solved the game (3).
+    """(T1) at the fit's own `λ` and gap, or (T2) at its gaps; None unless it solved that game.
 
-    None too where a term is only estimated (networks), and for contexts from a density: there (T1)
-    speaks of the prompts of the data, not of the contexts a policy is judged on.
+    None too where a term is only estimated (networks), for contexts from a density (there the theorems
+    speak of the prompts of the data, not of the contexts a policy is judged on), for a baseline that is
+    not the one whose coverage is known, and for a radius that is asymptotic.
     """
     if fit.certified == "estimate" or isinstance(place.problem, ContinuousProblem):
         return None
-    solves_game = isinstance(algorithm, (Spac, SpacT)) or getattr(algorithm, "solves_game", False)
-    if not solves_game or fit.lam is None or fit.gap is None:
+    if fit.gap is None or getattr(algorithm, "baseline", "view") != "view":
         return None
-    view = place.view
-    size = covering_complexity(view.reward_class, n, view.delta, view.link)
+    view, c = place.view, place.coverage.single
     bound = view.reward_class.difference_bound
-    c = place.coverage.single
+    size = covering_complexity(view.reward_class, n, view.delta, view.link)
+    if isinstance(algorithm, SpacConstrained):
+        if algorithm.radius != "theorem":
+            return None
+        return constraint_bound(bound, c, size, fit.extra["fit_gap"], fit.gap, view.link).total
+    solves_game = isinstance(algorithm, (Spac, SpacT)) or getattr(algorithm, "solves_game", False)
+    if not solves_game or fit.lam is None:
+        return None
     return upper_bound(bound, c, size, fit.lam, fit.gap, view.link).total
 
 

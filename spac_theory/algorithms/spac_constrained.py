@@ -9,10 +9,10 @@ from torch import Tensor
 
 from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
-from spac_theory.bandit import greedy
-from spac_theory.baselines import BASELINES, with_baseline
-from spac_theory.lambda_rules import loss_radius, make_game
-from spac_theory.preferences import WinnerCounts
+from spac_theory.bandit.contextual import greedy
+from spac_theory.bandit.preferences import WinnerCounts
+from spac_theory.learning.baselines import BASELINES, with_baseline
+from spac_theory.learning.lambda_rules import loss_radius, make_game
 from spac_theory.rewards.finite import FiniteClass
 from spac_theory.rewards.linear import LinearClass
 from spac_theory.saddle.constrained import constrained_saddle

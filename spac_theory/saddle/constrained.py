@@ -25,10 +25,10 @@ import torch
 from torch import Tensor
 
 from spac_theory import checks
+from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.checks import InputError
 from spac_theory.links import Link
 from spac_theory.objective import tabular_preference_loss
-from spac_theory.preferences import WinnerCounts
 from spac_theory.rewards.base import BestResponse
 from spac_theory.rewards.finite import FiniteClass
 from spac_theory.rewards.linear import LinearClass

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from spac_theory import checks
-from spac_theory.bounds import Complexity, link_kappa
+from spac_theory.bounds.upper import Complexity, link_kappa
 from spac_theory.links import BRADLEY_TERRY, Link
 
 
