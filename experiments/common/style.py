@@ -38,6 +38,8 @@ DASHED, DOTTED, MIXED = (0, (5, 2)), (0, (1.2, 1.6)), (0, (6, 1.6, 1.2, 1.6))
 STYLES: dict[str, Style] = {
     "spac_sqrt_n": Style("SPAC (λ = √n)", "#0072B2", "o", width=2.4),
     "spac_certified": Style("SPAC (λ certified from data)", "#56B4E9", "s", width=1.8),
+    "spac_constrained_wilks": Style("SPAC (no λ, Wilks’ radius)", "#009E73", "*", DASHED, 1.8),
+    "spac_constrained": Style("SPAC (no λ)", "#009E73", "*", DOTTED),
     "spac_t": Style("SPAC-T (mixture)", "#009E73", "D", width=1.8),
     "mle_greedy": Style("greedy maximum likelihood", "#D55E00", "v", DASHED, 1.8),
     "dpo_gradient": Style("DPO by gradient", "#E69F00", "^", DASHED, 1.8),

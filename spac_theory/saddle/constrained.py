@@ -38,6 +38,7 @@ from spac_theory.saddle.solve import solve_saddle
 FIT_SHARE = 1e-4  # the fit is exact to this share of the radius
 FIRST_SHARE = 0.3  # of the largest multiplier there can be: where the search starts
 BEYOND = 0.1  # how far beyond the root a step aims, as a share of what was left
+FLATTEST, STEEPEST = 0.01, 8.0  # slopes of the secant; 2 where the loss is quadratic
 PATIENCE = 2  # rounds that may fail to halve the bracket
 LONGEST_STEP = 4.0  # of log λ in one round
 MAX_ROUNDS = 40
@@ -239,7 +240,7 @@ class _Search:
         at, rest = found.lam.log(), excess.clamp_min(1e-12).log()
         slope = (rest - self.rest[lanes]) / (at - self.at[lanes])
         usable = torch.isfinite(slope)
-        self.slope[lanes] = torch.where(usable, slope.clamp(-8, -0.25), self.slope[lanes])
+        self.slope[lanes] = torch.where(usable, slope.clamp(-STEEPEST, -FLATTEST), self.slope[lanes])
         self.at[lanes], self.rest[lanes] = at, rest
 
     def _next(self, lanes: Tensor) -> Tensor:
@@ -254,7 +255,7 @@ class _Search:
         at = torch.where(torch.isinf(rest), first, self.at[lanes] + step)
         low, high = self.outer.lam[lanes].log(), self.inner.lam[lanes].log()
         width = high - low
-        slow = ~(width <= self.width[lanes] / 2)
+        slow = torch.isinf(width) | (width > self.width[lanes] / 2)
         stalled = torch.where(slow, self.stalled[lanes] + 1, 0.0)
         trusted = (at > low) & (at < high) & (stalled <= PATIENCE)
         self.width[lanes], self.stalled[lanes] = width, torch.where(trusted, stalled, 0.0)
