@@ -240,7 +240,9 @@ class _Search:
         at, rest = found.lam.log(), excess.clamp_min(1e-12).log()
         slope = (rest - self.rest[lanes]) / (at - self.at[lanes])
         usable = torch.isfinite(slope)
-        self.slope[lanes] = torch.where(usable, slope.clamp(-STEEPEST, -FLATTEST), self.slope[lanes])
+        self.slope[lanes] = torch.where(
+            usable, slope.clamp(-STEEPEST, -FLATTEST), self.slope[lanes]
+        )
         self.at[lanes], self.rest[lanes] = at, rest
 
     def _next(self, lanes: Tensor) -> Tensor:
