@@ -21,9 +21,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     source.mkdir()
+    wanted = ["spac_theory", "pyproject.toml", "README.md", "LICENSE"]
     files = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "-z", "spac_theory", "pyproject.toml"]
-        + ["README.md", "LICENSE"],
+        ["git", "ls-files", "-co", "--exclude-standard", "-z", *wanted],
         cwd=ROOT,
         check=True,
         capture_output=True,
