@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.bandit.contextual import greedy
 from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.learning.baselines import BASELINES, with_baseline
 from spac_theory.learning.lambda_rules import loss_radius, make_game
+from spac_theory.learning.needs import Coefficient, Learner
+from spac_theory.options import choice
 from spac_theory.rewards.finite import FiniteClass
 from spac_theory.rewards.linear import LinearClass
 from spac_theory.saddle.constrained import constrained_saddle
@@ -23,30 +24,30 @@ RADII = ("theorem", "wilks")
 
 @ALGORITHMS.register("spac_constrained")
 @dataclass(frozen=True)
-class SpacConstrained:
+class SpacConstrained(Learner):
     """`max_π min_{r∈V} L(π, r)` over `V = {r ∈ 𝓡 : E_D(r) ≤ min E_D + radius}`, certified by its gap.
 
     Reports as `lam` the multiplier of the constraint: the `λ` at which the game (3) has this saddle; a
     finite class has none.
 
-    Attributes
-    ----------
-    radius : "theorem", the `ε_n` under which (T2) holds at every `n`; or "wilks", the `χ²` quantile of
-        the likelihood ratio (Wilks, 1938), far smaller and asymptotic: (T2) does not speak of it
-    baseline : `ν`, one of `baselines.BASELINES`; "view" takes what the setting says
+    `radius` "theorem" is the `ε_n` under which (T2) holds at every `n`; "wilks" the `χ²` quantile of the
+    likelihood ratio (Wilks, 1938), far smaller and asymptotic: (T2) does not speak of it.
     """
 
-    radius: str = "theorem"
-    baseline: str = "view"
+    coefficient = Coefficient.SINGLE
 
-    def __post_init__(self) -> None:
-        checks.choice("radius", self.radius, RADII)
-        checks.choice("baseline", self.baseline, BASELINES)
+    radius: str = choice("theorem", "how far a critic's loss may exceed the smallest", RADII)
+    baseline: str = choice("view", "baseline ν; view takes what the setting says", BASELINES)
+
+    @property
+    def solves_constraint_form(self) -> bool:
+        """At the theorem's radius."""
+        return self.radius == "theorem"
 
     def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
         """Needs a class over which the constrained game can be certified."""
         if isinstance(view.reward_class, FiniteClass | LinearClass):
-            return None
+            return super().skip(view, oracle)
         return "needs a finite or a bounded linear (tabular, kernel) reward class"
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:

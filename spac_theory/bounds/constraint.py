@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from spac_theory import checks
-from spac_theory.bounds.upper import Complexity, link_kappa
+from spac_theory.bounds.upper import Complexity
 from spac_theory.links import BRADLEY_TERRY, Link
 
 
@@ -48,6 +48,6 @@ def constraint_bound(
     c = checks.number("concentrability", concentrability, low=0, infinite=True)
     excess = 2 * size.epsilon_n + torch.as_tensor(fit_gap, dtype=torch.float64)
     optimisation = torch.as_tensor(gap, dtype=torch.float64).expand(excess.shape)
-    statistics = 2 * (link_kappa(link, difference_bound) * c * excess).sqrt()
+    statistics = 2 * (link.kappa(difference_bound) * c * excess).sqrt()
     net = 2 * size.net_radius * min(1.0, math.sqrt(c))
     return ConstraintBound(statistics, net, optimisation)

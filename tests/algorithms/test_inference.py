@@ -30,8 +30,8 @@ def test_logit_step_follows_the_gradient_of_the_value(setting):
 
 
 def test_contrastive_form_is_a_power_of_both_policies(setting):
-    told = make_algorithm("linear_alignment", size=0.0)
-    step = make_algorithm("linear_alignment", size=2.0)
+    told = make_algorithm("linear_alignment", form="contrastive", size=0.0)
+    step = make_algorithm("linear_alignment", form="contrastive", size=2.0)
     p, q = (a.fit(setting.view, setting.data).policy.probabilities() for a in (told, step))
     want = p**3 / setting.view.reference**2
     assert torch.allclose(q, want / want.sum(-1, keepdim=True), atol=1e-10)
@@ -127,7 +127,10 @@ def test_two_step_runs_are_rows_of_the_one_format():
         for query in ("optimistic", "uniform")
     ]
     rows = pl.concat(runs).with_columns(
-        pl.lit("tuned").alias("options"), pl.lit(None, dtype=pl.Boolean).alias("converged")
+        pl.lit("tuned").alias("tuning"),
+        pl.lit(None, dtype=pl.Boolean).alias("converged"),
+        pl.col("coverage").alias("dial"),
+        pl.col("transitions").alias("n"),
     )
     lines = {line["algorithm"]: line for line in summary(rows).to_dicts()}
     assert {line["queries"] for line in lines.values()} == {5}

@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.claims.games.instances import KINDS, random_game, random_member, random_policies
-from experiments.engine.referee import Setting, theorem_bound
-from experiments.engine.trials import place
+from experiments.engine.referee import theorem_bound
+from experiments.engine.setting import at_coverage as place
 from experiments.studies.violations.instances import draw_instances
 from spac_theory import (
     ALGORITHMS,
+    BRADLEY_TERRY,
     PROBIT,
     InputError,
     LearnerView,
@@ -33,7 +34,6 @@ from spac_theory.bounds import (
     constraint_bound,
     covering_complexity,
     finite_complexity,
-    kappa,
 )
 from spac_theory.keys import generator
 from spac_theory.learning.lambda_rules import loss_radius, make_game
@@ -235,7 +235,7 @@ def test_t2_gains_what_the_fit_and_the_game_fall_short():
     size = finite_complexity(8, torch.tensor([50, 500]), 0.1)
     gaps = torch.tensor([0.01, 0.02]).double()
     found = constraint_bound(1.0, 2.0, size, fit_gap=2 * size.epsilon_n, gap=gaps)
-    by_hand = 2 * (kappa(1.0) * 2.0 * 4 * size.epsilon_n).sqrt() + gaps
+    by_hand = 2 * (BRADLEY_TERRY.kappa(1.0) * 2.0 * 4 * size.epsilon_n).sqrt() + gaps
     torch.testing.assert_close(found.total, by_hand)
     assert torch.isinf(constraint_bound(1.0, math.inf, size).total).all()
     wide = constraint_bound(1.0, 2.0, size, link=PROBIT).total
@@ -261,7 +261,6 @@ def test_the_referee_states_t2_for_the_theorems_radius_alone(problem):
     data = here.data(3000, 2)
     c, cls = here.coverage.single, here.view.reward_class
     oracle = Oracle(c)
-    setting = Setting(here.problem, "coverage", 0.3, here.behaviour, here.view, here.coverage)
     for options, stated in (
         ({}, True),
         ({"radius": "wilks"}, False),
@@ -269,12 +268,15 @@ def test_the_referee_states_t2_for_the_theorems_radius_alone(problem):
     ):
         algorithm = ALGORITHMS["spac_constrained"](**options)
         fit = algorithm.fit(here.view, data, oracle)
-        bound = theorem_bound(setting, data.n, fit, algorithm)
+        bound = theorem_bound(here, data.n, fit, algorithm)
         assert (bound is not None) is stated
         if bound is not None:
             size = covering_complexity(cls, data.n, here.view.delta)
             factor = (
-                4 * kappa(cls.difference_bound) * c * (2 * size.epsilon_n + fit.extra["fit_gap"])
+                4
+                * BRADLEY_TERRY.kappa(cls.difference_bound)
+                * c
+                * (2 * size.epsilon_n + fit.extra["fit_gap"])
             )
             net = 2 * size.net_radius * min(1.0, math.sqrt(c))
             torch.testing.assert_close(bound, factor.sqrt() + net + fit.gap)
