@@ -36,9 +36,16 @@ class WatchedOracle(Oracle):
 
 
 def theorem_bound(setting: Setting, n: Tensor, fit: Fit, algorithm: Algorithm) -> Tensor | None:
-    """(T1) for every data set at the fit's own `λ` and gap; None unless it solved the game (3)."""
-    solves_game = getattr(algorithm, "solves_game", False)
-    if not solves_game or fit.gap_kind == "estimate" or fit.lam is None or fit.gap is None:
+    """(T1) at the fit's own `λ` and gap, or (T2) at its gaps; None unless it solved the game of one.
+
+    None too for a baseline of the algorithm's own: the coverage that is known is that of the view's.
+    """
+    own_baseline = getattr(algorithm, "baseline", "view") != "view"
+    if own_baseline or fit.gap_kind == "estimate" or fit.gap is None:
+        return None
+    if getattr(algorithm, "solves_constraint_form", False):
+        return setting.constraint_bound(n, fit.extra["fit_gap"], fit.gap)
+    if not getattr(algorithm, "solves_game", False) or fit.lam is None:
         return None
     return setting.upper_bound(n, fit.lam, fit.gap)
 

@@ -28,6 +28,7 @@ from spac_theory import (
 from spac_theory.algorithms import Algorithm
 from spac_theory.bandit.online import OnlineAccess
 from spac_theory.behaviours import BehaviourFamily
+from spac_theory.bounds.constraint import constraint_bound
 from spac_theory.bounds.lower import Rivals, find_rivals
 from spac_theory.bounds.upper import best_upper_bound, covering_complexity, upper_bound
 from spac_theory.concentrability.coverage import Coverage
@@ -112,6 +113,15 @@ class Setting:
         size = covering_complexity(cls, n, self.view.delta, link)
         single = self.coverage.single
         return upper_bound(cls.difference_bound, single, size, lam, gap, link).total
+
+    def constraint_bound(self, n: Tensor, fit_gap: Tensor, gap: Tensor) -> Tensor | None:
+        """(T2) for every data set at its own certified gaps, `(S,)`; None where it is silent."""
+        if not self.bounded:
+            return None
+        cls, link = self.view.reward_class, self.view.link
+        size = covering_complexity(cls, n, self.view.delta, link)
+        single = self.coverage.single
+        return constraint_bound(cls.difference_bound, single, size, fit_gap, gap, link).total
 
     def star_bound(self, n: int) -> float | None:
         """(T1) at `λ*` for an exactly solved game, `2√(κ C(π*) ε_n) + net`; None where it is silent."""

@@ -55,6 +55,7 @@ ENTRIES: dict[str, Entry] = {
     "spac": Entry("spac", one("scale", 0.1, 0.3, 3.0)),
     "spac λ from data": Entry("spac", one("lam", "held_out", "wilks"),
                               fixed=(("lam", "certified"),)),
+    "spac constrained": Entry("spac_constrained", one("radius", "wilks")),
     "spac ν = chosen": Entry("spac", one("scale", 0.1, 0.3, 3.0), CHOSEN,
                              (("baseline", "chosen"),)),
     "spac_t mixture": Entry("spac_t", one("scale", 0.1, 0.3, 3.0), fixed=(("iterations", 30),)),
