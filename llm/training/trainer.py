@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from transformers import Trainer
 
+from llm.data.trees import unpacked
 from llm.files.failures import Diverged
 from llm.methods import Method, Stream
-from llm.models.logprobs import DEFAULT_CHUNK, sequence_logps, with_logps
+from llm.models.logprobs import DEFAULT_CHUNK, pack_logps, sequence_logps, with_logps
 from llm.training.batches import read
 from llm.training.rollouts import Rollouts
 from spac_theory.checks import InputError
@@ -64,21 +65,28 @@ class SequenceTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """The mean loss of the micro-batch, weighted by its share of the rows of the step."""
-        logps = sequence_logps(
+        logps = self._logps(model, inputs)
+        loss, metrics = self.row_loss(logps, inputs)
+        if model.training:
+            self._require_finite(loss)
+            self.tokens += _tokens(inputs)
+            self._record(metrics)
+            if self._rows_per_batch:
+                loss = loss * (self.row_count(inputs) / self._rows_per_batch)
+        return (loss, {"logps": logps}) if return_outputs else loss
+
+    def _logps(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+        """Log-probs of the sequences of a batch, stream by stream, from padded rows or from a pack."""
+        if "pack/layout" in inputs:
+            values = pack_logps(model, unpacked(inputs), self.logp_chunk)
+            return values.view(len(inputs["prompt_ids"]), -1).transpose(0, 1).flatten()
+        return sequence_logps(
             model,
             inputs["input_ids"],
             inputs["attention_mask"],
             inputs["completion_mask"],
             self.logp_chunk,
         )
-        loss, metrics = self.row_loss(logps, inputs)
-        if model.training:
-            self._require_finite(loss)
-            self.tokens += int(inputs["attention_mask"].sum())
-            self._record(metrics)
-            if self._rows_per_batch:
-                loss = loss * (self.row_count(inputs) / self._rows_per_batch)
-        return (loss, {"logps": logps}) if return_outputs else loss
 
     def _require_finite(self, loss: Tensor) -> None:
         """Stop at the first loss that is no number: every step after it would be one too."""
@@ -103,6 +111,12 @@ class SequenceTrainer(Trainer):
             logs = {**logs, **dict(zip(names, means.tolist(), strict=True))}
             self._sums, self._batches = {}, 0
         super().log(logs, start_time)
+
+
+def _tokens(inputs: dict[str, Tensor]) -> int:
+    """Tokens computed, padding left out."""
+    packed = "pack/layout" in inputs
+    return inputs["pack/input_ids"].numel() if packed else int(inputs["attention_mask"].sum())
 
 
 def _without_gradient(loss: Tensor) -> bool:
