@@ -126,6 +126,7 @@ def judge(arguments: argparse.Namespace) -> None:
     from rich.table import Table
 
     from llm import judging
+    from llm.models.judges import load_judge
 
     if arguments.prompts is None or len(arguments.models) < 2:
         raise InputError(
@@ -135,7 +136,7 @@ def judge(arguments: argparse.Namespace) -> None:
     prompts = judging.read_prompts(arguments.prompts)[: arguments.limit]
     rates = judging.compare(
         arguments.models,
-        judging.load_judge(arguments.judge),
+        load_judge(arguments.judge),
         prompts,
         arguments.max_new_tokens,
         arguments.batch,

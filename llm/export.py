@@ -25,13 +25,13 @@ tags: [preference-optimisation, spac]
 ---
 # {name}
 
-A language model trained with practical SPAC (Ji et al., 2024, arXiv 2406.04274).
+A language model trained on preference pairs by the method below.
 
 | | |
 |---|---|
 | start of the round | `{policy}` (hash of its weights) |
 | rows with reference log-probs | `{streams}` (hash) |
-| objective | {objective} |
+| method | {method} |
 | training | {train} |
 | steps, final loss | {steps}, {loss} |
 | hash of these weights | `{weights}` |
@@ -87,7 +87,7 @@ def card(iterate: Path, name: str, saved: Path) -> str:
         name=name,
         policy=given.get("policy"),
         streams=given.get("streams"),
-        objective=_words(given.get("objective")),
+        method=_words(given.get("method")),
         train=_words(given.get("train")),
         steps=made.get("steps"),
         loss=made.get("final_loss"),

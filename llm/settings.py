@@ -11,13 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from llm.methods.objective import Objective
+from llm.files import processes
+from llm.methods import Conditions, Method, Stream, make_method, streams_of
+from llm.models.engines import GenerationSettings
 from llm.models.load import ModelSettings
-from llm.stages.sample import GenerationSettings
 from llm.training.settings import TrainSettings
 from spac_theory.checks import InputError, choice, integer
+from spac_theory.registry import load_plugins
 
 T = TypeVar("T")
+LANGUAGE = "language"
+RESERVED = ("initial", "prepare", "sft")
 
 
 @dataclass(frozen=True)
@@ -56,17 +60,6 @@ class DataSettings:
 
 
 @dataclass(frozen=True)
-class Method:
-    """One column of the comparison: an objective, and which policy is the reference `π_t`."""
-
-    objective: Objective
-    reference: str
-
-    def __post_init__(self) -> None:
-        choice("method.reference", self.reference, ("initial", "previous"))
-
-
-@dataclass(frozen=True)
 class Settings:
     """Everything `python -m llm.run` does."""
 
@@ -81,7 +74,9 @@ class Settings:
     generation: GenerationSettings
     train: TrainSettings
     methods: dict[str, Method]
+    judge: str | None
     stages: list[str] | None
+    plugins: list[str]
 
     def __post_init__(self) -> None:
         integer("rounds", self.rounds, low=1)
@@ -95,6 +90,37 @@ class Settings:
             )
         if not self.methods:
             raise InputError("methods is empty; name at least one method.")
+        if self.judge == LANGUAGE and self.data.language is None:
+            raise InputError(
+                "judge is 'language' and data.language is null; only a language knows its reward, so "
+                "name module:function or the folder of a reward model."
+            )
+        for name, method in self.methods.items():
+            _judge_method(name, method, self)
+
+    def streams(self, method: Method) -> tuple[Stream, ...]:
+        """The streams of a method with their counts."""
+        return streams_of(method, self.generation.samples)
+
+
+def _judge_method(name: str, method: Method, settings: Settings) -> None:
+    """Refuse a name that is no folder of its own, and a method that cannot run here."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 ._=+-]*", name) or name in RESERVED:
+        raise InputError(
+            f"methods.{name} is no name for a method; its folder in run_dir is called so, so use "
+            f"letters, digits, dots, dashes and spaces, and none of: {', '.join(RESERVED)}."
+        )
+    conditions = Conditions(
+        language=settings.data.language is not None,
+        judge=settings.judge is not None,
+        sharded=processes.sharded(),
+    )
+    reason = method.skip(conditions)
+    if reason is None and settings.judge is None:
+        asks = [s.name for s in settings.streams(method) if s.labels]
+        reason = f"its stream {asks[0]} needs labels, and judge is null" if asks else None
+    if reason is not None:
+        raise InputError(f"methods.{name} cannot run here: {reason}.")
 
 
 def require_pins(settings: Settings) -> None:
@@ -121,6 +147,8 @@ def build(kind: type[T], values: Any, path: str = "") -> T:
     """Make dataclass `kind` from a mapping, checking names and types on the way down."""
     if not isinstance(values, Mapping):
         raise InputError(f"{path or 'configuration'} is {values!r:.60}; it must be a mapping.")
+    if kind is Settings:
+        load_plugins(list(values.get("plugins") or []))
     hints = typing.get_type_hints(kind)
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for name in values:
@@ -149,11 +177,18 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         return _convert(next(i for i in inner if i is not type(None)), value, path)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return build(typing.cast(Any, hint), value, path)
-    if origin is dict and isinstance(inner[1], type) and dataclasses.is_dataclass(inner[1]):
-        if not isinstance(value, Mapping):
-            raise InputError(f"{path} is {value!r:.60}; it must be a mapping.")
-        return {k: build(inner[1], v, _join(path, k)) for k, v in value.items() if v is not None}
+    if origin is dict and inner[1] is Method:
+        return _methods(value, path)
     return _scalar(hint, origin, value, path)
+
+
+def _methods(value: Any, path: str) -> dict[str, Method]:
+    if not isinstance(value, Mapping):
+        raise InputError(f"{path} is {value!r:.60}; it must be a mapping.")
+    for name, options in value.items():
+        if options is not None and not isinstance(options, Mapping):
+            raise InputError(f"{_join(path, name)} is {options!r:.60}; it must be a mapping.")
+    return {str(k): make_method(str(k), v) for k, v in value.items() if v is not None}
 
 
 def _scalar(hint: Any, origin: Any, value: Any, path: str) -> Any:

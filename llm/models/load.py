@@ -74,10 +74,15 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
     """The tokenizer of a folder or hub name, with a padding token."""
     from transformers import AutoTokenizer
 
-    tokenizer = _reach(name, lambda: AutoTokenizer.from_pretrained(name, revision=revision))
+    tokenizer = reach(name, lambda: AutoTokenizer.from_pretrained(name, revision=revision))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
     return tokenizer
+
+
+def is_adapter(path: str) -> bool:
+    """Whether a folder holds adapters, not a whole model."""
+    return (Path(path) / "adapter_config.json").exists()
 
 
 def adapter_base(path: str) -> str:
@@ -89,7 +94,7 @@ def adapter_base(path: str) -> str:
 
 def load_model(path: str, settings: ModelSettings, *, trainable: bool = False) -> Any:
     """The model at `path`: the base itself, a saved full model, or a saved adapter on its base."""
-    if (Path(path) / "adapter_config.json").exists():
+    if is_adapter(path):
         from peft import PeftModel
 
         base = _load_base(adapter_base(path), settings)
@@ -111,7 +116,7 @@ def _load_base(name: str, settings: ModelSettings) -> Any:
             bnb_4bit_compute_dtype=DTYPES[settings.dtype],
         )
     revision = settings.revision if name == settings.name and not Path(name).is_dir() else None
-    return _reach(
+    return reach(
         name,
         lambda: AutoModelForCausalLM.from_pretrained(
             name,
@@ -124,7 +129,7 @@ def _load_base(name: str, settings: ModelSettings) -> Any:
     )
 
 
-def _reach(name: str, load: Any) -> Any:
+def reach(name: str, load: Any) -> Any:
     """Run `load`, turning an unreachable model into one sentence."""
     try:
         return load()

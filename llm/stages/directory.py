@@ -16,7 +16,7 @@ from llm.files import processes
 from llm.files.digests import file_digest
 from spac_theory.checks import InputError
 
-SCHEMA = 1
+SCHEMA = 2
 Record = dict[str, Any]
 
 

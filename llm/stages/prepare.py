@@ -10,6 +10,7 @@ import torch
 
 from experiments.common.files import write_json
 from llm.data import formats, templates
+from llm.data.row import write_native
 from llm.data.validate import Limits
 from llm.data.validate import prepare as validate
 from llm.files.digests import file_digest, write_rows
@@ -54,12 +55,12 @@ def prepare(folder: Path, data: DataSettings, model: ModelSettings, seed: int) -
         if data.test_split is not None:
             test = formats.load(data.source, data.test_split, data.revision)
             test_rows, report_test = validate(test, tok, limits)
-            write_rows(folder / "test.parquet", test_rows)
+            write_native(folder / "test.parquet", test_rows)
             write_json(folder / "report_test.json", report_test)
-            held_out = frozenset(row["prompt_key"] for row in test_rows)
+            held_out = frozenset(row.key for row in test_rows)
             outputs["test"] = "test.parquet"
         rows, report = validate(raw, tok, limits, held_out)
-    write_rows(folder / "rows.parquet", rows)
+    write_native(folder / "rows.parquet", rows)
     write_json(folder / "report.json", report)
     tok.save_pretrained(folder / "tokenizer")
     return outputs

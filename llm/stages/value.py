@@ -9,8 +9,8 @@ import torch
 
 from experiments.common.files import write_json
 from llm.data.encode import prompt_ids, response_ids
+from llm.data.row import Row, read_native
 from llm.files import processes
-from llm.files.digests import Rows, read_rows
 from llm.models.load import ModelSettings, load_model
 from llm.models.logprobs import with_logps
 from llm.settings import Settings
@@ -20,9 +20,16 @@ from llm.worlds.language import Language
 
 
 def evaluate(
-    folder: Path, settings: Settings, tokenizer: Any, iterates: list[str], start: str
+    folder: Path,
+    settings: Settings,
+    tokenizer: Any,
+    iterates: list[str],
+    start: str,
+    labels: int = 0,
 ) -> dict[str, Any]:
     """Stage: a report on the last of `iterates` (`π_1 … π_{t+1}`), and on their mixture.
+
+    `labels`, spent so far on judges, are part of the report where there are any.
 
     Exact on a language; elsewhere the accuracy of the implicit reward `β log(π/π_1)` on test rows.
     """
@@ -30,15 +37,16 @@ def evaluate(
         report = exact_report(folder, settings, tokenizer, iterates, start)
     else:
         report = held_out_report(folder, settings, tokenizer, iterates[-1], start)
+    if labels:
+        report["labels"] = labels
     write_json(folder / "report.json", report)
     return {"report": "report.json", **report}
 
 
-def language_of(settings: Settings) -> Language:
-    """The synthetic language of a run."""
-    assert settings.data.language is not None
+def language_of(settings: Settings) -> Language | None:
+    """The synthetic language of a run, if it has one."""
     s = settings.data.language
-    return Language(s.name, s.coverage, s.scale)
+    return None if s is None else Language(s.name, s.coverage, s.scale)
 
 
 def _table(language: Language, path: str, model: ModelSettings, tokenizer: Any) -> torch.Tensor:
@@ -66,6 +74,7 @@ def exact_report(
 ) -> dict[str, Any]:
     """Exact numbers of the last iterate, and the value of the uniform mixture of all of them."""
     language = language_of(settings)
+    assert language is not None
     assert settings.data.language is not None
     pairs = language.sample_pairs(settings.data.language.pairs, settings.seed)
     tables = [_table(language, path, settings.model, tokenizer) for path in iterates]
@@ -87,7 +96,7 @@ def held_out_report(
     test = Path(settings.run_dir) / "prepare" / "test.parquet"
     if not test.exists():
         return {}
-    rows = [dict(row, selfplay_ids=[]) for row in read_rows(test)]
+    rows = read_native(test)
     now, then = (_scores(p, rows, settings, tokenizer) for p in (path, start))
     ratio = now - then
     return {
@@ -98,10 +107,11 @@ def held_out_report(
 
 
 @torch.no_grad()
-def _scores(path: str, rows: Rows, settings: Settings, tokenizer: Any) -> torch.Tensor:
+def _scores(path: str, rows: list[Row], settings: Settings, tokenizer: Any) -> torch.Tensor:
     model = with_logps(load_model(path, settings.model).to(processes.device()).eval())
     size = settings.reference_batch
-    parts = [
-        score(model, rows[i : i + size], tokenizer.pad_token_id) for i in range(0, len(rows), size)
-    ]
-    return torch.tensor([row for part in parts for row in part], dtype=torch.float64)
+    names, found = ("chosen", "rejected"), []
+    for i in range(0, len(rows), size):
+        for row in score(model, rows[i : i + size], names, tokenizer.pad_token_id):
+            found.append([row[name][0] for name in names])
+    return torch.tensor(found, dtype=torch.float64)

@@ -1,16 +1,13 @@
-"""The train stage: rows in, a saved model out; killed at any moment, it loses one save interval."""
+"""How a round is optimised, and the same in the words of transformers."""
 
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.common.files import write_json
 from llm.files import processes
-from llm.files.digests import model_digest
 from llm.models.load import need
 from spac_theory.checks import InputError, choice, integer, number
 
@@ -19,7 +16,6 @@ OPTIMISERS = {
     "adamw_8bit": "adamw_bnb_8bit",
     "rmsprop": "rmsprop",
 }
-COMPLETE = "complete"
 
 
 @dataclass(frozen=True)
@@ -111,68 +107,3 @@ def checkpointing(on: bool) -> dict[str, Any]:
     names = {f.name for f in fields(TrainingArguments)}
     new = "activation_checkpointing"
     return {new if new in names else "gradient_checkpointing": on}
-
-
-def last_complete(checkpoints: Path) -> str | None:
-    """The newest checkpoint that was written to its end; half-written ones are removed."""
-    found = sorted(checkpoints.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
-    whole = [path for path in found if (path / COMPLETE).exists()]
-    if processes.is_main():
-        for path in set(found) - set(whole):
-            shutil.rmtree(path)
-    return str(whole[-1]) if whole else None
-
-
-def fit(trainer: Any, folder: Path, tokenizer: Any, ema: float) -> dict[str, Any]:
-    """Train to the end, from the last whole checkpoint if there is one, and save the model.
-
-    Writes `model/` (weights in safetensors, tokenizer) and `log.json`; returns the stage outputs.
-    """
-    from transformers import PrinterCallback
-
-    from llm.training.callbacks import Ema, MarkComplete
-
-    target = folder / "model"
-    average = Ema(ema) if ema else None
-    trainer.remove_callback(PrinterCallback)  # every log is in log.json and the tracker
-    if average is not None:
-        trainer.add_callback(average)
-    trainer.add_callback(MarkComplete())  # after everything else that writes into a checkpoint
-    processes.barrier()
-    checkpoint = last_complete(folder / "checkpoints")
-    trainer.train(resume_from_checkpoint=checkpoint)
-    if average is not None:
-        average.load_into(trainer.model)
-    _save(trainer, tokenizer, target)
-    history = [_timeless(entry) for entry in trainer.state.log_history if "loss" in entry]
-    if processes.is_main():
-        write_json(folder / "log.json", history)
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    processes.barrier()
-    return {
-        "model": "model",
-        "log": "log.json",
-        "weights": model_digest(target),
-        "steps": trainer.state.global_step,
-        "final_loss": history[-1]["loss"] if history else None,
-    }
-
-
-def _timeless(entry: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in entry.items() if not k.endswith(("_runtime", "_per_second"))}
-
-
-def _save(trainer: Any, tokenizer: Any, target: Path) -> None:
-    """Write the model beside `target`, then rename, so that `target` is always whole."""
-    temporary = target.with_name(".model.tmp")
-    if processes.is_main():
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(target, ignore_errors=True)
-    processes.barrier()
-    trainer.save_model(str(temporary))
-    processes.barrier()
-    if processes.is_main():
-        (temporary / "training_args.bin").unlink(missing_ok=True)  # a pickle; nothing reads it
-        tokenizer.save_pretrained(temporary)
-        os.replace(temporary, target)
-    processes.barrier()

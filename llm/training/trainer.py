@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import Trainer
 
-from llm.methods.objective import Objective
+from llm.methods import Method, Stream
 from llm.models.logprobs import DEFAULT_CHUNK, sequence_logps, with_logps
+from llm.training.batches import read
+from llm.training.rollouts import Rollouts
 
 
 class SequenceTrainer(Trainer):
@@ -76,7 +78,7 @@ class SequenceTrainer(Trainer):
     def _record(self, metrics: dict[str, Tensor]) -> None:
         for name, value in metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + value.detach().float()
-        self._batches += 1
+        self._batches += bool(metrics)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the means since the last log, averaged over all processes, to every training log."""
@@ -89,26 +91,44 @@ class SequenceTrainer(Trainer):
         super().log(logs, start_time)
 
 
-class SpacTrainer(SequenceTrainer):
-    """Three streams (chosen, rejected, self-play) under the practical objective, theory (9), (10).
+class MethodTrainer(SequenceTrainer):
+    """The loss of a method on the streams it declares, those of a step drawn as they are needed.
 
-    Rows carry the reference's log-probs, so one network is in memory.
+    Rows carry the log-probs of frozen policies, so that one network is in memory, unless a stream is
+    drawn at every step.
     """
 
-    def __init__(self, model: nn.Module, *, objective: Objective, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        method: Method,
+        streams: tuple[Stream, ...],
+        rollouts: Rollouts | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(model, **kwargs)
-        self.objective: Objective = objective
+        self.method, self.streams, self.rollouts = method, streams, rollouts
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], Tensor | int | None]:
+        """The micro-batches of one step, with what the current weights answer."""
+        batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self.rollouts is not None:
+            step, model = self.state.global_step, cast(nn.Module, self.model)
+            batches = [self.rollouts(model, b, step, i) for i, b in enumerate(batches)]
+        return batches, items
 
     def row_count(self, inputs: dict[str, Tensor]) -> float:
-        """The number of preference pairs."""
-        return float(inputs["reference"].shape[1])
+        """The number of prompts."""
+        return float(len(inputs["prompt_ids"]))
 
     def row_loss(
         self, logps: Tensor, inputs: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The objective on the `(2 + K, B)` table of log-probs."""
-        reference = inputs["reference"].to(logps.dtype)
-        return self.objective(logps.view_as(reference), reference)
+        """The method's loss on what the batch holds."""
+        return self.method.loss(read(inputs, logps, self.streams))
 
 
 class SftTrainer(SequenceTrainer):

@@ -46,9 +46,9 @@ def test_data_parallel_training_follows_the_trajectory_of_one_process(two):
 def test_two_processes_draw_and_score_the_rows_of_one(two):
     sharded_worker.streams(two)
     one, both = (two / f"streams-{n}" for n in (1, 2))
-    for name in ("selfplay.parquet", "streams.parquet"):
+    for name in ("samples.parquet", "streams.parquet"):
         assert read_rows(both / name) == read_rows(one / name)
-    samples = [tuple(y) for row in read_rows(one / "selfplay.parquet") for y in row["selfplay_ids"]]
+    samples = [tuple(y) for row in read_rows(one / "samples.parquet") for y in row["ids/own"]]
     assert len(samples) == 80
     assert len(set(samples)) > 40
 

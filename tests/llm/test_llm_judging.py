@@ -8,7 +8,8 @@ import torch
 
 from experiments.common.files import read_json
 from llm import evaluate
-from llm.judging import RewardModel, load_judge, read_prompts, win_rate
+from llm.judging import read_prompts, win_rate
+from llm.models.judges import RewardModel, load_judge
 from llm.worlds import tiny
 from spac_theory.checks import InputError
 

@@ -1,0 +1,45 @@
+"""SimPO: a margin on mean log-probabilities, no reference, Meng et al. (2024), arXiv 2405.14734."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from llm.methods import METHODS, Batch, Method, Metrics, Stream, data, reward_metrics
+from spac_theory.checks import number
+from spac_theory.objective import preference_loss
+
+
+@METHODS.register("simpo")
+@dataclass(frozen=True)
+class SimPo(Method):
+    """`−E_D log σ( β log π(y⁺)/|y⁺| − β log π(y⁻)/|y⁻| − γ )`, `|y|` in tokens.
+
+    Attributes
+    ----------
+    beta : `β > 0`
+    gamma : `γ ≥ 0`, the margin asked for (released: `γ/β` between 0.3 and 1.6)
+    """
+
+    bandit = ("simpo", {"beta": 2.0, "gamma": 1.6})
+
+    beta: float = 2.0
+    gamma: float = 1.6
+
+    def __post_init__(self) -> None:
+        number("beta", self.beta, low=0, open_low=True)
+        number("gamma", self.gamma, low=0)
+
+    def streams(self) -> tuple[Stream, ...]:
+        """The data's two; no frozen policy is asked."""
+        return data()
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
+        """The logistic loss of the margin between means over tokens."""
+        chosen, rejected = (
+            self.beta * (batch.logp[name] / batch.length[name])[:, 0]
+            for name in ("chosen", "rejected")
+        )
+        loss = preference_loss(chosen - rejected - self.gamma)
+        return loss, reward_metrics(batch, chosen, rejected)
