@@ -17,7 +17,8 @@ from typing import Any
 from llm.data.row import Row, read_native
 from llm.files import processes
 from llm.files.digests import file_digest, model_digest, read_rows, tokenizer_digest
-from llm.methods import Method, Stream, identity
+from llm.following import Follower
+from llm.methods import Following, Method, Stream, identity
 from llm.models.engines import ENGINES, Ends
 from llm.models.load import is_adapter, load_model, load_tokenizer
 from llm.settings import LANGUAGE, Settings, require_pins
@@ -119,7 +120,7 @@ class Pipeline:
             "rows": self.rows_hash,
             "demonstrations": self.run.file_hash("prepare", "demonstrations"),
             "model": asdict(self.s.model),
-            "train": _identity(self.s.sft),
+            "train": train_identity(self.s.sft),
             "seed": self.s.seed,
         }
         out = self.stage("sft", inputs, lambda f: sft.sft(f, self.s, self.tokenizer))
@@ -179,6 +180,10 @@ class Round:
         sampled = [s for s in self.streams if s.sampled]
         for stream in sampled:
             self.sample(stream)
+        if isinstance(self.method, Following):
+            follower = Follower(self, self.method)
+            follower.fits()
+            follower.critic()
         labels = sum(self.label(stream) for stream in sampled if stream.labels)
         self.reference(sampled)
         return Done(self.train(), labels)
@@ -229,6 +234,8 @@ class Round:
 
     def label(self, stream: Stream) -> int:
         """Ask the judge about the responses of one stream; how many labels that took."""
+        if isinstance(self.method, Following) and stream.labels == "critic":
+            return Follower(self, self.method).rewards(stream)
         pipe, judge = self.pipeline, self.pipeline.s.judge or ""
         inputs = {
             "samples": self._hash(f"sample-{stream.name}", "samples"),
@@ -242,7 +249,7 @@ class Round:
             lambda f: label(
                 f,
                 stream,
-                self._rows([f"sample-{stream.name}/samples"]),
+                self.rows_with([f"sample-{stream.name}/samples"]),
                 lambda: make_labeller(judge, language_of(pipe.s), pipe.tokenizer),
                 pipe.s.reference_batch,
                 self.key(stream),
@@ -267,7 +274,7 @@ class Round:
             inputs,
             lambda f: reference(
                 f,
-                self._rows(files),
+                self.rows_with(files),
                 self.streams,
                 {name: model.path for name, model in asked.items()},
                 pipe.s.model,
@@ -286,7 +293,7 @@ class Round:
             "live": {name: model.weights for name, model in live.items()},
             "generation": asdict(pipe.s.generation) if live else None,
             "method": identity(self.method),
-            "train": _identity(pipe.s.train),
+            "train": train_identity(pipe.s.train),
             "seed": pipe.s.seed,
         }
         out = pipe.stage(f"{self.folder}/train", inputs, lambda f: self._fit(f, live))
@@ -301,7 +308,7 @@ class Round:
             load_model(self.current.path, s.model, trainable=True),
             read_native(self._path("reference") / "streams.parquet"),
             self.method,
-            self.streams,
+            self.method.trained(self.streams),
             s.train,
             s.model,
             target,
@@ -340,7 +347,7 @@ class Round:
     def _hash(self, stage: str, output: str) -> str:
         return self.pipeline.run.file_hash(f"{self.folder}/{stage}", output)
 
-    def _rows(self, files: list[str]) -> list[Row]:
+    def rows_with(self, files: list[str]) -> list[Row]:
         """The training rows with the columns of these files (one line a row, in their order)."""
         records = [row.record() for row in self.pipeline.rows]
         for name in files:
@@ -353,7 +360,7 @@ class Stopped(InputError):
     """The stages asked for are done; the next one was not asked for."""
 
 
-def _identity(train: Any) -> dict[str, Any]:
+def train_identity(train: Any) -> dict[str, Any]:
     """Training settings that can change the result (where metrics are sent cannot)."""
     values = asdict(train)
     for name in ("report_to", "log_every"):

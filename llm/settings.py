@@ -117,7 +117,7 @@ def _judge_method(name: str, method: Method, settings: Settings) -> None:
     )
     reason = method.skip(conditions)
     if reason is None and settings.judge is None:
-        asks = [s.name for s in settings.streams(method) if s.labels]
+        asks = [s.name for s in settings.streams(method) if s.labels not in (None, "critic")]
         reason = f"its stream {asks[0]} needs labels, and judge is null" if asks else None
     if reason is not None:
         raise InputError(f"methods.{name} cannot run here: {reason}.")

@@ -94,18 +94,32 @@ def adapter_base(path: str) -> str:
 
 def load_model(path: str, settings: ModelSettings, *, trainable: bool = False) -> Any:
     """The model at `path`: the base itself, a saved full model, or a saved adapter on its base."""
+    return _load(path, settings, trainable, "AutoModelForCausalLM")
+
+
+def load_critic(path: str, settings: ModelSettings, pad_id: int, *, trainable: bool = False) -> Any:
+    """The network at `path` with one number a sequence as its output, read at the last token.
+
+    A language model's head is left out for a fresh one; a saved critic comes back as it was.
+    """
+    model = _load(path, settings, trainable, "AutoModelForSequenceClassification", num_labels=1)
+    model.config.pad_token_id = pad_id
+    return model
+
+
+def _load(path: str, settings: ModelSettings, trainable: bool, kind: str, **extra: Any) -> Any:
     if is_adapter(path):
         from peft import PeftModel
 
-        base = _load_base(adapter_base(path), settings)
+        base = _load_base(adapter_base(path), settings, kind, **extra)
         return PeftModel.from_pretrained(base, path, is_trainable=trainable)
-    return _load_base(path, settings)
+    return _load_base(path, settings, kind, **extra)
 
 
-def _load_base(name: str, settings: ModelSettings) -> Any:
-    from transformers import AutoModelForCausalLM
+def _load_base(name: str, settings: ModelSettings, kind: str, **extra: Any) -> Any:
+    import transformers
 
-    extra: dict[str, Any] = {}
+    auto: Any = getattr(transformers, kind)
     if settings.quantise == "nf4":
         from transformers import BitsAndBytesConfig
 
@@ -118,7 +132,7 @@ def _load_base(name: str, settings: ModelSettings) -> Any:
     revision = settings.revision if name == settings.name and not Path(name).is_dir() else None
     return reach(
         name,
-        lambda: AutoModelForCausalLM.from_pretrained(
+        lambda: auto.from_pretrained(
             name,
             revision=revision,
             dtype=DTYPES[settings.dtype],
@@ -140,7 +154,7 @@ def reach(name: str, load: Any) -> Any:
         ) from error
 
 
-def add_lora(model: Any, lora: LoraSettings) -> Any:
+def add_lora(model: Any, lora: LoraSettings, task: str = "CAUSAL_LM") -> Any:
     """Wrap `model` with fresh adapters; refuse target names the model does not have."""
     from peft import LoraConfig, get_peft_model
 
@@ -158,6 +172,6 @@ def add_lora(model: Any, lora: LoraSettings) -> Any:
             lora_alpha=lora.alpha,
             lora_dropout=lora.dropout,
             target_modules=list(lora.target_modules),
-            task_type="CAUSAL_LM",
+            task_type=task,
         ),
     )

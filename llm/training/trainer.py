@@ -25,12 +25,27 @@ class SequenceTrainer(Trainer):
     """A Trainer whose loss is a function of sequence log-probs; subclasses write `row_loss`."""
 
     def __init__(self, model: nn.Module, *, logp_chunk: int = DEFAULT_CHUNK, **kwargs: Any) -> None:
-        super().__init__(model=with_logps(model), **kwargs)
+        super().__init__(model=self.taught(model), **kwargs)
         self.model_accepts_loss_kwargs = False  # a mean over rows, not over tokens
         self.logp_chunk = logp_chunk
         self._sums: dict[str, Tensor] = {}
         self._batches = 0
         self._rows_per_batch = 0.0
+
+    @staticmethod
+    def taught(model: nn.Module) -> nn.Module:
+        """The model, able to answer :meth:`values`."""
+        return with_logps(model)
+
+    def values(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
+        """One number a sequence: its log-prob."""
+        return sequence_logps(
+            model,
+            inputs["input_ids"],
+            inputs["attention_mask"],
+            inputs["completion_mask"],
+            self.logp_chunk,
+        )
 
     @abstractmethod
     def row_loss(
@@ -61,13 +76,7 @@ class SequenceTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """The mean loss of the micro-batch, weighted by its share of the rows of the step."""
-        logps = sequence_logps(
-            model,
-            inputs["input_ids"],
-            inputs["attention_mask"],
-            inputs["completion_mask"],
-            self.logp_chunk,
-        )
+        logps = self.values(model, inputs)
         loss, metrics = self.row_loss(logps, inputs)
         if model.training:
             self._record(metrics)

@@ -99,9 +99,7 @@ def play(problem: Instance, labels: Tensor) -> tuple[float, PlayTerms]:
     for _ in range(rounds):
         ideal = torch.softmax(logits, -1)
         policy = (1 - spoil) * ideal + spoil * stray
-        values = tabular_game(
-            members, policy, problem.baseline, problem.rho, labels, problem.lam
-        )
+        values = tabular_game(members, policy, problem.baseline, problem.rho, labels, problem.lam)
         best = int(values.argmin())
         answer = int(rng.integers(len(members))) if rng.random() < sloppy else best
         mixture = mixture + policy / rounds
