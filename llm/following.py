@@ -6,7 +6,7 @@ Its stages are those of :mod:`llm.stages.follow`; the policy's own are in :mod:`
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,16 +66,16 @@ class Follower:
             pipe.stage(
                 f"{self.home}/{name}",
                 self._inputs,
-                lambda f, k=k: follow.fit_fold(
-                    f,
-                    k,
-                    pipe.rows,
-                    self.method,
-                    self.round.models[0].path,
-                    s.train,
-                    s.model,
-                    pipe.tokenizer,
-                    s.seed,
+                partial(
+                    follow.fit_fold,
+                    number=k,
+                    rows=pipe.rows,
+                    method=self.method,
+                    start=self.round.models[0].path,
+                    train=s.train,
+                    model=s.model,
+                    tokenizer=pipe.tokenizer,
+                    seed=s.seed,
                 ),
             )
         pipe.stage(

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import nn
 
 from llm.data.row import Row
 from llm.files.digests import write_rows
@@ -136,13 +137,14 @@ def answer(
         pad_id,
         seed,
     )
-    before = worth(
-        score_rows(trainer.model, rows, (*PAIR, "own"), pad_id, own.bound, size), rows, lam
-    )
+    network = cast(nn.Module, trainer.model)
+
+    def judged() -> dict[str, Any]:
+        return worth(score_rows(network, rows, (*PAIR, "own"), pad_id, own.bound, size), rows, lam)
+
+    before = judged()
     out = run_to_the_end(trainer, folder, tokenizer, 0.0)
-    after = worth(
-        score_rows(trainer.model, rows, (*PAIR, "own"), pad_id, own.bound, size), rows, lam
-    )
+    after = judged()
     found = {**after, "gain": before["game"] - after["game"]}
     return {**out, **found, "lam": lam, "next_lam": method.next_lam(lam, found["distance"])}
 
