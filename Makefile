@@ -12,11 +12,11 @@ export MKL_NUM_THREADS := 1
 export TOKENIZERS_PARALLELISM := false
 unexport HYDRA_FULL_ERROR
 
-.PHONY: help sweep test lint claims benchmark llm clean
+.PHONY: help sweep test lint claims benchmark llm llm-real clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 sweep: $(VENV)/.core ## Sweep coverage and sample size, and write the report (ARGS="...")
 	@$(PY) -m experiments.coverage_sweep $(ARGS)
@@ -40,6 +40,9 @@ benchmark: $(VENV)/.dev ## Run every benchmark in benchmarks/ (ARGS="...")
 
 llm: $(VENV)/.dev ## Run the language-model pipeline (ARGS="...")
 	@$(PY) -m llm.run $(ARGS)
+
+llm-real: $(VENV)/.dev ## Compare methods on a real model (SmolLM2) with a known reward (ARGS="...")
+	@$(PY) -m llm.run model=smollm2-135m run_dir=runs/llm-real $(ARGS)
 
 clean: ## Remove the environment and every cache; results stay
 	rm -rf $(VENV) build dist ./*.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache

@@ -9,13 +9,14 @@ and seed. The grid is `conf/llm/chart.yaml`.
 from __future__ import annotations
 
 import statistics
-import sys
 from pathlib import Path
 from typing import Any
 
 from experiments.common.files import read_json, write_json
+from experiments.common.program import launch
 from llm.comparison.setting import BANDIT, SFT, Cell, Chosen, Result, Setting
-from llm.run import hydra_program, quiet
+from llm.recipes import settled
+from llm.run import CONFIG, quiet
 from llm.worlds.bandit import exact_spac
 from llm.worlds.language import Language
 
@@ -132,11 +133,12 @@ def titles(values: dict[str, Any]) -> dict[str, str]:
     return {name: options.get("title") or name for name, options in values["methods"].items()}
 
 
-def program(values: dict[str, Any]) -> None:
+def execute(values: dict[str, Any], output: Path | None = None) -> None:
     """Tune, run the grid, and draw what is finished after every cell."""
     from llm.comparison.report import write
 
     quiet()
+    values = settled(values)
     grid = values.pop("chart")
     root = Path(values["run_dir"])
     cells = [Cell(str(name), float(coverage), int(n)) for name, coverage, n in grid["cells"]]
@@ -154,8 +156,8 @@ def program(values: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Hydra entry point."""
-    sys.exit(hydra_program(program, "chart"))
+    """The command line."""
+    launch("llm.chart", "llm.chart:execute", folder=CONFIG, config="chart")
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common.files import write_json
+from experiments.common.program import guarded
 from llm.files import processes
 from llm.models.load import adapter_base
-from llm.run import guarded
 from llm.stages.answer import models_of
 from spac_theory.checks import InputError
 
@@ -59,7 +59,9 @@ def evaluate_model(
     local = all((TASKS / f"{task.name}.yaml").exists() for task in tasks)
     manager = TaskManager(include_path=str(TASKS), include_defaults=not local)
     where = single(path)
-    model = HFLM(batch_size=batch, dtype="auto", device=processes.device(), **where)
+    model = HFLM(
+        batch_size=batch, dtype="auto", device=processes.device(), trust_remote_code=False, **where
+    )
     scores = {}
     for task in tasks:
         out = simple_evaluate(

@@ -6,10 +6,16 @@ GPU and refuses, with exit code 2, a plan that cannot fit, saying what would.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import torch
+
+from experiments.common.program import launch
+from llm.models.shape import empty_model, layer_classes, layers, token_widths
+from llm.recipes import settled
+from llm.run import CONFIG
 from llm.settings import Settings
 from llm.training.rollouts import frozen_names
 from spac_theory.checks import InputError, integer, number
@@ -33,6 +39,7 @@ class Size:
     trained: int
     layer: int
     widths: int
+    wrapped: list[str]
 
 
 @dataclass(frozen=True)
@@ -47,40 +54,32 @@ class Hardware:
 
 def measure(settings: Settings) -> Size:
     """Build the model on the meta device (no memory, no download) and count."""
-    import torch
-    from transformers import MistralConfig, MistralForCausalLM
-
     from llm.models.load import add_lora
 
-    shape = settings.model.architecture
-    if "hidden_size" not in shape:
-        raise InputError(
-            "model.architecture does not describe a full model; plan needs one that does, such as "
-            "model=mistral-7b."
-        )
-    with torch.device("meta"):
-        model: Any = MistralForCausalLM(MistralConfig(**shape))
-        total = sum(p.numel() for p in model.parameters())
-        layer = sum(p.numel() for p in model.model.layers[0].parameters())
-        if settings.model.lora is not None:
+    model: Any = empty_model(settings.model)
+    config, wrapped = model.config.get_text_config(), layers(model)
+    largest = max(wrapped, key=_parameters, default=model)
+    active = getattr(config, "num_experts_per_tok", None) or 1
+    embedding = model.get_input_embeddings().weight
+    total, classes = _parameters(model), layer_classes(model)
+    if settings.model.lora is not None:
+        with torch.device("meta"):
             model = add_lora(model, settings.model.lora)
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    config = model.config
-    heads = config.hidden_size // config.num_attention_heads
-    # What one layer keeps for one token inside its recomputation: norms, q, k, v, context, two
-    # residuals, gate, up and their product.
-    widths = 6 * config.hidden_size + 2 * heads * config.num_key_value_heads
-    widths += 3 * config.intermediate_size
     return Size(
-        total,
-        config.vocab_size * config.hidden_size,
-        config.num_hidden_layers,
-        config.hidden_size,
-        config.vocab_size,
-        trained,
-        layer,
-        widths,
+        parameters=total,
+        embedding=embedding.numel(),
+        layers=config.num_hidden_layers,
+        hidden=config.hidden_size,
+        vocabulary=embedding.shape[0],
+        trained=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        layer=_parameters(largest),
+        widths=token_widths(largest, config.hidden_size, active),
+        wrapped=classes,
     )
+
+
+def _parameters(module: torch.nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
 
 
 def memory(settings: Settings, size: Size, hardware: Hardware) -> dict[str, float]:
@@ -228,6 +227,7 @@ def show(settings: Settings, hardware: Hardware, rows: int, tokens: float) -> No
         table.add_row(f"{name}, a round", f"{value:.3g} FLOP")
     for name, value in hours(settings, size, hardware, rows, tokens).items():
         table.add_row(f"{name}, a round", f"{value:.2f} h")
+    table.add_row("wrapped one by one (FSDP)", ", ".join(size.wrapped) or "nothing")
     table.add_row("disk of the run", f"{disk(settings, size):.0f} GiB")
     console = Console(width=100)
     console.print(table)
@@ -238,7 +238,7 @@ def show(settings: Settings, hardware: Hardware, rows: int, tokens: float) -> No
     check(settings, size, hardware)
 
 
-def plan(values: dict[str, Any]) -> None:
+def execute(values: dict[str, Any], output: Path | None = None) -> None:
     """Build settings from a plain mapping and print the plan."""
     from llm.settings import build
 
@@ -250,14 +250,12 @@ def plan(values: dict[str, Any]) -> None:
     )
     rows = integer("pairs", values.pop("pairs", 61135), low=1)
     tokens = number("tokens", values.pop("tokens", 500.0), low=1)
-    show(build(Settings, values), hardware, rows, tokens)
+    show(build(Settings, settled(values)), hardware, rows, tokens)
 
 
 def main() -> None:
-    """Hydra entry point."""
-    from llm.run import hydra_program
-
-    sys.exit(hydra_program(plan))
+    """The command line."""
+    launch("llm.plan", "llm.plan:execute", folder=CONFIG, config="run")
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def figure(results: Results, path: Path, title: str, names: dict[str, str]) -> N
 
 
 def write_report(settings: Settings, results: Results) -> None:
-    """Print the table; write `results.json` and, on a language, `suboptimality.png`."""
+    """Print the table; write `results.json` and, on a language, `suboptimality.png`, else a page."""
     if not processes.is_main():
         return
     from rich.console import Console
@@ -103,8 +103,12 @@ def write_report(settings: Settings, results: Results) -> None:
     folder = Path(settings.run_dir)
     rows = summary(results, settings.iterate)
     write_json(folder / "results.json", {"summary": rows, "rounds": results})
-    Console(width=120).print(table(rows, settings.iterate, titles(settings)))
-    if settings.data.language is not None:
+    if settings.data.language is None:
+        from llm.reporting.write import write
+
+        write(settings, results, titles(settings))
+    else:
+        Console(width=120).print(table(rows, settings.iterate, titles(settings)))
         language = settings.data.language
         title = f"Language “{language.name}”, coverage {language.coverage:g}, n = {language.pairs}"
         figure(results, folder / "suboptimality.png", title, titles(settings))

@@ -41,6 +41,8 @@ Count = Annotated[int, WHOLE, Field(ge=1, le=10**6)]
 Comparisons = Annotated[int, WHOLE, Field(ge=1, le=10**9)]
 Positive = Annotated[float, Field(gt=0)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+AtLeastZero = Annotated[float, Field(ge=0)]
 Item = TypeVar("Item")
 Several = Annotated[tuple[Item, ...], SEVERAL, Field(min_length=1)]
 

@@ -8,7 +8,6 @@ frozen policies for log-probs, and trains. Adding a method is adding `llm/method
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -16,6 +15,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from experiments.common.configuration import read
 from spac_theory.checks import InputError, choice, integer
 from spac_theory.objective import expectation
 from spac_theory.registry import Registry
@@ -199,19 +199,11 @@ def make_method(label: str, options: Mapping[str, Any]) -> Method:
 
     Raises InputError, naming `methods.<label>`, for unknown names, options and values.
     """
+    if not isinstance(options, Mapping):
+        raise InputError(f"methods.{label} is {options!r:.60}; it must be a mapping of options.")
     given = dict(options)
     kind = METHODS[str(given.pop("name", label))]
-    known = {f.name for f in dataclasses.fields(kind)}
-    for option in given:
-        if option not in known:
-            raise InputError(
-                f"methods.{label} has the unknown option {option!r}; its options are: "
-                f"{', '.join(sorted(known))}."
-            )
-    try:
-        return kind(**given)
-    except InputError as error:
-        raise InputError(f"methods.{label}.{error}") from error
+    return read(kind, given, f"methods.{label}")
 
 
 def name_of(method: Method) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor
 
+from experiments.common.configuration import Positive
 from llm.methods import METHODS, Batch, Method, Metrics, Stream, data, reward_metrics
-from spac_theory.checks import number
 from spac_theory.objective import preference_loss
 
 
@@ -25,14 +27,9 @@ class ChiPo(Method):
 
     bandit = ("chi_po", {"beta": 0.3})
 
-    beta: float = 0.3
-    reward_range: float = 2.0
-    largest: float = 20.0
-
-    def __post_init__(self) -> None:
-        number("beta", self.beta, low=0, open_low=True)
-        number("reward_range", self.reward_range, low=0, open_low=True)
-        number("largest", self.largest, low=0, high=80, open_low=True)
+    beta: Positive = 0.3
+    reward_range: Positive = 2.0
+    largest: Annotated[float, Field(gt=0, le=80)] = 20.0
 
     def streams(self) -> tuple[Stream, ...]:
         """The data's two, against `π_1`."""

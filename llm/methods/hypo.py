@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor
 
+from experiments.common.configuration import AtLeastZero, Positive
 from llm.methods import METHODS, Batch, Conditions, Method, Metrics, Stream, data, reward_metrics
-from spac_theory.checks import integer, number
 from spac_theory.objective import preference_loss
 
 
@@ -28,14 +30,9 @@ class HyPo(Method):
 
     bandit = ("hypo", {"beta": 0.3, "lam": 0.01, "divergence": "exact"})
 
-    beta: float = 0.3
-    lam: float = 0.01
-    samples: int = 2
-
-    def __post_init__(self) -> None:
-        number("beta", self.beta, low=0, open_low=True)
-        number("lam", self.lam, low=0)
-        integer("samples", self.samples, low=2)
+    beta: Positive = 0.3
+    lam: AtLeastZero = 0.01
+    samples: Annotated[int, Field(ge=2, le=1000)] = 2
 
     def skip(self, conditions: Conditions) -> str | None:
         """Sampling at every step needs the whole model on each process."""

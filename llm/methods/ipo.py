@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from experiments.common.configuration import Positive
 from llm.methods import METHODS, Batch, Method, Metrics, Stream, data, reward_metrics
-from spac_theory.checks import number
 
 
 @METHODS.register("ipo")
@@ -23,11 +23,8 @@ class Ipo(Method):
 
     bandit = ("ipo", {"tau": 0.1})
 
-    tau: float = 0.1
+    tau: Positive = 0.1
     per_token: bool = False
-
-    def __post_init__(self) -> None:
-        number("tau", self.tau, low=0, open_low=True)
 
     def streams(self) -> tuple[Stream, ...]:
         """The data's two, against `π_1`."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from experiments.common.configuration import AtLeastZero, Positive
 from llm.methods import METHODS, Batch, Conditions, Method, Metrics, Stream
-from spac_theory.checks import number
 
 
 @METHODS.register("rebel")
@@ -26,12 +26,8 @@ class Rebel(Method):
 
     bandit = ("rebel", {"eta": 1.0, "kl": 0.05})
 
-    eta: float = 1.0
-    kl: float = 0.05
-
-    def __post_init__(self) -> None:
-        number("eta", self.eta, low=0, open_low=True)
-        number("kl", self.kl, low=0)
+    eta: Positive = 1.0
+    kl: AtLeastZero = 0.05
 
     def skip(self, conditions: Conditions) -> str | None:
         """Needs a judge."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from experiments.common.configuration import AtLeastZero, Positive
 from llm.methods import METHODS, Batch, Method, Metrics, Stream, data, reward_metrics
-from spac_theory.checks import number
 from spac_theory.objective import preference_loss
 
 
@@ -24,12 +24,8 @@ class Rpo(Method):
 
     bandit = ("rpo", {"beta": 0.3, "lam": "fixed", "scale": 200.0})
 
-    beta: float = 0.3
-    eta: float = 0.005
-
-    def __post_init__(self) -> None:
-        number("beta", self.beta, low=0, open_low=True)
-        number("eta", self.eta, low=0)
+    beta: Positive = 0.3
+    eta: AtLeastZero = 0.005
 
     def streams(self) -> tuple[Stream, ...]:
         """The data's two, against `π_1`."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from experiments.common.configuration import AtLeastZero, Positive
 from llm.methods import METHODS, Batch, Method, Metrics, Stream, data, reward_metrics
-from spac_theory.checks import number
 from spac_theory.objective import preference_loss
 
 
@@ -24,12 +24,8 @@ class SimPo(Method):
 
     bandit = ("simpo", {"beta": 2.0, "gamma": 1.6})
 
-    beta: float = 2.0
-    gamma: float = 1.6
-
-    def __post_init__(self) -> None:
-        number("beta", self.beta, low=0, open_low=True)
-        number("gamma", self.gamma, low=0)
+    beta: Positive = 2.0
+    gamma: AtLeastZero = 1.6
 
     def streams(self) -> tuple[Stream, ...]:
         """The data's two; no frozen policy is asked."""

@@ -6,12 +6,13 @@ The loss itself is :func:`spac_theory.objective.practical_loss`; nothing of it i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from experiments.common.configuration import AtLeastZero, Positive
 from llm.methods import METHODS, Batch, Method, Metrics, Stream, data, reward_metrics
-from spac_theory.checks import choice, number
 from spac_theory.objective import practical_loss, relative_value
 
 
@@ -36,23 +37,13 @@ class Spac(Method):
 
     bandit = ("spac_practical", {"beta": 0.3, "lam": "fixed", "scale": 3.0, "rounds": 1})
 
-    lam: float = 3.0
-    beta: float = 0.3
-    beta_c: float | None = None
-    w: float = 1.0
-    baseline: str = "both"
-    form: str = "smoothed"
-    reference: str = "previous"
-
-    def __post_init__(self) -> None:
-        number("lam", self.lam, low=0)
-        number("beta", self.beta, low=0, open_low=True)
-        if self.beta_c is not None:
-            number("beta_c", self.beta_c, low=0, open_low=True)
-        number("w", self.w, low=0)
-        choice("baseline", self.baseline, ("both", "chosen", "rejected"))
-        choice("form", self.form, ("smoothed", "linear"))
-        choice("reference", self.reference, ("initial", "previous"))
+    lam: AtLeastZero = 3.0
+    beta: Positive = 0.3
+    beta_c: Positive | None = None
+    w: AtLeastZero = 1.0
+    baseline: Literal["both", "chosen", "rejected"] = "both"
+    form: Literal["smoothed", "linear"] = "smoothed"
+    reference: Literal["previous", "initial"] = "previous"
 
     @property
     def uses_selfplay(self) -> bool:

@@ -12,31 +12,29 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
+from pydantic import Field
+
+from experiments.common.configuration import Count, Positive
 from llm.files import processes
 from llm.models.load import ModelSettings, load_model, need
-from spac_theory.checks import choice, integer, number
 
 
 @dataclass(frozen=True)
 class GenerationSettings:
     """How responses are drawn. Temperature 1 and top_p 1 sample from the policy itself."""
 
-    engine: str
-    samples: int
-    temperature: float
-    top_p: float
-    max_new_tokens: int
-    batch: int
+    engine: Literal["transformers", "vllm"]
+    samples: Count
+    temperature: Positive
+    top_p: Annotated[float, Field(gt=0, le=1)]
+    max_new_tokens: Count
+    batch: Count
 
     def __post_init__(self) -> None:
-        choice("generation.engine", self.engine, ENGINES)
-        integer("generation.samples", self.samples, low=1)
-        number("generation.temperature", self.temperature, low=0, open_low=True)
-        number("generation.top_p", self.top_p, low=0, high=1, open_low=True)
-        integer("generation.max_new_tokens", self.max_new_tokens, low=1)
-        integer("generation.batch", self.batch, low=1)
+        if self.engine == "vllm":
+            need("vllm", "generation.engine")
 
 
 class Engine(Protocol):

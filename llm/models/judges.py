@@ -54,7 +54,9 @@ class RewardModel:
         from transformers import AutoModelForSequenceClassification
 
         self.tokenizer, self.batch = load_tokenizer(folder), batch
-        loaded: Any = AutoModelForSequenceClassification.from_pretrained(folder)
+        loaded: Any = AutoModelForSequenceClassification.from_pretrained(
+            folder, use_safetensors=True, trust_remote_code=False
+        )
         self.model = loaded.to(processes.device()).eval()
         if self.model.config.num_labels != 1:
             raise InputError(

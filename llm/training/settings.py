@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from experiments.common.configuration import AtLeastZero, Count, Positive, Share
 from llm.files import processes
-from llm.models.load import need
-from spac_theory.checks import InputError, choice, integer, number
+from llm.models.load import lacks
+from spac_theory.checks import InputError
 
 OPTIMISERS = {
     "adamw": "adamw_torch",
@@ -22,45 +23,46 @@ OPTIMISERS = {
 class TrainSettings:
     """Optimisation of one round. `batch` counts rows a step over all processes."""
 
-    epochs: float
-    batch: int
-    micro_batch: int
-    learning_rate: float
-    schedule: str
-    warmup: float
-    optimiser: str
-    weight_decay: float
-    max_grad_norm: float
+    epochs: Positive
+    batch: Count
+    micro_batch: Count
+    learning_rate: Positive
+    schedule: Literal["linear", "cosine", "constant", "constant_with_warmup", "inverse_sqrt"]
+    warmup: AtLeastZero
+    optimiser: Literal["adamw", "adamw_8bit", "rmsprop"]
+    weight_decay: AtLeastZero
+    max_grad_norm: AtLeastZero
     bf16: bool
     gradient_checkpointing: bool
-    logp_chunk: int
-    ema: float
-    save_every: int
-    log_every: int
-    report_to: list[str]
+    logp_chunk: Count
+    ema: Share
+    save_every: Count
+    log_every: Count
+    report_to: list[Literal["tensorboard", "wandb"]]
 
     def __post_init__(self) -> None:
-        choice("train.optimiser", self.optimiser, OPTIMISERS)
-        if self.optimiser == "adamw_8bit":
-            need("bitsandbytes", "train.optimiser")
-        number("train.learning_rate", self.learning_rate, low=0, open_low=True)
-        number("train.ema", self.ema, low=0, high=1, open_high=True)
-        integer("train.save_every", self.save_every, low=1)
-        integer("train.logp_chunk", self.logp_chunk, low=1)
-        for tracker in self.report_to:
-            choice("train.report_to", tracker, ("tensorboard", "wandb"))
-            need(tracker, "train.report_to")
+        share, told = self.micro_batch * processes.world(), list[str]()
+        if self.batch % share:
+            told.append(
+                f"batch is {self.batch}; it must be a multiple of micro_batch times the number of "
+                f"processes, {self.micro_batch} x {processes.world()} = {share}."
+            )
+        if self.warmup >= 1 and self.warmup != int(self.warmup):
+            told.append(
+                f"warmup is {self.warmup:g}; it must be a share of the steps below 1, or a whole number "
+                "of steps."
+            )
+        needs = [("bitsandbytes", "optimiser")] if self.optimiser == "adamw_8bit" else []
+        for package, field in [*needs, *((tracker, "report_to") for tracker in self.report_to)]:
+            missing = lacks(package, field)
+            told += [missing] if missing else []
+        if told:
+            raise InputError("\n".join(told))
 
     @property
     def accumulation(self) -> int:
-        """Micro-batches a step and process, or a refusal if the batch cannot be so divided."""
-        share = self.micro_batch * processes.world()
-        if self.batch % share:
-            raise InputError(
-                f"train.batch is {self.batch}; it must be a multiple of train.micro_batch times "
-                f"the number of processes, {self.micro_batch} x {processes.world()} = {share}."
-            )
-        return self.batch // share
+        """Micro-batches a step and process."""
+        return self.batch // (self.micro_batch * processes.world())
 
 
 def arguments(settings: TrainSettings, folder: Path, seed: int) -> Any:
@@ -89,6 +91,7 @@ def arguments(settings: TrainSettings, folder: Path, seed: int) -> Any:
         save_steps=settings.save_every,
         save_total_limit=2,  # the newest may be half written when the process dies
         logging_steps=settings.log_every,
+        logging_nan_inf_filter=False,
         report_to=settings.report_to,
         remove_unused_columns=False,
         disable_tqdm=True,

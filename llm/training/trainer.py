@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Trainer
 
+from llm.files.failures import Diverged
 from llm.methods import Method, Stream
 from llm.models.logprobs import DEFAULT_CHUNK, sequence_logps, with_logps
 from llm.training.batches import read
@@ -28,6 +29,7 @@ class SequenceTrainer(Trainer):
         super().__init__(model=self.taught(model), **kwargs)
         self.model_accepts_loss_kwargs = False  # a mean over rows, not over tokens
         self.logp_chunk = logp_chunk
+        self.tokens = 0  # read by the progress line
         self._sums: dict[str, Tensor] = {}
         self._batches = 0
         self._rows_per_batch = 0.0
@@ -79,10 +81,21 @@ class SequenceTrainer(Trainer):
         logps = self.values(model, inputs)
         loss, metrics = self.row_loss(logps, inputs)
         if model.training:
+            self._require_finite(loss)
+            self.tokens += int(inputs["attention_mask"].sum())
             self._record(metrics)
             if self._rows_per_batch:
                 loss = loss * (self.row_count(inputs) / self._rows_per_batch)
         return (loss, {"logps": logps}) if return_outputs else loss
+
+    def _require_finite(self, loss: Tensor) -> None:
+        """Stop at the first loss that is no number: every step after it would be one too."""
+        if not torch.isfinite(loss.detach()):
+            raise Diverged(
+                f"The loss is {float(loss.detach())} at step {self.state.global_step + 1}, so training "
+                f"has diverged; lower train.learning_rate ({self.args.learning_rate:g}) or set "
+                f"train.max_grad_norm ({self.args.max_grad_norm:g}), and run again."
+            )
 
     def _record(self, metrics: dict[str, Tensor]) -> None:
         for name, value in metrics.items():

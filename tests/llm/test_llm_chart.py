@@ -63,7 +63,7 @@ def test_a_small_chart_runs_resumes_and_reports_only_fresh_seeds(values, tmp_pat
     values["chart"]["settings"] = {"dpo": {"beta": [0.1, 0.3]}, "spac": {"lam": [1.0, 3.0]}}
     values["data"]["language"]["demonstrations"] = 256
     values["train"] |= {"epochs": 1, "batch": 40, "micro_batch": 40}
-    chart.program(copy.deepcopy(values))
+    chart.execute(copy.deepcopy(values))
     stored = read_json(tmp_path / "chart.json")
     assert {row["seed"] for row in stored["rows"]} == {1}
     assert {row["seed"] for row in stored["tuning"]} == {0}
@@ -78,7 +78,7 @@ def test_a_small_chart_runs_resumes_and_reports_only_fresh_seeds(values, tmp_pat
     assert (tmp_path / "chart.png").stat().st_size > 10_000
     assert "SPAC, λ = 3" in (tmp_path / "chart.md").read_text()
     capsys.readouterr()
-    chart.program(copy.deepcopy(values))
+    chart.execute(copy.deepcopy(values))
     assert "==" not in capsys.readouterr().out  # nothing ran again
     assert read_json(tmp_path / "chart.json") == stored
 

@@ -8,10 +8,10 @@ from safetensors import SafetensorError
 from transformers import TrainingArguments
 
 from experiments.common.files import read_json, write_atomically, write_json
+from experiments.common.program import guarded
 from llm.data.row import Row
 from llm.methods import streams_of
 from llm.methods.spac import Spac
-from llm.run import guarded
 from llm.stages.directory import Run, StaleInput
 from llm.training.batches import StreamCollator
 from llm.training.trainer import MethodTrainer
@@ -65,7 +65,7 @@ def test_a_disk_that_fills_while_weights_are_saved_is_one_sentence(capsys):
     def fail():
         raise RuntimeError("something else")
 
-    assert guarded(save) == 2
+    assert guarded(save) == 3
     message = capsys.readouterr().err
     assert "is full; free some space and run the same command again" in message
     assert message.count("\n") == 1

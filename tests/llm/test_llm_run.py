@@ -8,7 +8,8 @@ import signal
 
 from experiments.claims.kills import SMALL, launch, reach
 from experiments.common.files import read_json
-from llm.run import composed, execute, guarded
+from experiments.common.program import guarded
+from llm.run import composed, execute
 
 FAST = ("rounds=1", "data.language.demonstrations=256", "data.language.pairs=32")
 
@@ -25,7 +26,7 @@ def test_ctrl_c_is_one_sentence_and_leaves_a_run_that_goes_on(tmp_path, capsys):
     process.send_signal(signal.SIGINT)
     message = process.communicate()[1]
     assert process.returncode == 130
-    assert message.strip() == "Interrupted. Run the same command again to go on from here."
+    assert message.strip().startswith("Interrupted; what is finished is kept")
     assert not (tmp_path / "results.json").exists()
     done = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("stage.json")}
     assert {path.parent.name for path in done} == {"prepare", "sft", "evaluate"}

@@ -281,7 +281,9 @@ def test_what_cannot_run_says_why():
         build(Settings, composed("run", "methods=[rebel]"))
     with pytest.raises(InputError, match=r"methods\.ipo\.tau is -1"):
         build(Settings, composed("run", "methods=[ipo]", "methods.ipo.tau=-1"))
-    with pytest.raises(InputError, match=r"methods\.ipo has the unknown option 'tao'"):
+    with pytest.raises(
+        InputError, match=r"methods\.ipo\.tao is no setting \(did you mean 'tau'\?\)"
+    ):
         build(Settings, composed("run", "methods=[ipo]", "+methods.ipo.tao=1"))
     with pytest.raises(InputError, match=r"method is 'nope'; it must be one of: .*spac"):
         build(Settings, composed("run", "methods.spac.name=nope"))

@@ -1,20 +1,30 @@
 """What a round derives from the streams: labels, rollouts, what is interrupted, what is refused."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from experiments.claims.kills import SMALL
 from experiments.common.files import read_json
+from llm.data.row import Row
 from llm.files.digests import read_rows
 from llm.methods import Stream
+from llm.models.engines import Ends, GenerationSettings
+from llm.models.load import LoraSettings, add_lora
+from llm.models.logprobs import sequence_logps, with_logps
 from llm.pipeline import Pipeline
 from llm.run import composed
 from llm.settings import Settings, build
 from llm.stages.label import _matrix, count
 from llm.training import trainer as trainers
+from llm.training.batches import SEQUENCES, StreamCollator
+from llm.training.rollouts import Rollouts, adapter_off, copy_of
 from llm.worlds.language import Language
 from llm.worlds.referee import LanguageJudge
+from spac_theory.checks import InputError
 
 QUICK = ("rounds=1", "data.language.pairs=48", "data.language.demonstrations=256", "judge=language")
 
@@ -117,31 +127,73 @@ def test_pairwise_labels_are_draws_of_bradley_terry():
     assert count(Stream("own", 4, labels="pairwise"), rows=10) == 60
 
 
-STRANGER = '''
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "extending.md"
+
+
+def test_the_method_of_the_documentation_is_one_file(tmp_path):
+    (text,) = re.findall(
+        r"```python\n(.*?METHODS.*?)```",
+        PAGE.read_text(encoding="utf-8").partition("## A language-model method")[2],
+        re.DOTALL,
+    )
+    file = tmp_path / "hinge.py"
+    file.write_text(text.replace('register("hinge")', 'register("hinge_of_a_test")'))
+    own = "+methods={mine: {name: hinge_of_a_test, margin: 2.0}}"
+    results = pipeline(tmp_path / "run", f"plugins=[{file}]", own, "methods=[ipo]")()
+    assert set(results) == {"sft", "ipo", "mine"}
+    log = read_json(tmp_path / "run/mine/round-01/train/log.json")
+    assert log[0]["loss"] == pytest.approx(2.0, abs=1e-5)  # at π_1 the gap is 0
+    with pytest.raises(InputError, match=r"methods\.mine\.margins is no setting"):
+        pipeline(tmp_path / "other", f"plugins=[{file}]", own.replace("margin:", "margins:"))
+
+
+STRANGER = """
 from dataclasses import dataclass
 from llm.methods import METHODS, Method, Stream
 
-@METHODS.register("clone_{tag}")
+@METHODS.register("clone_of_a_test")
 @dataclass(frozen=True)
 class Clone(Method):
-    """Likelihood of a response that the start wrote."""
     weight: float = 1.0
 
     def streams(self):
         return (Stream("start", 2, "initial"),)
 
     def loss(self, batch):
-        return -self.weight * batch.expect("start", batch.logp["start"]).mean(), {{}}
-'''
+        return -self.weight * batch.expect("start", batch.logp["start"]).mean(), {}
+"""
 
 
-def test_a_strangers_method_is_one_file(tmp_path):
+def test_a_stream_of_the_start_alone_is_sampled_and_trained_on(tmp_path):
     file = tmp_path / "clone.py"
-    file.write_text(STRANGER.format(tag="a"))
-    run = pipeline(
-        tmp_path / "run", f"plugins=[{file}]", "+methods={mine: {name: clone_a}}", "methods=[ipo]"
-    )
-    results = run()
-    assert set(results) == {"sft", "ipo", "mine"}
+    file.write_text(STRANGER)
+    own = "+methods={mine: {name: clone_of_a_test}}"
+    pipeline(tmp_path / "run", f"plugins=[{file}]", own, "methods=[ipo]")()
     samples = read_rows(tmp_path / "run/mine/round-01/sample-start/samples.parquet")
     assert all(len(row["ids/start"]) == 2 for row in samples)
+
+
+def test_the_start_under_adapters_is_the_frozen_copy(tiny):
+    """Turned off, adapters leave `π_1`: the same numbers as from a second copy of the weights."""
+    model = add_lora(tiny(vocab=24), LoraSettings(rank=2, alpha=4, target_modules=["q_proj"]))
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_()
+    with_logps(model)
+    streams = (Stream("own", 2, "current", "step", ("initial",)),)
+    settings = GenerationSettings("transformers", 1, 1.0, 1.0, 4, 8)
+    found = []
+    for frozen in (adapter_off(), copy_of(lambda: tiny(vocab=24))):
+        rollouts = Rollouts(streams, {"initial": frozen}, settings, Ends(0, 2), 16, "key")
+        before = torch.get_rng_state()
+        batch = StreamCollator(0, streams)([Row([1, 5], {}), Row([1, 6, 7], {})])
+        found.append(rollouts(model, batch, step=3, number=0))
+        assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(found[0]["input_ids"], found[1]["input_ids"])
+    torch.testing.assert_close(found[0]["logp/initial/own"], found[1]["logp/initial/own"])
+    sequences = [found[0][name] for name in SEQUENCES]
+    live = sequence_logps(model, *sequences).view(2, -1).T
+    assert float((live - found[0]["logp/initial/own"]).abs().max()) > 1e-3
+    other = rollouts(model, batch, step=4, number=0)
+    assert not torch.equal(other["input_ids"], found[0]["input_ids"])

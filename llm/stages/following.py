@@ -1,10 +1,11 @@
 """The follower's part of a round: held-out fits once a method, a critic a round, rewards for the leader.
 
-Its stages are those of :mod:`llm.stages.follow`; the policy's own are in :mod:`llm.pipeline`.
+Its stages are those of :mod:`llm.stages.follow`; the policy's own are in :mod:`llm.stages.round`.
 """
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,9 +17,13 @@ from llm.files.digests import read_rows
 from llm.methods import Following, Stream, identity
 from llm.stages import follow
 from llm.stages.label import label
+from llm.stages.workplace import train_identity
 
 if TYPE_CHECKING:
-    from llm.pipeline import Round
+    from llm.stages.round import Round
+
+
+REPORTED = ("relative", "preference", "entropy", "distance", "game", "gain", "lam")
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Follower:
         return found
 
     def _path(self, stage: str) -> Path:
-        return self.round.pipeline.run.directory / self.home / stage
+        return self.round.place.run.directory / self.home / stage
 
     def _critic(self, t: int) -> str:
         return f"round-{t:02d}/critic"
@@ -47,47 +52,45 @@ class Follower:
     @cached_property
     def _inputs(self) -> dict[str, Any]:
         """What every stage of the follower depends on."""
-        from llm.pipeline import train_identity
-
-        pipe = self.round.pipeline
+        place = self.round.place
         return {
-            "rows": pipe.rows_hash,
+            "rows": place.rows_hash,
             "method": identity(self.method),
-            "train": train_identity(pipe.s.train),
+            "train": train_identity(place.s.train),
             "start": self.round.models[0].weights,
-            "seed": pipe.s.seed,
+            "seed": place.s.seed,
         }
 
     def fits(self) -> None:
         """`r̂`, from one fit a fold."""
-        pipe, s = self.round.pipeline, self.round.pipeline.s
+        place, s = self.round.place, self.round.place.s
         folds = [f"fit-{k}" for k in range(self.method.critic().folds)]
         for k, name in enumerate(folds):
-            pipe.stage(
+            place.stage(
                 f"{self.home}/{name}",
                 self._inputs,
                 partial(
                     follow.fit_fold,
                     number=k,
-                    rows=pipe.rows,
+                    rows=place.rows,
                     method=self.method,
                     start=self.round.models[0].path,
                     train=s.train,
                     model=s.model,
-                    tokenizer=pipe.tokenizer,
+                    tokenizer=place.tokenizer,
                     seed=s.seed,
                 ),
             )
-        pipe.stage(
+        place.stage(
             f"{self.home}/fit",
             {"fits": [self.output(name)["weights"] for name in folds]},
             lambda f: follow.average(
                 f,
-                pipe.rows,
+                place.rows,
                 [str(self._path(name) / "model") for name in folds],
                 self.method.critic().bound,
                 s.model,
-                pipe.tokenizer.pad_token_id,
+                place.tokenizer.pad_token_id,
                 s.reference_batch,
             ),
         )
@@ -96,7 +99,7 @@ class Follower:
     def lam(self) -> float:
         """`λ` of this round."""
         if self.round.t == 1:
-            return self.method.first_lam(len(self.round.pipeline.rows))
+            return self.method.first_lam(len(self.round.place.rows))
         return float(self.output(self._critic(self.round.t - 1))["next_lam"])
 
     def rows(self) -> list[Row]:
@@ -108,14 +111,14 @@ class Follower:
 
     def critic(self) -> None:
         """`r_t`, from the critic of the last round (at first, one of the fits)."""
-        pipe, s, lam = self.round.pipeline, self.round.pipeline.s, self.lam
+        place, s, lam = self.round.place, self.round.place.s, self.lam
         before = "fit-0" if self.round.t == 1 else self._critic(self.round.t - 1)
-        pipe.stage(
+        place.stage(
             f"{self.round.folder}/critic",
             {
                 **self._inputs,
-                "fit": pipe.run.file_hash(f"{self.home}/fit", "fit"),
-                "own": pipe.run.file_hash(f"{self.round.folder}/sample-own", "samples"),
+                "fit": place.run.file_hash(f"{self.home}/fit", "fit"),
+                "own": place.run.file_hash(f"{self.round.folder}/sample-own", "samples"),
                 "from": self.output(before)["weights"],
                 "lam": lam,
             },
@@ -128,20 +131,34 @@ class Follower:
                 str(self._path(before) / "model"),
                 s.train,
                 s.model,
-                pipe.tokenizer,
+                place.tokenizer,
                 s.reference_batch,
                 s.seed + self.round.t,
             ),
         )
 
-    def rewards(self, stream: Stream) -> int:
+    def answer(self) -> dict[str, Any]:
+        """The fits, then `r_t`; what its stage says of the policy it answers, `π_t`."""
+        self.fits()
+        self.critic()
+        found = self.output(self._critic(self.round.t))
+        if found["memorised"]:
+            warnings.warn(
+                f"The critic of {self.round.folder} has E_D = {found['preference']:.3f} on the training "
+                f"pairs, below the {found['entropy']:.3f} that their labels can carry: it has learnt labels "
+                "by heart, so use labels=softened, or raise critic_decay.",
+                stacklevel=2,
+            )
+        return {f"critic_{name}": found[name] for name in REPORTED}
+
+    def rewards(self, stream: Stream) -> None:
         """`Σ_{s≤t} r_s` of the responses of a stream, as their labels; no judge is asked."""
-        pipe = self.round.pipeline
+        place = self.round.place
         critics = [self._critic(t) for t in range(1, self.round.t + 1)]
-        pipe.stage(
+        place.stage(
             f"{self.round.folder}/label-{stream.name}",
             {
-                "samples": pipe.run.file_hash(
+                "samples": place.run.file_hash(
                     f"{self.round.folder}/sample-{stream.name}", "samples"
                 ),
                 "stream": asdict(stream),
@@ -154,12 +171,11 @@ class Follower:
                 lambda: follow.CriticLabeller(
                     [str(self._path(name) / "model") for name in critics],
                     self.method.critic().bound,
-                    pipe.s.model,
-                    pipe.tokenizer.pad_token_id,
-                    pipe.s.reference_batch,
+                    place.s.model,
+                    place.tokenizer.pad_token_id,
+                    place.s.reference_batch,
                 ),
-                pipe.s.reference_batch,
+                place.s.reference_batch,
                 self.round.key(stream),
             ),
         )
-        return 0
