@@ -156,26 +156,28 @@ def worth(
 
     `relative` is `L(π_t, r)`, `preference` is `E_D(r)`, `entropy` the entropy of labels under the fit,
     `distance` is `KL(r̂‖r)` on the pairs, `game` is `L + λ(Ẽ(r) − Ẽ(r̂))`, which is also the pessimistic
-    value of `π_t` over the baseline when `r` is the best answer. `memorised`: `E_D` is below what
-    labels can carry, the entropy less two standard errors.
+    value of `π_t` over the baseline when `r` is the best answer. `fit` is `E_D(r̂)` on the same pairs, what
+    the fits explain that held-out pairs stopped. `memorised`: `E_D(r)` is below it by more than two
+    standard errors of the difference, so the critic explains labels that nothing but the labels tells.
     """
     margin = _margins(scores)
     fit = _margins([r.score for r in rows])
     law = torch.sigmoid(torch.stack([fit, -fit], -1))
-    labels = preference_loss(margin)
+    lost = preference_loss(margin.unsqueeze(-1)) - preference_loss(fit.unsqueeze(-1))
     entropies = preference_loss(torch.stack([fit, -fit], -1), law)
     distance = preference_loss(torch.stack([margin, -margin], -1), law) - entropies
     own = torch.tensor([s["own"] for s in scores], dtype=torch.float64).mean(-1)
     pair = torch.tensor([[s[n][0] for n in PAIR] for s in scores], dtype=torch.float64).mean(-1)
     relative = relative_value(own, pair)
-    noise = float(entropies.std()) / len(rows) ** 0.5
+    noise = float(lost.std()) / len(rows) ** 0.5
     return {
         "relative": float(relative),
-        "preference": float(labels),
+        "preference": float(preference_loss(margin)),
+        "fit": float(preference_loss(fit)),
         "entropy": float(entropies.mean()),
         "distance": float(distance.mean()),
         "game": float(game_value(relative, distance.mean(), lam)),
-        "memorised": bool(float(labels) < float(entropies.mean()) - 2 * noise),
+        "memorised": bool(float(lost.mean()) < -2 * noise),
     }
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from llm.stages.round import Round
 
 
-REPORTED = ("relative", "preference", "entropy", "distance", "game", "gain", "lam")
+REPORTED = ("relative", "preference", "fit", "entropy", "distance", "game", "gain", "lam")
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,8 @@ class Follower:
         if found["memorised"]:
             warnings.warn(
                 f"The critic of {self.round.folder} has E_D = {found['preference']:.3f} on the training "
-                f"pairs, below the {found['entropy']:.3f} that their labels can carry: it has learnt labels "
-                "by heart, so use labels=softened, or raise critic_decay.",
+                f"pairs, below the {found['fit']:.3f} of the fit that held-out pairs stopped: it has learnt "
+                "labels by heart, so use labels=softened, or raise critic_decay.",
                 stacklevel=2,
             )
         return {f"critic_{name}": found[name] for name in REPORTED}

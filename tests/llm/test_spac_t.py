@@ -182,8 +182,8 @@ def read_like(rewards, score):
     return Batch(rewards, {}, {}, score=score)
 
 
-def test_the_report_of_a_critic_knows_what_labels_can_carry():
-    """A critic that fits drawn labels better than their law can be fitted has learnt them by heart."""
+def test_the_report_of_a_critic_knows_what_was_learnt_by_heart():
+    """A critic that explains the drawn labels better than the held-out fit, beside the fit itself."""
     g = torch.Generator().manual_seed(3)
     fit = torch.randn(400, generator=g, dtype=torch.float64)
     wins = torch.rand(400, generator=g, dtype=torch.float64) < torch.sigmoid(fit)
