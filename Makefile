@@ -30,8 +30,9 @@ lint: $(VENV)/.dev ## Check style, types and imports only
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports --no-logo
 
-claims: $(VENV)/.dev ## Test every claim in full and write docs/claims.md (ARGS="...")
+claims: $(VENV)/.dev ## Test every claim in full, write docs/claims.md, run the slow tests (ARGS="...")
 	@$(PY) -m experiments.claims $(ARGS)
+	@$(PY) -m pytest -m slow
 
 benchmark: $(VENV)/.dev ## Run every benchmark in benchmarks/ (ARGS="...")
 	@for script in benchmarks/[!_]*.py; do \

@@ -22,7 +22,7 @@ from experiments.common.program import guarded
 from llm.files import processes
 from llm.models.load import adapter_base
 from llm.stages.answer import models_of
-from spac_theory.checks import InputError
+from spac_theory.checks import InputError, integer
 
 TASKS = Path(__file__).resolve().parent.parent / "conf" / "llm" / "tasks"
 
@@ -77,6 +77,20 @@ def evaluate_model(
         )
         scores[task.name] = pick(out["results"], task)
     return scores
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Refuse numbers below 1, and folders that are not there."""
+    for field in ("batch", "limit", "max_new_tokens"):
+        value = getattr(arguments, field)
+        if value is not None:
+            integer(f"--{field.replace('_', '-')}", value, low=1)
+    for path in arguments.models:
+        local = path.startswith((".", "/", "~")) or path.count("/") != 1
+        if local and not Path(path).is_dir():
+            raise InputError(
+                f"{path} is no folder; name a folder with a model, or owner/name on the hub."
+            )
 
 
 def single(path: str) -> dict[str, str]:
@@ -187,7 +201,12 @@ def main() -> None:
     parser.add_argument("--output", default=None, help="write the scores to this JSON file")
     arguments = parser.parse_args()
     action = judge if arguments.judge else program
-    sys.exit(guarded(lambda: action(arguments)))
+
+    def checked() -> None:
+        check(arguments)
+        action(arguments)
+
+    sys.exit(guarded(checked))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from llm.data.encode import prompt_ids
 from llm.data.formats import Prompt
 from llm.files.parts import part_seed
 from llm.models.engines import GenerationSettings, TransformersEngine
-from llm.models.judges import Judge
+from llm.models.judges import Judge, finite_scores
 from llm.models.load import ModelSettings, adapter_base, load_tokenizer
 from llm.stages.answer import MixtureEngine, models_of
 from spac_theory.checks import InputError
@@ -90,7 +90,7 @@ def compare(
     """The win rate of every model but the first against the first."""
     asked = [question(prompt) for prompt in prompts]
     scores = {
-        path: [float(x) for x in judge(asked, answers(path, prompts, length, batch, seed))]
+        path: finite_scores(judge, asked, answers(path, prompts, length, batch, seed))
         for path in models
     }
     base = scores[models[0]]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common import program
-from llm.recipes import settled
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -24,6 +23,7 @@ def execute(values: Mapping[str, Any], output: Path | None = None) -> bool:
     """
     from llm.files.failures import Diverged, Stopped
     from llm.pipeline import Pipeline
+    from llm.recipes import settled
     from llm.report import write_report
     from llm.settings import Settings, build
 
@@ -43,8 +43,12 @@ def execute(values: Mapping[str, Any], output: Path | None = None) -> bool:
 
 def quiet() -> None:
     """Silence the bars and warnings of transformers; the pipeline has its own."""
+    import warnings
+
     from transformers.utils import logging
 
+    # PEFT asks for a property by its old name at every load.
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
     log: Any = logging
     log.set_verbosity_error()
     log.disable_progress_bar()
@@ -52,6 +56,8 @@ def quiet() -> None:
 
 def composed(config_name: str, *overrides: str) -> dict[str, Any]:
     """The configuration that a command line with these overrides would give, as a mapping."""
+    from llm.recipes import settled
+
     return settled(program.composed(config_name, *overrides, folder=CONFIG))
 
 

@@ -49,8 +49,11 @@ def open_store(place: str) -> Path:
 
     Raises InputError where it is, or lies below, something that is no folder.
     """
-    store = Path(place).expanduser()
-    there = next(folder for folder in (store, *store.resolve().parents) if folder.exists())
+    try:
+        store = Path(place).expanduser()
+        there = next(folder for folder in (store, *store.resolve().parents) if folder.exists())
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"store is {place!r:.60}, which names no folder ({error}).") from error
     if not place or not there.is_dir():
         raise InputError(f"store is {place!r}, and {there} is no folder; name a folder.")
     remove_stale(store / "cells")

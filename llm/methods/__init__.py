@@ -202,7 +202,15 @@ def make_method(label: str, options: Mapping[str, Any]) -> Method:
     if not isinstance(options, Mapping):
         raise InputError(f"methods.{label} is {options!r:.60}; it must be a mapping of options.")
     given = dict(options)
-    kind = METHODS[str(given.pop("name", label))]
+    name = str(given.pop("name", label))
+    kind = METHODS[name]
+    if not (
+        isinstance(kind, type) and issubclass(kind, Method) and "__dataclass_fields__" in vars(kind)
+    ):
+        raise InputError(
+            f"methods.{label}.name is {name!r}, which is registered but no dataclass derived from "
+            "llm.methods.Method; make it one."
+        )
     return read(kind, given, f"methods.{label}")
 
 

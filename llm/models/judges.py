@@ -19,7 +19,13 @@ Judge = Callable[[list[str], list[str]], Sequence[float]]
 
 def finite_scores(judge: Judge, prompts: list[str], answers: list[str]) -> list[float]:
     """The judge's scores as floats; refused when they are not as many finite numbers as answers."""
-    scores = [float(x) for x in judge(prompts, answers)]
+    try:
+        scores = [float(x) for x in judge(prompts, answers)]
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"The judge failed on {len(answers)} answers ({reason:.200}); mend it, or name another judge."
+        ) from error
     bad = next((x for x in scores if not math.isfinite(x)), None)
     if bad is not None or len(scores) != len(answers):
         what = f"the score {bad}" if bad is not None else f"{len(scores)} scores"

@@ -20,6 +20,7 @@ from llm.methods import Method, Stream
 from llm.models.logprobs import DEFAULT_CHUNK, sequence_logps, with_logps
 from llm.training.batches import read
 from llm.training.rollouts import Rollouts
+from spac_theory.checks import InputError
 
 
 class SequenceTrainer(Trainer):
@@ -113,6 +114,10 @@ class SequenceTrainer(Trainer):
         super().log(logs, start_time)
 
 
+def _without_gradient(loss: Tensor) -> bool:
+    return torch.is_grad_enabled() and not loss.requires_grad
+
+
 class MethodTrainer(SequenceTrainer):
     """The loss of a method on the streams it declares, those of a step drawn as they are needed.
 
@@ -149,8 +154,23 @@ class MethodTrainer(SequenceTrainer):
     def row_loss(
         self, logps: Tensor, inputs: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The method's loss on what the batch holds."""
-        return self.method.loss(read(inputs, logps, self.streams))
+        """The method's loss on what the batch holds; refuses a loss that is not one number."""
+        kind = type(self.method).__name__
+        try:
+            loss, metrics = self.method.loss(read(inputs, logps, self.streams))
+        except KeyError as error:
+            names = ", ".join(s.name for s in self.streams)
+            raise InputError(
+                f"The loss of {kind} reads {error}, which its streams ({names}) with their anchors and "
+                "labels do not declare; declare it in streams()."
+            ) from error
+        if not isinstance(loss, Tensor) or loss.ndim or _without_gradient(loss):
+            shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+            raise InputError(
+                f"The loss of {kind} is {shape}; it must be one number, the mean over the rows, with a "
+                "gradient."
+            )
+        return loss, metrics
 
 
 class SftTrainer(SequenceTrainer):

@@ -16,7 +16,7 @@ from bandit_losses import LOSSES, WIDE, Tables
 from transformers import TrainingArguments
 
 from llm.data.row import Row
-from llm.methods import METHODS, Conditions, make_method, streams_of
+from llm.methods import METHODS, Conditions, Method, Stream, data, make_method, streams_of
 from llm.plan import Hardware, arithmetic, frozen_copies, hours, measure, memory
 from llm.run import CONFIG, composed
 from llm.settings import Settings, build
@@ -299,3 +299,63 @@ def test_beyond_the_clip_chi_po_has_no_gradient():
     assert float(torch.autograd.grad(loss, logp)[0].abs().max()) == 0.0
     wide, _ = method_of("chi_po").loss(of_tables(rows, streams, logp))
     assert float(torch.autograd.grad(wide, logp)[0].abs().max()) > 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Broken(Method):
+    """A method whose author slipped."""
+
+    how: str = "shape"
+
+    def streams(self):
+        return data("initial")
+
+    def loss(self, batch):
+        gap = batch.ratio("chosen", "initial")
+        if self.how == "undeclared":
+            return batch.ratio("own", "initial").mean(), {}
+        return {"shape": gap, "detached": gap.detach().mean(), "number": 1.0}[self.how], {}
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("shape", r"loss of Broken is \(50, 1\); it must be one number"),
+        ("detached", r"loss of Broken is \(\); it must be one number, .* with a gradient"),
+        ("number", "loss of Broken is float"),
+        ("undeclared", r"reads 'own', which its streams \(chosen, rejected\)"),
+    ],
+)
+def test_a_slip_in_a_method_is_one_sentence(tiny, tmp_path, how, says):
+    model, method = tiny(dtype=torch.float64), Broken(how)
+    rows, streams, _ = enumerated(method, table_of(model), seed=1)
+    trainer = trainer_of(method, streams, model, tmp_path)
+    with pytest.raises(InputError, match=says):
+        trainer.compute_loss(model, StreamCollator(0, streams)(rows))
+
+
+@pytest.mark.parametrize(
+    ("stream", "says"),
+    [
+        ({"source": "nobody"}, "stream.source is 'nobody'"),
+        ({"when": "never"}, "stream.when is 'never'"),
+        ({"labels": "stars"}, "stream.labels is 'stars'"),
+        ({"source": "data", "count": 2}, "a stream of the data has count 1"),
+        ({"when": "step", "labels": "score"}, "labels are given once a round"),
+    ],
+)
+def test_a_stream_that_cannot_be_is_one_sentence(stream, says):
+    with pytest.raises(InputError, match=re.escape(says)):
+        Stream("own", **stream)
+
+
+def test_streams_share_no_name_and_ask_only_known_policies():
+    twice = dataclasses.make_dataclass(
+        "Twice", [], bases=(Broken,), frozen=True,
+        namespace={"streams": lambda self: (*data(), Stream("chosen"))},
+    )  # fmt: skip
+    METHODS.register("twice_of_a_test")(twice)
+    with pytest.raises(InputError, match="each needs a name of its own"):
+        streams_of(twice(), samples=1)
+    with pytest.raises(InputError, match=r"stream\.anchors is 'yesterday'"):
+        Broken().anchor("yesterday", 3)

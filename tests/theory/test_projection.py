@@ -62,7 +62,7 @@ def test_bernstein_lemma_of_the_projection_by_simulation(bound):
 
 
 def trap_cell(dial: float, n: int, scale: float = 1.0) -> study.Columns:
-    settings = {"dial": dial, "n": n, "scale": scale, "seeds": 5, "delta": 0.1}
+    settings = {"epsilon": dial, "n": n, "scale": scale, "seeds": 5, "delta": 0.1}
     return program.compute({"instance": "trap", "coverage": 0.2, **settings})
 
 
