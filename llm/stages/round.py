@@ -139,6 +139,7 @@ class Round:
             "streams": {name: self._hash(*name.split("/")) for name in files},
             "policies": {name: model.weights for name, model in asked.items()},
             "batch": place.s.reference_batch,
+            "packing": place.s.train.packing,
         }
         place.stage(
             f"{self.folder}/reference",
@@ -151,6 +152,7 @@ class Round:
                 place.s.model,
                 place.tokenizer.pad_token_id,
                 place.s.reference_batch,
+                place.s.train.packing,
             ),
         )
 

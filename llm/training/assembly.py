@@ -10,6 +10,7 @@ from llm.data.row import Row
 from llm.files.digests import Rows
 from llm.methods import Method, Stream
 from llm.models.load import ModelSettings, add_lora
+from llm.models.packs import with_packs
 from llm.training.batches import DemonstrationCollator, StreamCollator
 from llm.training.rollouts import Rollouts
 from llm.training.settings import TrainSettings, arguments
@@ -43,15 +44,18 @@ def method_trainer(
     rollouts: Rollouts | None = None,
 ) -> MethodTrainer:
     """The trainer of a method on native rows."""
+    ready = prepare_model(model, settings, train)
+    stored = all(stream.when == "round" for stream in streams)
+    packed = train.packing and stored and with_packs(ready)
     return MethodTrainer(
-        prepare_model(model, settings, train),
+        ready,
         method=method,
         streams=streams,
         rollouts=rollouts,
         logp_chunk=train.logp_chunk,
         args=arguments(train, folder, seed),
         train_dataset=list(rows),
-        data_collator=StreamCollator(tokenizer.pad_token_id, streams),
+        data_collator=StreamCollator(tokenizer.pad_token_id, streams, packed),
     )
 
 

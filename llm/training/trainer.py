@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from transformers import Trainer
 
+from llm.data.trees import unpacked
 from llm.files.failures import Diverged
 from llm.methods import Method, Stream
-from llm.models.logprobs import DEFAULT_CHUNK, sequence_logps, with_logps
+from llm.models.logprobs import DEFAULT_CHUNK, pack_logps, sequence_logps, with_logps
 from llm.training.batches import read
 from llm.training.rollouts import Rollouts
 from spac_theory.checks import InputError
@@ -41,7 +42,10 @@ class SequenceTrainer(Trainer):
         return with_logps(model)
 
     def values(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
-        """One number a sequence: its log-prob."""
+        """One number a sequence, stream by stream: its log-prob, from padded rows or from a pack."""
+        if "pack/layout" in inputs:
+            found = pack_logps(model, unpacked(inputs), self.logp_chunk)
+            return found.view(len(inputs["prompt_ids"]), -1).transpose(0, 1).flatten()
         return sequence_logps(
             model,
             inputs["input_ids"],
@@ -83,7 +87,7 @@ class SequenceTrainer(Trainer):
         loss, metrics = self.row_loss(logps, inputs)
         if model.training:
             self._require_finite(loss)
-            self.tokens += int(inputs["attention_mask"].sum())
+            self.tokens += _tokens(inputs)
             self._record(metrics)
             if self._rows_per_batch:
                 loss = loss * (self.row_count(inputs) / self._rows_per_batch)
@@ -112,6 +116,12 @@ class SequenceTrainer(Trainer):
             logs = {**logs, **dict(zip(names, means.tolist(), strict=True))}
             self._sums, self._batches = {}, 0
         super().log(logs, start_time)
+
+
+def _tokens(inputs: dict[str, Tensor]) -> int:
+    """Tokens computed, padding left out."""
+    packed = "pack/layout" in inputs
+    return inputs["pack/input_ids"].numel() if packed else int(inputs["attention_mask"].sum())
 
 
 def _without_gradient(loss: Tensor) -> bool:

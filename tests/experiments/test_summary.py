@@ -47,7 +47,7 @@ def rows(
             "bound_star": [STAR[n]] * count,
             "range": [1.0] * count,
             "gap": [1e-8] * count,
-            "certified": ["duality gap"] * count,
+            "gap_kind": ["duality gap"] * count,
             "oracle": [oracle] * count,
             "status": ["failed" if v is None else "done" for v in values],
             "reason": ["RuntimeError: no" if v is None else None for v in values],
