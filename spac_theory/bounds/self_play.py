@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from spac_theory import checks
-from spac_theory.bounds.upper import kappa
+from spac_theory.links import BRADLEY_TERRY
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def fit_terms(
     """
     c = checks.number("concentrability", concentrability, low=0, infinite=True)
     checks.number("lam", lam, low=0, open_low=True)
-    factor = kappa(difference_bound) * c if c > 0 else 0.0
+    factor = BRADLEY_TERRY.kappa(difference_bound) * c if c > 0 else 0.0
     shift = 2 * math.sqrt(factor * hellinger) if factor and hellinger else 0.0
     return FitTerms(factor / lam, lam * divergence, shift)
 
