@@ -116,21 +116,19 @@ def _ask(
             if not live:
                 ready = with_logps(load_model(path, model).to(processes.device()).eval())
                 live.extend((ready, packing and with_packs(ready)))
-            part = [rows[i] for i in span]
-            bar.tokens += sum(tokens(row, names) for row in part)
-            found = score(live[0], part, names, pad_id, live[1])
+            found = score(live[0], [rows[i] for i in span], names, pad_id, live[1])
+            bar.tokens += sum(
+                len(rows[i].prompt) + len(y)
+                for i in span
+                for name in names
+                for y in rows[i].responses[name]
+            )
             return [{logp_column(anchor, name): v for name, v in row.items()} for row in found]
 
         with Progress(f"reference {folder.parent.name}, {anchor}", len(rows)) as bar:
             for count in make_parts(parts, len(rows), batch, make):
                 bar.advance(count)
     join_parts(parts, len(rows), batch, target)
-
-
-def tokens(row: Row, names: Sequence[str]) -> int:
-    """How many tokens the streams `names` of a row hold, every response with its prompt."""
-    responses = [y for name in names for y in row.responses[name]]
-    return sum(len(row.prompt) + len(y) for y in responses)
 
 
 def _joined(folder: Path, rows: Sequence[Row], anchors: Sequence[str]) -> list[Row]:
