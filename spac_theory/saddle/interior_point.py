@@ -22,6 +22,14 @@ from spac_theory.saddle.program import Program
 STEP_TO_BOUNDARY = 0.995
 WARM_LEVEL = 1e-2
 CHUNK = 64
+HALVINGS = 30
+KEEP = 0.0
+SIGMAX = 1.0
+WPOW = 0
+FLOOR = 0.0
+MERIT = True
+SUFFICIENT = 1e-4
+NOISE = 1e-14
 MULTIPLIER = {"max": "w", "low": "z_low", "high": "z_high"}
 
 
@@ -153,7 +161,7 @@ class _Newton:
             step = step - self.rank_one * (self.cone.w1 * step).sum(-1, keepdim=True)
         return step
 
-    def direction(self, tau: Tensor, affine: Iterate | None = None) -> Iterate:
+    def direction(self, tau: Tensor, affine: Iterate | None = None, share: Tensor | None = None) -> Iterate:
         """The Newton step towards `s z = τ`, with the second-order terms of `affine` if given."""
         program, x = self.program, self.x
         t = tau[:, None, None]
@@ -161,7 +169,7 @@ class _Newton:
         def target(name: str, level: Tensor) -> Tensor:
             slack, multiplier = f"s_{name}", MULTIPLIER[name]
             if affine is not None:
-                level = level - getattr(affine, slack) * getattr(affine, multiplier)
+                level = level - share[:, None, None] * getattr(affine, slack) * getattr(affine, multiplier)
             return level / getattr(x, slack)
 
         row = self.gradient
@@ -179,7 +187,7 @@ class _Newton:
         if program.balled:
             ds = dy = None
             if affine is not None:
-                ds = ConePoint(torch.zeros_like(x.y0), affine.theta)
+                ds = ConePoint(torch.zeros_like(x.y0), share[:, None] * affine.theta)
                 dy = ConePoint(affine.y0, affine.y)
             k_ball = self.cone.target(tau, ds, dy)
             rhs = rhs - x.y - k_ball.tail
@@ -236,21 +244,29 @@ def _move(program: Program, x: Iterate, d: Iterate, alpha: Tensor) -> Iterate:
     moved = Iterate(*(shifted(f.name) for f in fields(x)))
     if program.balled:
         moved.s_ball = moved.s_ball - alpha**2 * (d.theta**2).sum(-1)
+        if FLOOR:
+            total, count = _complementarity(program, moved)
+            det = (FLOOR * total / count) ** 2 / moved.s_ball
+            moved.y0 = torch.maximum(moved.y0, ((moved.y**2).sum(-1) + det).sqrt())
     return moved
 
 
-def _step(program: Program, x: Iterate, gradient: Tensor, hessian: Tensor) -> Iterate:
-    """One predictor–corrector step of every lane (Mehrotra, 1992)."""
+def _direction(
+    program: Program, x: Iterate, gradient: Tensor, hessian: Tensor, merit: Tensor
+) -> tuple[Iterate, Tensor]:
+    """The predictor–corrector direction of every lane (Mehrotra, 1992) and its longest step."""
     total, count = _complementarity(program, x)
     newton = _Newton(program, x, gradient, hessian)
     affine = newton.direction(torch.zeros_like(total))
     alpha = _longest_step(program, x, affine).clamp_max(1)
     ahead, _ = _complementarity(program, _move(program, x, affine, alpha))
     sigma = (ahead / total).clamp(1e-6, 1) ** 3
-    d = newton.direction(sigma * total / count, affine)
+    if KEEP:
+        sigma = torch.maximum(sigma, (KEEP * (merit - total) / total).clamp_max(SIGMAX))
+    d = newton.direction(sigma * total / count, affine, alpha**WPOW)
     alpha = (STEP_TO_BOUNDARY * _longest_step(program, x, d)).clamp_max(1)
     alpha = torch.minimum(alpha, program.step_limit(program.design.forward(d.theta)))
-    return _move(program, x, d, alpha)
+    return d, alpha
 
 
 def _policy(program: Program, x: Iterate) -> Tensor | None:
@@ -324,6 +340,70 @@ def _join(parts: list[Solution]) -> Solution:
     )
 
 
+@dataclass
+class _Evaluated:
+    """Iterates with what every decision about them needs: rewards, derivatives and the merit."""
+
+    x: Iterate
+    reward: Tensor
+    gradient: Tensor
+    hessian: Tensor
+    merit: Tensor
+
+    @staticmethod
+    def at(program: Program, x: Iterate) -> _Evaluated:
+        """Evaluate the smooth part at `x`."""
+        reward = program.reward(x.theta)
+        gradient, hessian = program.smooth_derivatives(reward)
+        return _Evaluated(x, reward, gradient, hessian, _merit(program, x, gradient))
+
+    def select(self, lanes: Tensor) -> _Evaluated:
+        """The lanes alone."""
+        parts = (self.reward[lanes], self.gradient[lanes], self.hessian[lanes], self.merit[lanes])
+        return _Evaluated(self.x.map(lambda v: v[lanes]), *parts)
+
+    def write(self, lanes: Tensor, part: _Evaluated) -> None:
+        """Store the lanes of `part` in place."""
+        self.x.write(lanes, part.x)
+        for name in ("reward", "gradient", "hessian", "merit"):
+            getattr(self, name)[lanes] = getattr(part, name)
+
+
+def _merit(program: Program, x: Iterate, gradient: Tensor) -> Tensor:
+    """`Σ s z` plus the radius times the norm of the dual residual, both in units of value, `(S,)`."""
+    total, _ = _complementarity(program, x)
+    row = gradient
+    if program.rho is not None:
+        row = row + x.w
+    if program.boxed:
+        row = row + x.z_high - x.z_low
+    residual = program.design.adjoint(row)
+    if program.balled:
+        residual = residual + x.y
+    return total + program.certificate_radius * residual.norm(dim=-1)
+
+
+def _advance(program: Program, now: _Evaluated) -> _Evaluated:
+    """One step of every lane, shortened where the merit would rise.
+
+    The smooth part is all that is not linear in the optimality conditions: where a full Newton step
+    leaves the reach of its quadratic model the dual residual grows, and without this the iterates
+    can cycle. Elsewhere a full step lowers the merit and nothing is computed twice.
+    """
+    d, alpha = _direction(program, now.x, now.gradient, now.hessian, now.merit)
+    ahead = _Evaluated.at(program, _move(program, now.x, d, alpha))
+    for _ in range(HALVINGS if MERIT else 0):
+        allowed = (1 - SUFFICIENT * alpha) * now.merit + NOISE * program.lam
+        high = ~(ahead.merit <= allowed) & (alpha > 0)
+        if not bool(high.any()):
+            break
+        alpha = torch.where(high, alpha / 2, alpha)
+        part = program.select(high)
+        x, step = now.x.map(lambda v, m=high: v[m]), d.map(lambda v, m=high: v[m])
+        ahead.write(high, _Evaluated.at(part, _move(part, x, step, alpha[high])))
+    return ahead
+
+
 def _solve_chunk(
     program: Program,
     tolerance: float,
@@ -333,35 +413,28 @@ def _solve_chunk(
 ) -> Solution:
     lanes = len(program.linear)
     x = _start(program) if warm is None else warm
-    final, saved = x.map(torch.clone), x.map(torch.clone)
+    best, saved = x.map(torch.clone), x.map(torch.clone)
     gap = torch.full((lanes,), torch.inf, dtype=torch.float64)
     iterations = torch.zeros(lanes, dtype=torch.int64)
-    active = torch.arange(lanes)
-    part = program
-    allowed = program.allowed_gap(program.reward(x.theta), tolerance)
+    active, part, now = torch.arange(lanes), program, _Evaluated.at(program, x)
+    allowed = program.allowed_gap(now.reward, tolerance)
     for iteration in range(max_iterations + 1):
-        reward = part.reward(x.theta)
-        gradient, hessian = part.smooth_derivatives(reward)
-        now = _certified_gap(part, x, reward, gradient)
-        close = now <= 2 * allowed[active]
-        if bool(close.any()):
-            allowed[active[close]] = part.select(close).allowed_gap(reward[close], tolerance)
-        going = now > allowed[active]
-        early = now > WARM_LEVEL / tolerance * allowed[active]
+        reached = _certified_gap(part, now.x, now.reward, now.gradient)
+        better = reached < gap[active]
+        if bool(better.any()):
+            rows = active[better]
+            gap[rows], iterations[rows] = reached[better], iteration
+            best.write(rows, now.x.map(lambda v, m=better: v[m]))
+            allowed[rows] = part.select(better).allowed_gap(now.reward[better], tolerance)
+        early = reached > WARM_LEVEL / tolerance * allowed[active]
         if keep_warm and bool(early.any()):
-            saved.write(active[early], x.map(lambda v, m=early: v[m]))
-        done = ~going | (now < gap[active]) & (iteration == max_iterations)
-        if bool(done.any()):
-            gap[active[done]] = now[done]
-            final.write(active[done], x.map(lambda v, m=done: v[m]))
-            iterations[active[done]] = iteration
+            saved.write(active[early], now.x.map(lambda v, m=early: v[m]))
+        going = ~(gap[active] <= allowed[active]) & torch.isfinite(now.merit)
         if iteration == max_iterations or not bool(going.any()):
             break
         if not bool(going.all()):
-            active = active[going]
-            x, part = x.map(lambda v, m=going: v[m]), part.select(going)
-            reward, gradient, hessian = reward[going], gradient[going], hessian[going]
-        x = _step(part, x, gradient, hessian)
+            active, part, now = active[going], part.select(going), now.select(going)
+        now = _advance(part, now)
+    reward = program.reward(best.theta)
     converged = gap <= allowed
-    reward = program.reward(final.theta)
-    return Solution(final.theta, reward, _policy(program, final), gap, converged, iterations, saved)
+    return Solution(best.theta, reward, _policy(program, best), gap, converged, iterations, saved)
