@@ -22,7 +22,7 @@ def run_program(main: Callable[[dict[str, Any], Path], bool], config: DictConfig
     Bad input ends the program with one sentence on stderr and exit code 2, a sweep with failures
     with 1 (not under `--multirun`, where the other jobs go on), Ctrl-C with 130.
     """
-    from spac_theory.checks import InputError
+    from spac_theory.checks import InputError, NotANumber
 
     hydra = HydraConfig.get()
     try:
@@ -32,6 +32,9 @@ def run_program(main: Callable[[dict[str, Any], Path], bool], config: DictConfig
     except (InputError, OmegaConfBaseException) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         sys.exit(BAD_INPUT)
+    except NotANumber as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        sys.exit(SOME_FAILED)
     except KeyboardInterrupt:
         print("Interrupted; what is finished is kept, the same command goes on.", file=sys.stderr)
         sys.exit(INTERRUPTED)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spac_theory import Fit, LearnerView, Oracle, Problem
+from spac_theory import Fit, LearnerView, Oracle, Problem, checks
 from spac_theory.algorithms import Algorithm
 from spac_theory.algorithms.spac import Spac
 from spac_theory.algorithms.spac_t import SpacT
@@ -99,6 +99,7 @@ def _column(name: str, tensor: Tensor | None, count: int) -> list[Any]:
         return [None] * count
     if tensor.shape != (count,):
         raise ValueError(f"{name} has shape {tuple(tensor.shape)}; it must be ({count},)")
+    checks.is_number(name, tensor.to(torch.float64))
     values: list[Any] = tensor.tolist()
     return values
 

@@ -214,7 +214,11 @@ def compute(settings: study.Cell) -> study.Columns:
         lam * size.epsilon_n + 2 * size.net_radius * c.sqrt().clamp_max(1) + saddle.certificate.gap
     )
     bounds = {"t1": k * c / lam + rest, "textbook": k**2 / 4 * c / lam + rest}
+    for name, bound in bounds.items():
+        checks.is_number(f"bound {name}", bound)  # NaN > 1 is False: it would count as not violated
     inside = event_h(group, data, _candidates(group, game, saddle.reward, best), size)
+    checks.is_number("the event (H)", inside)
+    checks.is_number("suboptimality", loss)
     return {
         **{name: (loss / bound).tolist() for name, bound in bounds.items()},
         "h": inside.tolist(),

@@ -146,3 +146,10 @@ class Fit:
     reward: Tensor | None = None
     converged: Tensor | None = None
     extra: dict[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        checks.is_number("policy", self.policy.probabilities())
+        for name in ("gap", "lam", "reward"):
+            checks.is_number(name, getattr(self, name))
+        for name, value in self.extra.items():
+            checks.is_number(f"extra.{name}", value)
