@@ -313,7 +313,9 @@ def _direction(program: Program, now: _Evaluated, careful: bool) -> tuple[Iterat
     if careful:
         residual = (now.merit - total) / total
         sigma = torch.maximum(sigma, (CENTRED * residual).clamp_max(1))
-    d = newton.direction(sigma * total / count, affine, alpha if careful else torch.ones_like(alpha))
+    d = newton.direction(
+        sigma * total / count, affine, alpha if careful else torch.ones_like(alpha)
+    )
     alpha = (STEP_TO_BOUNDARY * _longest_step(program, x, d)).clamp_max(1)
     alpha = torch.minimum(alpha, program.step_limit(program.design.forward(d.theta)))
     return d, alpha
