@@ -3,7 +3,7 @@
 
 VENV := .venv
 PY := $(VENV)/bin/python
-EXTRAS := reference,sweep,llm,dev
+EXTRAS := programs,reference,sweep,llm,dev
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); if [ "$$n" -ge 2 ]; then echo 2; else echo 1; fi)
 
 # Parallelise by processes: two threads of torch on two busy cores are slower than one.
@@ -69,7 +69,7 @@ $(VENV)/.core: pyproject.toml constraints.txt
 	    start=$$(date +%s); printf '%s ... ' "Creating $(VENV) with $$("$$python" --version) ($$python)"; \
 	    "$$python" -m venv --clear $(VENV) || exit 1; \
 	    printf 'done in %s s\n' "$$(($$(date +%s) - start))"; }
-	$(call install,the core packages,.)
+	$(call install,the core packages,.[programs])
 
 $(VENV)/.dev: $(VENV)/.core
 	$(call install,everything for tests,.[$(EXTRAS)])

@@ -31,7 +31,7 @@ from spac_theory import (
     winner_law,
 )
 from spac_theory.keys import generator
-from spac_theory.saddle.conic import conic_saddle
+from spac_theory.saddle.reference.conic import conic_saddle
 
 GAP = 1e-6
 COLUMNS = ("problem", "solver", "problems", "ms each", "ratio", "worst gap")

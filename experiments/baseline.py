@@ -14,9 +14,9 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from omegaconf import DictConfig
 from rich.console import Console
 
-from experiments import study
-from experiments.program import CONFIGURATION, run_program
-from experiments.trials import BASELINES, named_problem, place
+from experiments.common.program import CONFIGURATION, run_program
+from experiments.engine import study
+from experiments.engine.trials import BASELINES, named_problem, place
 from spac_theory import make_algorithm
 from spac_theory.statistics import mean_interval
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from experiments.choices import refuse_unknown_choices
-from experiments.program import CONFIGURATION, run_program
+from experiments.common.choices import refuse_unknown_choices
+from experiments.common.program import CONFIGURATION, run_program
 
 
 @hydra.main(version_base="1.3", config_path=CONFIGURATION, config_name="diagnose")
 def main(config: DictConfig) -> None:
     """Entry point; the work is imported late, so that `--help` and tab completion are quick."""
-    from experiments.diagnosis import diagnose
+    from experiments.studies.diagnosis.run import diagnose
 
     run_program(diagnose, config)
 

@@ -14,11 +14,11 @@ import polars as pl
 from omegaconf import DictConfig
 from rich.console import Console
 
-from experiments import study
-from experiments.program import CONFIGURATION, run_program
-from experiments.trials import named_problem, place
+from experiments.common.program import CONFIGURATION, run_program
+from experiments.engine import study
+from experiments.engine.trials import named_problem, place
 from spac_theory import make_algorithm
-from spac_theory.bounds import covering_complexity, oracle_lambda
+from spac_theory.bounds.upper import covering_complexity, oracle_lambda
 from spac_theory.statistics import mean_interval
 
 

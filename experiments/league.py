@@ -19,14 +19,14 @@ import polars as pl
 from omegaconf import DictConfig
 from rich.console import Console
 
-from experiments.executor import run_units
-from experiments.league_entries import ENTRIES, Entry
-from experiments.league_tables import coefficients, write_report
-from experiments.program import CONFIGURATION, run_program
-from experiments.progress import show_progress
-from experiments.settings import Spec, build_behaviour, build_problem, load, resolve
-from experiments.store import read_block
-from experiments.units import Unit, pending, setting
+from experiments.common.program import CONFIGURATION, run_program
+from experiments.engine.executor import run_units
+from experiments.engine.progress import show_progress
+from experiments.engine.specs import Spec, build_behaviour, build_problem, load, resolve
+from experiments.engine.store import read_block
+from experiments.engine.units import Unit, pending, setting
+from experiments.studies.league.analysis import coefficients, write_report
+from experiments.studies.league.entries import ENTRIES, Entry
 from spac_theory import InputError, checks
 
 WIDTH = 120  # of the table where there is no screen

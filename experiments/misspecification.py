@@ -27,9 +27,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 from torch import Tensor
 
-from experiments import study
-from experiments.program import CONFIGURATION, run_program
-from experiments.trials import Place, baseline_policy
+from experiments.common.program import CONFIGURATION, run_program
+from experiments.engine import study
+from experiments.engine.trials import Place, baseline_policy
 from spac_theory import (
     LearnerView,
     PreferenceModel,
@@ -40,13 +40,14 @@ from spac_theory import (
     pair_law,
     winner_law,
 )
-from spac_theory.bandit import ContextualBandit
-from spac_theory.behaviours import Coverage
-from spac_theory.bounds import covering_complexity, misspecification, upper_bound
-from spac_theory.concentrability import AllPolicy
-from spac_theory.concentrability_classes import Design, concentrability_of
+from spac_theory.bandit.contextual import ContextualBandit
+from spac_theory.bounds.loosened import misspecification
+from spac_theory.bounds.projection import distance, projected_complexity, projection
+from spac_theory.bounds.upper import covering_complexity, upper_bound
+from spac_theory.concentrability.classes import Design, concentrability_of
+from spac_theory.concentrability.coverage import Coverage
+from spac_theory.concentrability.linear import AllPolicy
 from spac_theory.problems import Problem, uniform_profile
-from spac_theory.projection import distance, projected_complexity, projection
 from spac_theory.rewards.linear import LinearClass
 from spac_theory.statistics import clopper_pearson
 

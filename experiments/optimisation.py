@@ -13,10 +13,10 @@ import polars as pl
 from omegaconf import DictConfig
 from rich.console import Console
 
-from experiments import study
-from experiments.program import CONFIGURATION, run_program
-from experiments.trials import place
-from spac_theory.lambda_rules import make_game
+from experiments.common.program import CONFIGURATION, run_program
+from experiments.engine import study
+from experiments.engine.trials import place
+from spac_theory.learning.lambda_rules import make_game
 from spac_theory.saddle.game import certify
 from spac_theory.saddle.mirror_descent import mirror_descent
 from spac_theory.saddle.solve import solve_saddle

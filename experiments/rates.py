@@ -2,7 +2,7 @@
 
     python -m experiments.rates
 
-SPAC at the theorem's `λ*` on the family of `spac_theory/local_family.py`. With gaps of order
+SPAC at the theorem's `λ*` on the family of `spac_theory/instances/local_family.py`. With gaps of order
 `√(C/n)` the log-log slope is −1/2 and the curves of all coverages are one curve of `√(C/n)`. With a
 fixed gap the signs become obvious: the local slope is steeper than any power.
 """
@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 from rich.console import Console
 
-from experiments import study
-from experiments.program import CONFIGURATION, run_program
+from experiments.common.program import CONFIGURATION, run_program
+from experiments.engine import study
 from spac_theory import checks
-from spac_theory.bounds import best_upper_bound, finite_complexity
-from spac_theory.local_family import LOSS, LocalInstance, local_instance
+from spac_theory.bounds.upper import best_upper_bound, finite_complexity
+from spac_theory.instances.local_family import LOSS, LocalInstance, local_instance
 from spac_theory.statistics import Interval, local_slopes, log_log_slope, quantile_interval
 
 COVERAGES = (0.02, 0.05, 0.1, 0.2, 0.4)

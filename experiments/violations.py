@@ -23,15 +23,15 @@ from omegaconf import DictConfig
 from rich.console import Console
 from torch import Tensor
 
-from experiments import study
-from experiments.program import CONFIGURATION, run_program
+from experiments.common.program import CONFIGURATION, run_program
+from experiments.engine import study
 from spac_theory import checks
-from spac_theory.bounds import Complexity, covering_complexity, kappa
-from spac_theory.concentrability_classes import Design, concentrability_of
+from spac_theory.bandit.preferences import PreferenceModel, WinnerCounts, pair_law, winner_law
+from spac_theory.bounds.upper import Complexity, covering_complexity, kappa
+from spac_theory.concentrability.classes import Design, concentrability_of
 from spac_theory.keys import generator
 from spac_theory.links import BRADLEY_TERRY
 from spac_theory.objective import tabular_margins, tabular_preference_loss
-from spac_theory.preferences import PreferenceModel, WinnerCounts, pair_law, winner_law
 from spac_theory.rewards.finite import FiniteClass
 from spac_theory.rewards.kernel import KernelClass, matern, polynomial, rbf
 from spac_theory.rewards.linear import LinearClass

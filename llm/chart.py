@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llm.artifacts import read_json, write_json
-from llm.language.bandit import exact_spac
-from llm.language.language import Language
+from experiments.common.files import read_json, write_json
 from llm.run import hydra_program, quiet
+from llm.worlds.bandit import exact_spac
+from llm.worlds.language import Language
 
 Rows = list[dict[str, Any]]
 KEPT = ("suboptimality", "best_suboptimality", "mixture_suboptimality", "kl", "misled")
@@ -98,7 +98,7 @@ def run_cell(
 def collect(root: Path, scale: float, cells: list[Cell], seeds: list[int]) -> Rows:
     """One row a finished (cell, seed, setting): the last iterate's numbers and the best round's.
 
-    A row `bandit` a cell and seed holds exact SPAC on the same pairs, :mod:`llm.language.bandit`.
+    A row `bandit` a cell and seed holds exact SPAC on the same pairs, :mod:`llm.worlds.bandit`.
     """
     rows = []
     for cell in cells:
@@ -146,7 +146,7 @@ def reported(grid: dict[str, Any], chosen: dict[str, str]) -> list[str]:
 
 def program(values: dict[str, Any]) -> None:
     """Tune, run the grid, and draw what is finished after every cell."""
-    from llm.chart_report import write
+    from llm.comparison.report import write
 
     quiet()
     grid = values.pop("chart")

@@ -17,11 +17,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from llm import processes
-from llm.artifacts import write_json
-from llm.iterates import models_of
-from llm.models import adapter_base
+from experiments.common.files import write_json
+from llm.files import processes
+from llm.models.load import adapter_base
 from llm.run import guarded
+from llm.stages.answer import models_of
 from spac_theory.checks import InputError
 
 TASKS = Path(__file__).resolve().parent.parent / "conf" / "llm" / "tasks"

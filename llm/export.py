@@ -13,9 +13,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from llm.artifacts import model_digest, read_json, write_json
-from llm.iterates import models_of
+from experiments.common.files import read_json, write_json
+from llm.files.digests import model_digest
 from llm.run import guarded
+from llm.stages.answer import models_of
 from spac_theory.checks import InputError
 
 CARD = """---

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llm import processes
 from llm.data import formats
 from llm.data.encode import prompt_ids
 from llm.data.formats import Prompt
-from llm.generation import GenerationSettings, TransformersEngine, part_seed
-from llm.iterates import MixtureEngine, models_of
-from llm.models import ModelSettings, adapter_base, load_tokenizer
+from llm.files import processes
+from llm.models.load import ModelSettings, adapter_base, load_tokenizer
+from llm.stages.answer import MixtureEngine, models_of
+from llm.stages.sample import GenerationSettings, TransformersEngine, part_seed
 from spac_theory.checks import InputError
 
 Judge = Callable[[list[str], list[str]], Sequence[float]]

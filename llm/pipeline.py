@@ -2,7 +2,7 @@
 
 prepare → sft → [self-play → reference → train → evaluate] × T.
 
-Every stage names, by hash, what it consumed; see :mod:`llm.stages`. Nothing here knows Hydra.
+Every stage names, by hash, what it consumed; see :mod:`llm.stages.directory`. Nothing here knows Hydra.
 """
 
 from __future__ import annotations
@@ -13,14 +13,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from llm import evaluation, iterates, processes, sft, sources
-from llm.artifacts import Rows, read_rows, tokenizer_digest
-from llm.generation import ENGINES, generate
-from llm.models import load_model, load_tokenizer
-from llm.reference import reference
+from llm.files import processes
+from llm.files.digests import Rows, read_rows, tokenizer_digest
+from llm.models.load import load_model, load_tokenizer
 from llm.settings import Method, Settings, require_pins
-from llm.stages import Run
-from llm.training import fit
+from llm.stages import answer as iterates
+from llm.stages import prepare as sources
+from llm.stages import sft
+from llm.stages import value as evaluation
+from llm.stages.directory import Run
+from llm.stages.reference import reference
+from llm.stages.sample import ENGINES, generate
+from llm.training.settings import fit
 from spac_theory.checks import InputError
 
 Note = Callable[[str], None]
@@ -181,7 +185,7 @@ class Pipeline:
         }
 
         def work(target: Path) -> dict[str, Any]:
-            from llm.assembly import preference_trainer
+            from llm.training.assembly import preference_trainer
 
             trainer = preference_trainer(
                 load_model(current.path, self.s.model, trainable=True),

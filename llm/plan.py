@@ -49,7 +49,7 @@ def measure(settings: Settings) -> Size:
     import torch
     from transformers import MistralConfig, MistralForCausalLM
 
-    from llm.models import add_lora
+    from llm.models.load import add_lora
 
     shape = settings.model.architecture
     if "hidden_size" not in shape:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from llm import processes
-from llm.artifacts import write_atomically, write_json
-from llm.iterates import numbers
+from experiments.common.files import write_atomically, write_json
+from llm.files import processes
 from llm.settings import Settings
+from llm.stages.answer import numbers
 
 Results = dict[str, list[dict[str, Any]]]
 NAMES = {

@@ -37,7 +37,7 @@ def quiet() -> None:
 
 def guarded(action: Any) -> int:
     """Run `action`; a refusal becomes one sentence and exit code 2, Ctrl-C a hint and 130."""
-    from llm.artifacts import translate
+    from experiments.common.files import translate
     from spac_theory.checks import InputError
 
     try:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from llm.generation import GenerationSettings
-from llm.models import ModelSettings
-from llm.objective import Objective
-from llm.training import TrainSettings
+from llm.methods.objective import Objective
+from llm.models.load import ModelSettings
+from llm.stages.sample import GenerationSettings
+from llm.training.settings import TrainSettings
 from spac_theory.checks import InputError, choice, integer
 
 T = TypeVar("T")

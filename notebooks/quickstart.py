@@ -42,7 +42,7 @@ from spac_theory import (
     sample_winner_counts,
     winner_law,
 )
-from spac_theory.bounds import best_upper_bound, covering_complexity
+from spac_theory.bounds.upper import best_upper_bound, covering_complexity
 
 # %% [markdown]
 # ## The problem

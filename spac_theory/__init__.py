@@ -8,22 +8,23 @@ See `docs/theory.md` for the mathematics; numbers such as (3) in docstrings are 
 """
 
 from spac_theory.algorithms import ALGORITHMS, make_algorithm
-from spac_theory.bandit import ContextualBandit
-from spac_theory.behaviours import BEHAVIOURS, coverage, make_behaviour
-from spac_theory.checks import InputError
-from spac_theory.links import BRADLEY_TERRY, PROBIT
-from spac_theory.preferences import (
+from spac_theory.bandit.contextual import ContextualBandit
+from spac_theory.bandit.preferences import (
     PreferenceModel,
     WinnerCounts,
     pair_law,
     sample_winner_counts,
     winner_law,
 )
+from spac_theory.behaviours import BEHAVIOURS, make_behaviour
+from spac_theory.checks import InputError
+from spac_theory.concentrability.coverage import coverage
+from spac_theory.links import BRADLEY_TERRY, PROBIT
 from spac_theory.problems import PROBLEMS, Problem, make_problem
 from spac_theory.registry import load_plugins
 from spac_theory.rewards.linear import LinearClass, tabular_class
-from spac_theory.saddle.fast import fast_saddle
 from spac_theory.saddle.game import Certificate, Game, Saddle, certify
+from spac_theory.saddle.linear import fast_saddle
 from spac_theory.saddle.mirror_descent import mirror_descent
 from spac_theory.view import Fit, LearnerView, Oracle
 

@@ -22,17 +22,18 @@ import torch
 from torch import Tensor
 
 from spac_theory.algorithms import ALGORITHMS, make_algorithm
-from spac_theory.behaviours import BEHAVIOURS, coverage, make_behaviour
-from spac_theory.checks import InputError
-from spac_theory.links import BRADLEY_TERRY
-from spac_theory.objective import game_value, tabular_preference_loss
-from spac_theory.preferences import (
+from spac_theory.bandit.preferences import (
     PreferenceModel,
     WinnerCounts,
     pair_law,
     sample_winner_counts,
     winner_law,
 )
+from spac_theory.behaviours import BEHAVIOURS, make_behaviour
+from spac_theory.checks import InputError
+from spac_theory.concentrability.coverage import coverage
+from spac_theory.links import BRADLEY_TERRY
+from spac_theory.objective import game_value, tabular_preference_loss
 from spac_theory.problems import PROBLEMS, Problem, make_problem
 from spac_theory.rewards.base import RewardClass
 from spac_theory.view import Fit, LearnerView, Oracle

@@ -14,10 +14,10 @@ from typing import Protocol
 from torch import Tensor
 
 from spac_theory import checks
+from spac_theory.bandit.online import OnlineAccess
+from spac_theory.bandit.preferences import PreferenceModel, WinnerCounts
 from spac_theory.checks import InputError
 from spac_theory.links import BRADLEY_TERRY, Link
-from spac_theory.online import OnlineAccess
-from spac_theory.preferences import PreferenceModel
 from spac_theory.rewards.base import RewardClass
 
 
@@ -148,8 +148,25 @@ class Fit:
     extra: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        checks.is_number("policy", self.policy.probabilities())
+        if isinstance(self.policy, TabularPolicy | GeneralPolicy):
+            checks.is_number("policy", self.policy.table)
         for name in ("gap", "lam", "reward"):
             checks.is_number(name, getattr(self, name))
         for name, value in self.extra.items():
             checks.is_number(f"extra.{name}", value)
+
+
+class Algorithm(Protocol):
+    """A frozen dataclass of options with two methods.
+
+    `skip` returns a reason in words when the algorithm cannot treat a setting, else None; `fit`
+    treats all `S` data sets at once and never grades itself.
+    """
+
+    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
+        """Why this setting cannot be treated, or None."""
+        ...
+
+    def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
+        """Learn a policy from each data set."""
+        ...

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import torch
 
-from llm.batches import PreferenceCollator
-from llm.logprobs import sequence_logps, with_logps
-from llm.objective import Objective
+from llm.methods.objective import Objective
+from llm.models.logprobs import sequence_logps, with_logps
 from llm.plan import PEAK, Hardware, measure, memory
-from llm.reference import score
 from llm.run import composed
 from llm.settings import Settings, build
+from llm.stages.reference import score
+from llm.training.batches import PreferenceCollator
 
 GIB = 2**30
 TINY = ("hidden_size=64", "intermediate_size=128", "num_attention_heads=4", "num_key_value_heads=2")

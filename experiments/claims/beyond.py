@@ -9,8 +9,8 @@ from experiments import misspecification
 from experiments.claims import CLAIMS, Outcome
 from experiments.claims.common import stacked
 from spac_theory import Game, PreferenceModel, pair_law, sample_winner_counts, winner_law
-from spac_theory.bounds import covering_complexity, oracle_lambda, upper_bound
-from spac_theory.concentrability_classes import Design, of_all_functions
+from spac_theory.bounds.upper import covering_complexity, oracle_lambda, upper_bound
+from spac_theory.concentrability.classes import Design, of_all_functions
 from spac_theory.rewards.neural import NeuralClass
 from spac_theory.saddle.neural import relaxed_certificate
 from spac_theory.saddle.solve import solve_saddle

@@ -8,10 +8,15 @@ from typing import Any
 import torch
 
 from experiments.claims import CLAIMS, Outcome
-from experiments.trials import Place, place
+from experiments.engine.trials import Place, place
 from spac_theory import Game, LinearClass, WinnerCounts, make_algorithm, make_problem
-from spac_theory.lower_bound import local_lower_bound
-from spac_theory.preferences import PreferenceModel, pair_law, sample_winner_counts, winner_law
+from spac_theory.bandit.preferences import (
+    PreferenceModel,
+    pair_law,
+    sample_winner_counts,
+    winner_law,
+)
+from spac_theory.bounds.lower import local_lower_bound
 from spac_theory.rewards.finite import FiniteClass
 from spac_theory.rewards.kernel import KernelClass, polynomial
 from spac_theory.saddle.solve import solve_saddle

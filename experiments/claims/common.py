@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import polars as pl
 
-from experiments.study import Cell, Columns
+from experiments.engine.study import Cell, Columns
 
 
 def stacked(cells: list[Cell], compute: Callable[[Cell], Columns]) -> pl.DataFrame:

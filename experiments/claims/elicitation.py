@@ -6,10 +6,10 @@ import torch
 
 from experiments.claims import CLAIMS, Outcome
 from experiments.claims.field import seeds_of, setting
-from experiments.two_step import two_step_rows
+from experiments.claims.two_step import two_step_rows
 from spac_theory import Oracle, PreferenceModel, make_algorithm
-from spac_theory.online import OnlineAccess
-from spac_theory.two_step import SimOprlTwoStep
+from spac_theory.bandit.online import OnlineAccess
+from spac_theory.instances.two_step import SimOprlTwoStep
 
 
 def interval(values: torch.Tensor) -> tuple[float, float]:

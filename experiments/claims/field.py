@@ -23,7 +23,7 @@ from spac_theory import (
     winner_law,
 )
 from spac_theory.algorithms.sail import Sail
-from spac_theory.preference_game import exploitability, learn_preference
+from spac_theory.learning.preference_game import exploitability, learn_preference
 
 Grid = Sequence[dict[str, Any]]
 BETAS: Grid = [{"beta": b} for b in (0.01, 0.03, 0.1, 0.3, 1.0)]

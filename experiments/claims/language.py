@@ -17,7 +17,7 @@ def kills_change_nothing(size: str) -> Outcome:
     training, evaluation), it has the same manifest and the same rows as an undisturbed run, and
     final losses equal to 1e-5.
     """
-    from llm.killing import kill_and_compare
+    from experiments.claims.kills import kill_and_compare
 
     with tempfile.TemporaryDirectory() as folder:
         outcome = kill_and_compare(Path(folder), kills=24 if size == "full" else 2, seed=0)

@@ -11,9 +11,9 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from experiments.claims import CLAIMS, Outcome
+from experiments.common.program import CONFIGURATION
 from experiments.league import read, season
-from experiments.league_entries import ALL, CHOSEN, ENTRIES, L1, RATIO, SINGLE
-from experiments.program import CONFIGURATION
+from experiments.studies.league.entries import ALL, CHOSEN, ENTRIES, L1, RATIO, SINGLE
 
 ONE = {name for name, e in ENTRIES.items() if e.needs in (SINGLE, CHOSEN, L1)}
 EVERY = {name for name, e in ENTRIES.items() if e.needs in (ALL, RATIO)}

@@ -12,7 +12,7 @@ def solvers_agree(size: str) -> Outcome:
     On random games (X ≤ 20, A ≤ 8, d ≤ 12, n from 10 to 1e6; tables and features, ball, range and
     both) the values agree to 1e-6 · max(1, |G|) and every certificate is below that.
     """
-    from tests.theory.agreement import agreement  # the random games live with the tests
+    from experiments.claims.games.agreement import agreement  # the random games live with the tests
 
     results = list(agreement(24 if size == "small" else 240))
     difference = max(result.difference for result in results)
@@ -26,8 +26,8 @@ def solvers_agree(size: str) -> Outcome:
 @CLAIMS.register("self_play_keeps_its_bound")
 def self_play_keeps_its_bound(size: str) -> Outcome:
     """The certified gap of SPAC-T stays under R √(log A / (2T)) for T = 10, 100 and 1000."""
+    from experiments.claims.games.instances import random_game
     from spac_theory import mirror_descent
-    from tests.theory.instances import random_game
 
     rounds, games = ((10, 100), 4) if size == "small" else ((10, 100, 1000), 6)
     shares = {

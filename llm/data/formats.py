@@ -34,7 +34,7 @@ def load(source: str, split: str, revision: str | None = None) -> list[dict[str,
     if path.suffix == ".jsonl":
         return _read_jsonl(path)
     if path.suffix == ".parquet":
-        from llm.artifacts import read_rows
+        from llm.files.digests import read_rows
 
         _must_exist(path)
         return read_rows(path)

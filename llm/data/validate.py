@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from llm.artifacts import Rows, digest
 from llm.data.encode import prompt_ids, response_ids
 from llm.data.formats import PreferenceRow, Prompt, normalise
+from llm.files.digests import Rows, digest
 from spac_theory.checks import InputError, choice
 
 

@@ -14,45 +14,17 @@ from torch.nn import functional
 
 from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
-from spac_theory.algorithms.maximum_likelihood import (
+from spac_theory.bandit.contextual import tilt
+from spac_theory.bandit.preferences import WinnerCounts
+from spac_theory.learning.chi_squared import chi_squared_tilt
+from spac_theory.learning.likelihood import (
     NEEDS_LINEAR,
-    class_likelihood,
     ridge_likelihood,
 )
-from spac_theory.bandit import tilt
+from spac_theory.learning.optimise import SMALLEST_REFERENCE, fit_policy, log_reference
 from spac_theory.objective import preference_loss, tabular_margins
-from spac_theory.optimise import SMALLEST_REFERENCE, fit_policy, log_reference
-from spac_theory.preferences import WinnerCounts
 from spac_theory.rewards.linear import LinearClass
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
-
-
-def inverse_phi(u: Tensor) -> Tensor:
-    """`w` with `w + log w = u`, that is Lambert's `W₀(e^u)`, without overflow.
-
-    Newton on `v = log w`: `e^v + v = u` is convex and increasing, and the start lies to the right.
-    """
-    v = torch.where(u <= 0, u, torch.where(u < 1, 0.0, u.clamp_min(1).log()))
-    for _ in range(12):
-        e = v.exp()
-        v = v - (e + v - u) / (e + 1)
-    return v.exp()
-
-
-def chi_squared_tilt(reference: Tensor, reward: Tensor, beta: float) -> Tensor:
-    """`argmax_π E_π[r] − β(D_χ²(π‖π_ref) + KL(π‖π_ref))`, `D_χ² = ½ E_ref[(π/π_ref − 1)²]`.
-
-    `π = π_ref W₀(exp((r − Z)/β))`; `Z(x)` by bisection so that each row sums to 1.
-    """
-    checks.number("beta", beta, low=0, open_low=True)
-    low = reward.min(-1, keepdim=True).values - beta
-    high = reward.max(-1, keepdim=True).values - beta
-    for _ in range(80):
-        middle = (low + high) / 2
-        large = (reference * inverse_phi((reward - middle) / beta)).sum(-1, keepdim=True) > 1
-        low, high = torch.where(large, middle, low), torch.where(large, high, middle)
-    policy = reference * inverse_phi((reward - (low + high) / 2) / beta)
-    return policy / policy.sum(-1, keepdim=True)
 
 
 def smooth_clip(x: Tensor, limit: float) -> Tensor:
@@ -71,27 +43,6 @@ def smooth_clip(x: Tensor, limit: float) -> Tensor:
 def chi_po_margins(log_ratio: Tensor, beta: float) -> Tensor:
     """`β[φ(z(a)) − φ(z(b))]` before the clip, `log z (..., A) -> (..., A, A)`."""
     return beta * tabular_margins(log_ratio.exp() + log_ratio)
-
-
-@ALGORITHMS.register("chi2_rlhf")
-@dataclass(frozen=True)
-class ChiSquaredRlhf:
-    """Maximum likelihood over the class, then the χ²-regularised optimum in closed form."""
-
-    beta: float = 0.1
-
-    def __post_init__(self) -> None:
-        checks.number("beta", self.beta, low=0, open_low=True)
-
-    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
-        """Treats everything."""
-        return None
-
-    def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
-        """Two convex steps."""
-        reward, gap = class_likelihood(view, data)
-        policy = TabularPolicy(chi_squared_tilt(view.reference, reward, self.beta))
-        return Fit(policy, "duality gap", gap, reward=reward)
 
 
 @ALGORITHMS.register("chi_po")

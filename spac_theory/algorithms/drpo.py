@@ -15,10 +15,10 @@ from torch import Tensor
 
 from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
+from spac_theory.bandit.online import OnlineAccess
+from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.keys import generator
-from spac_theory.online import OnlineAccess
-from spac_theory.optimise import log_reference
-from spac_theory.preferences import WinnerCounts
+from spac_theory.learning.optimise import log_reference
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 
 KEPT_ABOVE = 4.5  # the released rule; it says "or all scores are 5", which is a case of it

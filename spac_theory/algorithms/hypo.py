@@ -11,12 +11,12 @@ from torch import Tensor
 
 from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
-from spac_theory.algorithms.maximum_likelihood import NEEDS_LINEAR, ridge_likelihood
-from spac_theory.algorithms.rpo import dpo_loss
-from spac_theory.bandit import tilt
+from spac_theory.bandit.contextual import tilt
+from spac_theory.bandit.preferences import WinnerCounts
+from spac_theory.learning.dpo_loss import dpo_loss
+from spac_theory.learning.likelihood import NEEDS_LINEAR, ridge_likelihood
+from spac_theory.learning.optimise import SMALLEST_REFERENCE, fit_policy, log_policy, log_reference
 from spac_theory.objective import tabular_preference_gradient
-from spac_theory.optimise import SMALLEST_REFERENCE, fit_policy, log_policy, log_reference
-from spac_theory.preferences import WinnerCounts
 from spac_theory.rewards.linear import LinearClass
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 

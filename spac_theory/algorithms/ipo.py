@@ -8,9 +8,9 @@ import torch
 
 from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
-from spac_theory.algorithms.maximum_likelihood import NEEDS_LINEAR
-from spac_theory.bandit import tilt
-from spac_theory.preferences import WinnerCounts
+from spac_theory.bandit.contextual import tilt
+from spac_theory.bandit.preferences import WinnerCounts
+from spac_theory.learning.likelihood import NEEDS_LINEAR
 from spac_theory.rewards.linear import LinearClass
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 

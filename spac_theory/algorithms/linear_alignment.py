@@ -10,10 +10,10 @@ from torch import Tensor
 
 from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
-from spac_theory.algorithms.maximum_likelihood import NEEDS_LINEAR, ridge_likelihood
-from spac_theory.baselines import share
-from spac_theory.optimise import log_reference
-from spac_theory.preferences import WinnerCounts
+from spac_theory.bandit.preferences import WinnerCounts
+from spac_theory.learning.baselines import share
+from spac_theory.learning.likelihood import NEEDS_LINEAR, ridge_likelihood
+from spac_theory.learning.optimise import log_reference
 from spac_theory.rewards.linear import LinearClass
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 

@@ -8,9 +8,10 @@ import torch
 
 from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
-from spac_theory.algorithms.maximum_likelihood import NEEDS_LINEAR
-from spac_theory.optimise import log_reference
-from spac_theory.preference_game import (
+from spac_theory.bandit.preferences import WinnerCounts
+from spac_theory.learning.likelihood import NEEDS_LINEAR
+from spac_theory.learning.optimise import log_reference
+from spac_theory.learning.preference_game import (
     MODELS,
     learn_preference,
     multiplicative,
@@ -18,7 +19,6 @@ from spac_theory.preference_game import (
     regularised_exploitability,
     win_rate,
 )
-from spac_theory.preferences import WinnerCounts
 from spac_theory.rewards.linear import LinearClass
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 

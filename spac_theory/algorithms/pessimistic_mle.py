@@ -15,14 +15,14 @@ from torch import Tensor
 
 from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
-from spac_theory.algorithms.maximum_likelihood import NEEDS_LINEAR, ridge_likelihood
-from spac_theory.bandit import greedy
-from spac_theory.bounds import link_kappa
-from spac_theory.preferences import WinnerCounts
+from spac_theory.bandit.contextual import greedy
+from spac_theory.bandit.preferences import WinnerCounts
+from spac_theory.bounds.upper import link_kappa
+from spac_theory.learning.likelihood import NEEDS_LINEAR, ridge_likelihood
 from spac_theory.rewards.linear import LinearClass
-from spac_theory.saddle.design import BlockDesign, DenseDesign, Design
-from spac_theory.saddle.interior_point import solve
-from spac_theory.saddle.program import Program
+from spac_theory.solvers.design import BlockDesign, DenseDesign, Design
+from spac_theory.solvers.interior_point import solve
+from spac_theory.solvers.program import Program
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 
 

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
-from spac_theory.algorithms.online_dpo import batches, online_skip
+from spac_theory.bandit.preferences import WinnerCounts
+from spac_theory.learning.online_loop import batches, online_skip
+from spac_theory.learning.optimise import log_policy
+from spac_theory.learning.preference_game import learn_preference
 from spac_theory.links import Link
 from spac_theory.objective import tabular_margins, tabular_preference_gradient
-from spac_theory.optimise import log_policy
-from spac_theory.preference_game import learn_preference
-from spac_theory.preferences import WinnerCounts
 from spac_theory.rewards.linear import LinearClass
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 

@@ -16,18 +16,11 @@ from torch import Tensor
 
 from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
+from spac_theory.bandit.preferences import WinnerCounts
+from spac_theory.bandit.strings import string_length
+from spac_theory.learning.optimise import log_policy
 from spac_theory.objective import tabular_preference_gradient
-from spac_theory.optimise import log_policy
-from spac_theory.preferences import WinnerCounts
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
-
-
-def string_length(actions: int, symbols: int) -> int | None:
-    """`L` with `symbols^L = actions`, or None."""
-    length, size = 0, 1
-    while size < actions:
-        length, size = length + 1, size * symbols
-    return length if size == actions else None
 
 
 @lru_cache(maxsize=32)

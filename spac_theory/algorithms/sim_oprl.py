@@ -1,7 +1,7 @@
 """Sim-OPRL in a bandit: ask about what plausible optima disagree on, then be pessimistic.
 
 Pace, Schölkopf, Rätsch and Ramponi (2024), arXiv 2406.18450. With horizon 1 there is no transition
-to be uncertain of; `spac_theory.two_step` has the problem where its other pessimism acts.
+to be uncertain of; `spac_theory.instances.two_step` has the problem where its other pessimism acts.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from torch import Tensor
 
 from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
-from spac_theory.algorithms.maximum_likelihood import ridge_likelihood
-from spac_theory.algorithms.online_dpo import batches, online_skip
-from spac_theory.bandit import greedy
+from spac_theory.bandit.contextual import greedy
+from spac_theory.bandit.preferences import WinnerCounts
+from spac_theory.learning.likelihood import ridge_likelihood
+from spac_theory.learning.online_loop import batches, online_skip
 from spac_theory.objective import tabular_preference_derivatives
-from spac_theory.preferences import WinnerCounts
 from spac_theory.rewards.linear import LinearClass
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 

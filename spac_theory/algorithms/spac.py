@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from spac_theory import checks, lambda_rules
+from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
-from spac_theory.bandit import greedy
-from spac_theory.baselines import BASELINES, with_baseline
-from spac_theory.preferences import WinnerCounts
+from spac_theory.bandit.contextual import greedy
+from spac_theory.bandit.preferences import WinnerCounts
+from spac_theory.learning import lambda_rules
+from spac_theory.learning.baselines import BASELINES, with_baseline
 from spac_theory.saddle.solve import solve_saddle
 from spac_theory.view import Contexts, Fit, GeneralPolicy, LearnerView, Oracle
-
-
-def lambda_skip(rule: str, oracle: Oracle | None) -> str | None:
-    """Why the rule for `λ` cannot be applied here, or None."""
-    if rule == "oracle" and oracle is None:
-        return "λ* needs the true reward, which is not known here"
-    if rule == "oracle" and oracle is not None and math.isinf(oracle.concentrability):
-        return "λ* is infinite: the data do not cover the optimal policy"
-    if rule == "oracle" and oracle is not None and oracle.concentrability == 0:
-        return "λ* is 0: the optimal policy is the baseline"
-    return None
 
 
 @ALGORITHMS.register("spac")
@@ -50,7 +39,7 @@ class Spac:
 
     def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
         """Needs coverage of `π*` for the oracle rule."""
-        return lambda_skip(self.lam, oracle)
+        return lambda_rules.lambda_skip(self.lam, oracle)
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Solve the game of every data set.

@@ -7,16 +7,17 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from spac_theory import checks, lambda_rules
+from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
-from spac_theory.algorithms.spac import lambda_skip
-from spac_theory.bandit import tilt
-from spac_theory.baselines import BASELINES, with_baseline
-from spac_theory.optimise import log_reference
-from spac_theory.preferences import WinnerCounts
+from spac_theory.bandit.contextual import tilt
+from spac_theory.bandit.preferences import WinnerCounts
+from spac_theory.learning import lambda_rules
+from spac_theory.learning.baselines import BASELINES, with_baseline
+from spac_theory.learning.lambda_rules import lambda_skip
+from spac_theory.learning.optimise import log_reference
 from spac_theory.rewards.linear import LinearClass
-from spac_theory.saddle.interior_point import Solution, solve
-from spac_theory.saddle.program import Program
+from spac_theory.solvers.interior_point import Solution, solve
+from spac_theory.solvers.program import Program
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 
 RULES = ("fixed", "sqrt_n", "oracle")

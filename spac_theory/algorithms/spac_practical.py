@@ -16,9 +16,9 @@ from torch import Tensor
 
 from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
+from spac_theory.bandit.preferences import WinnerCounts
+from spac_theory.learning.optimise import log_policy
 from spac_theory.objective import tabular_preference_gradient
-from spac_theory.optimise import log_policy
-from spac_theory.preferences import WinnerCounts
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 
 

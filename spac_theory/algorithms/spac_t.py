@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spac_theory import checks, lambda_rules
+from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
-from spac_theory.algorithms.spac import lambda_skip
-from spac_theory.preferences import WinnerCounts
+from spac_theory.bandit.preferences import WinnerCounts
+from spac_theory.learning import lambda_rules
+from spac_theory.learning.lambda_rules import lambda_skip
 from spac_theory.saddle.mirror_descent import SelfPlay, mirror_descent
 from spac_theory.view import Contexts, Fit, GeneralPolicy, LearnerView, Oracle
 

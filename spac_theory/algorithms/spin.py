@@ -8,7 +8,7 @@ import torch
 
 from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
-from spac_theory.preferences import WinnerCounts
+from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 
 

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
-from spac_theory.algorithms.chi_po import inverse_phi
-from spac_theory.algorithms.maximum_likelihood import NEEDS_LINEAR
-from spac_theory.optimise import log_reference
-from spac_theory.preference_game import (
+from spac_theory.bandit.preferences import WinnerCounts
+from spac_theory.learning.chi_squared import inverse_phi
+from spac_theory.learning.likelihood import NEEDS_LINEAR
+from spac_theory.learning.optimise import log_reference
+from spac_theory.learning.preference_game import (
     MODELS,
     exploitability,
     learn_preference,
@@ -20,7 +21,6 @@ from spac_theory.preference_game import (
     preference_skip,
     win_rate,
 )
-from spac_theory.preferences import WinnerCounts
 from spac_theory.rewards.linear import LinearClass
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 

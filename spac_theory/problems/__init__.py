@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from spac_theory import checks
-from spac_theory.bandit import ContextualBandit
+from spac_theory.bandit.contextual import ContextualBandit
 from spac_theory.registry import Registry, build
 from spac_theory.rewards.base import RewardClass
+from spac_theory.rewards.linear import one_hot_features, tabular_class
 
 
 @dataclass(frozen=True)
@@ -56,3 +57,17 @@ def make_problem(name: str, **options: Any) -> Problem:
 def uniform_profile(contexts: int, actions: int) -> Tensor:
     """The uniform distribution at every context."""
     return torch.full((contexts, actions), 1 / actions, dtype=torch.float64)
+
+
+def unit_table(reward: Tensor, name: str) -> Problem:
+    """Rewards scaled to [0, 1] at each context, equal contexts, a table as the class."""
+    low, high = reward.amin(-1, keepdim=True), reward.amax(-1, keepdim=True)
+    contexts, actions = reward.shape
+    bandit = ContextualBandit(
+        rho=torch.full((contexts,), 1 / contexts, dtype=torch.float64),
+        features=one_hot_features(contexts, actions),
+        reward=(reward - low) / (high - low),
+        name=name,
+    )
+    cls = tabular_class(contexts, actions, reward_range=(0.0, 1.0))
+    return Problem(bandit, cls, uniform_profile(contexts, actions))

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from spac_theory import checks
-from spac_theory.bandit import ContextualBandit
-from spac_theory.continuous import ContinuousProblem
+from spac_theory.bandit.contextual import ContextualBandit
 from spac_theory.keys import generator
 from spac_theory.problems import PROBLEMS, Problem, uniform_profile
+from spac_theory.problems.density import ContinuousProblem
 from spac_theory.rewards.linear import LinearClass
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from spac_theory import checks
-from spac_theory.bandit import ContextualBandit
+from spac_theory.bandit.contextual import ContextualBandit
 from spac_theory.keys import generator
 from spac_theory.problems import PROBLEMS, Problem, uniform_profile
 from spac_theory.rewards.finite import FiniteClass

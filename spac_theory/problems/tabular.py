@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from spac_theory import checks
-from spac_theory.bandit import ContextualBandit
+from spac_theory.bandit.contextual import ContextualBandit
 from spac_theory.keys import generator
 from spac_theory.problems import PROBLEMS, Problem, uniform_profile
 from spac_theory.rewards.linear import one_hot_features, tabular_class

@@ -19,9 +19,9 @@ from spac_theory import checks
 from spac_theory.checks import InputError
 from spac_theory.links import Link
 from spac_theory.rewards.base import BestResponse
-from spac_theory.saddle.design import BlockDesign, DenseDesign, Design
-from spac_theory.saddle.interior_point import solve
-from spac_theory.saddle.program import Program
+from spac_theory.solvers.design import BlockDesign, DenseDesign, Design
+from spac_theory.solvers.interior_point import solve
+from spac_theory.solvers.program import Program
 
 RANK_TOLERANCE = 1e-10
 LARGEST_TABLE = 10_000

@@ -1,20 +1,148 @@
-"""The exact game over a finite class as a linear program: the independent reference.
+"""The exact game over a finite class, solved for a batch of data sets by an interior-point method.
 
-    max t   subject to   t ≤ G(π, r_f) for every member f,   π(·|x) a distribution.
+    min over q in the simplex, u    ρ·u + g·q    subject to   u_x ≥ Σ_f q_f r_f(x, a),
 
-The multipliers of the inequalities are the critic's mixture `q`. The class is not convex, so the
-certificate averages `E_D(r)` itself over `q`, never `E_D` of the averaged reward.
+with `g_f = λ E_D(r_f) − E r_f(x, ν)`: the linear program of
+:mod:`spac_theory.saddle.reference.linear_program` seen from the critic. The multipliers of the
+inequalities are `ρ(x) π(a|x)`. Every iterate is feasible on both sides, so the certificate (6) of the
+current policy and mixture is one matrix product; a lane stops on it and on nothing else.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
+
 import torch
-from scipy import optimize, sparse
 from torch import Tensor
 
 from spac_theory.rewards.finite import FiniteClass
 from spac_theory.saddle.game import Certificate, Game, Saddle, certify
+from spac_theory.solvers.design import cholesky
+from spac_theory.solvers.program import SMALLEST_CONTEXT_WEIGHT
+
+STEP_TO_BOUNDARY = 0.995
+
+
+@dataclass
+class _Point:
+    """Mixture `q (S, F)`, epigraph `u (S, X)`, policy weights `w (S, X, A)`, slacks and multipliers."""
+
+    q: Tensor
+    u: Tensor
+    w: Tensor
+    s: Tensor  # (S, X, A) slack u − Σ q r
+    z: Tensor  # (S, F) multiplier of q ≥ 0: G(π, r_f) − y
+    y: Tensor  # (S,) multiplier of Σ q = 1
+
+    def parts(self) -> tuple[Tensor, ...]:
+        """All tensors, in order."""
+        return self.q, self.u, self.w, self.s, self.z, self.y
+
+    def moved(self, step: _Point, alpha: Tensor) -> _Point:
+        """`point + α step`, `α (S,)`."""
+        pairs = zip(self.parts(), step.parts(), strict=True)
+        return _Point(*(a + alpha.reshape(-1, *[1] * (a.ndim - 1)) * b for a, b in pairs))
+
+    def select(self, lanes: Tensor) -> _Point:
+        """The lanes alone."""
+        return _Point(*(part[lanes] for part in self.parts()))
+
+
+@dataclass(frozen=True)
+class _Lanes:
+    """The data of the linear programs: rewards `(X, A, F)`, weights `(X,)`, costs `g (S, F)`."""
+
+    rewards: Tensor
+    rho: Tensor
+    cost: Tensor
+
+    def start(self) -> _Point:
+        """A strictly feasible point."""
+        lanes, members = self.cost.shape
+        contexts, actions, _ = self.rewards.shape
+        q = torch.full((lanes, members), 1 / members, dtype=torch.float64)
+        average = self.rewards.mean(-1).expand(lanes, -1, -1)
+        u = average.amax(-1) + 0.1 + 0.1 * (average.amax(-1) - average.amin(-1))
+        w = (self.rho[:, None] / actions).expand(lanes, contexts, actions).clone()
+        values = self.values(w)
+        spread = values.amax(-1) - values.amin(-1)
+        y = values.amin(-1) - 0.1 - 0.1 * spread
+        return _Point(q, u, w, u.unsqueeze(-1) - average, values - y.unsqueeze(-1), y)
+
+    def values(self, w: Tensor) -> Tensor:
+        """`G(π, r_f)` of every member for `w = ρπ`, `(S, F)`."""
+        return self.cost + torch.einsum("sxa,xaf->sf", w, self.rewards)
+
+    def gap(self, x: _Point) -> tuple[Tensor, Tensor]:
+        """The certificate (6) of the normalised pair and its upper end, `(S,)`."""
+        w = self.rho[:, None] * x.w / x.w.sum(-1, keepdim=True)
+        q = x.q / x.q.sum(-1, keepdim=True)
+        best = torch.einsum("sf,xaf->sxa", q, self.rewards).amax(-1)
+        upper = (self.rho * best).sum(-1) + (self.cost * q).sum(-1)
+        return upper - self.values(w).amin(-1), upper
+
+    def select(self, lanes: Tensor) -> _Lanes:
+        """The lanes alone."""
+        return _Lanes(self.rewards, self.rho, self.cost[lanes])
+
+
+def _complementarity(x: _Point) -> Tensor:
+    """Mean of `s w` and `z q` over the constraints, `(S,)`."""
+    total = (x.s * x.w).sum((-2, -1)) + (x.z * x.q).sum(-1)
+    return total / (x.s[0].numel() + x.q.shape[-1])
+
+
+class _Newton:
+    """One factorisation of the reduced system in `q`, used for predictor and corrector."""
+
+    def __init__(self, lanes: _Lanes, x: _Point) -> None:
+        self.lanes, self.x = lanes, x
+        self.d = x.w / x.s
+        self.delta = self.d.sum(-1)
+        share = self.d / self.delta.unsqueeze(-1)
+        mean = torch.einsum("sxa,xaf->sxf", share, lanes.rewards)
+        centred = lanes.rewards - mean.unsqueeze(-2)  # (S, X, A, F)
+        rows = (self.d.sqrt().unsqueeze(-1) * centred).flatten(1, 2)
+        matrix = torch.bmm(rows.transpose(1, 2), rows)
+        matrix.diagonal(dim1=-2, dim2=-1).add_(x.z / x.q)
+        self.factor = cholesky(matrix)
+        self.ones = self.factor.solve(torch.ones_like(x.q))
+
+    def direction(self, tau: Tensor, affine: _Point | None = None) -> _Point:
+        """The Newton step towards complementarity products `τ`."""
+        x, rewards = self.x, self.lanes.rewards
+        level_w, level_z = tau[:, None, None], tau[:, None]
+        if affine is not None:
+            level_w, level_z = level_w - affine.s * affine.w, level_z - affine.z * affine.q
+        k_w, k_z = level_w / x.s - x.w, level_z / x.q - x.z
+        missing = self.lanes.rho - (x.w + k_w).sum(-1)
+        row = k_w + self.d * (missing / self.delta).unsqueeze(-1)
+        rhs = k_z - torch.einsum("sxa,xaf->sf", row, rewards)
+        q = self.factor.solve(rhs)
+        y = (1 - x.q.sum(-1) - q.sum(-1)) / self.ones.sum(-1)
+        q = q + y.unsqueeze(-1) * self.ones
+        r = torch.einsum("sf,xaf->sxa", q, rewards)
+        u = ((self.d * r).sum(-1) - missing) / self.delta
+        s = u.unsqueeze(-1) - r
+        return _Point(q, u, k_w - self.d * s, s, k_z - x.z / x.q * q, y)
+
+
+def _longest(x: _Point, d: _Point) -> Tensor:
+    """Largest step in `(0, ∞]` that keeps slacks and multipliers non-negative, `(S,)`."""
+    pairs = ((x.q, d.q), (x.z, d.z), (x.s, d.s), (x.w, d.w))
+    limits = [torch.where(b < 0, -a / b, torch.inf).flatten(1).amin(-1) for a, b in pairs]
+    return torch.stack(limits).amin(0)
+
+
+def _step(lanes: _Lanes, x: _Point) -> _Point:
+    """One predictor–corrector step (Mehrotra, 1992)."""
+    now = _complementarity(x)
+    newton = _Newton(lanes, x)
+    affine = newton.direction(torch.zeros_like(now))
+    ahead = _complementarity(x.moved(affine, _longest(x, affine).clamp_max(1)))
+    sigma = (ahead / now).clamp(1e-6, 1) ** 3
+    d = newton.direction(sigma * now, affine)
+    return x.moved(d, (STEP_TO_BOUNDARY * _longest(x, d)).clamp_max(1))
 
 
 def mixture_certificate(game: Game, policy: Tensor, mixture: Tensor) -> Certificate:
@@ -25,36 +153,42 @@ def mixture_certificate(game: Game, policy: Tensor, mixture: Tensor) -> Certific
     return certify(game, policy, cls.average(mixture), loss=(mixture * losses).sum(-1))
 
 
-def linear_program_saddle(game: Game) -> Saddle:
-    """Solve the game of every data set by the linear program (HiGHS), one after another."""
+def simplex_saddle(game: Game, tolerance: float = 1e-8, max_iterations: int = 60) -> Saddle:
+    """Solve the game of every data set to a certified gap of `tolerance · max(1, |G − λ min E_D|)`.
+
+    The large part of `G` at large `n`, `λ` times the smallest loss, is a constant of the data and is
+    taken out, so that the tolerance stays one of value. A lane that does not get there is returned
+    with the best gap it reached and `converged = False`.
+    """
     cls = game.reward_class
-    assert isinstance(cls, FiniteClass), "linear_program_saddle needs a finite class"
-    contexts, actions = cls.shape
-    members = len(cls.members)
-    weighted = (game.rho[:, None] * cls.members).flatten(1).numpy()  # (F, X A)
-    constant = torch.einsum("x,xa,fxa->f", game.rho, game.baseline, cls.members).numpy()
-    losses = cls.losses(game.data.fraction, game.link).numpy()
-    simplex = sparse.kron(sparse.eye(contexts), np.ones((1, actions)))
-    cost = np.zeros(contexts * actions + 1)
-    cost[-1] = -1.0
-    program = {
-        "c": cost,
-        "A_ub": sparse.csr_matrix(np.hstack([-weighted, np.ones((members, 1))])),
-        "A_eq": sparse.hstack([simplex, sparse.csr_matrix((contexts, 1))]).tocsr(),
-        "b_eq": np.ones(contexts),
-        "bounds": [(0.0, 1.0)] * (contexts * actions) + [(None, None)],
-    }
-    policies, mixtures = [], []
-    for row, lam in zip(losses, game.lam.tolist(), strict=True):
-        result = optimize.linprog(**program, b_ub=lam * row - constant, method="highs")
-        if result.x is None:
-            raise FloatingPointError(f"the linear program was not solved: {result.message}")
-        policy = result.x[:-1].reshape(contexts, actions).clip(min=0)
-        policies.append(policy / policy.sum(-1, keepdims=True))
-        q = (-result.ineqlin.marginals).clip(min=0)
-        mixtures.append(q / q.sum())
-    policy_t, mixture = torch.from_numpy(np.stack(policies)), torch.from_numpy(np.stack(mixtures))
-    policy_t = torch.where(game.rho[:, None] > 0, policy_t, 1 / actions)
-    certificate = mixture_certificate(game, policy_t, mixture)
-    converged = certificate.gap <= 1e-6 * certificate.upper.abs().clamp_min(1)
-    return Saddle(policy_t, cls.average(mixture), certificate, converged, parameters=mixture)
+    assert isinstance(cls, FiniteClass), "simplex_saddle needs a finite class"
+    baseline = torch.einsum("x,xa,fxa->f", game.rho, game.baseline, cls.members)
+    losses = cls.losses(game.data.fraction, game.link)
+    cost = game.lam[:, None] * (losses - losses.amin(-1, keepdim=True)) - baseline
+    rho = game.rho.clamp_min(SMALLEST_CONTEXT_WEIGHT)
+    problem = _Lanes(cls.members.permute(1, 2, 0).contiguous(), rho, cost)
+    x, active, part = problem.start(), torch.arange(len(cost)), problem
+    best = torch.full((len(cost),), torch.inf, dtype=torch.float64)
+    w, q, scale = x.w.clone(), x.q.clone(), torch.ones_like(best)
+    for _ in range(max_iterations + 1):
+        gap, upper = part.gap(x)
+        better = gap < best[active]
+        rows = active[better]
+        best[rows], w[rows], q[rows] = gap[better], x.w[better], x.q[better]
+        scale[active] = upper.abs().clamp_min(1)
+        going = gap > tolerance * scale[active]
+        if not bool(going.any()):
+            break
+        if not bool(going.all()):
+            active, x, part = active[going], x.select(going), part.select(going)
+        try:
+            x = _step(part, x)
+        except FloatingPointError:  # rounding ended the descent; the best pair so far stands
+            break
+    policy = w / w.sum(-1, keepdim=True)
+    policy = torch.where(game.rho[:, None] > 0, policy, 1 / policy.shape[-1])
+    mixture = q / q.sum(-1, keepdim=True)
+    certificate = mixture_certificate(game, policy, mixture)
+    return Saddle(
+        policy, cls.average(mixture), certificate, best <= tolerance * scale, parameters=mixture
+    )

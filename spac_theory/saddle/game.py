@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from spac_theory import checks
+from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.checks import InputError
 from spac_theory.links import BRADLEY_TERRY, Link
 from spac_theory.objective import tabular_game, tabular_preference_loss
-from spac_theory.preferences import WinnerCounts
 from spac_theory.rewards.base import BestResponse, RewardClass
 
 LARGEST_LAMBDA = 1e10

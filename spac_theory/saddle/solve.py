@@ -20,11 +20,11 @@ from spac_theory.rewards.base import RewardClass
 from spac_theory.rewards.finite import FiniteClass
 from spac_theory.rewards.linear import LinearClass
 from spac_theory.rewards.neural import NeuralClass
-from spac_theory.saddle.fast import fast_saddle
+from spac_theory.saddle.finite import simplex_saddle
 from spac_theory.saddle.game import Game, Saddle
+from spac_theory.saddle.linear import fast_saddle
 from spac_theory.saddle.mirror_descent import mirror_descent
 from spac_theory.saddle.neural import neural_saddle
-from spac_theory.saddle.simplex import simplex_saddle
 
 MIRROR_ROUNDS = 400
 MIRROR_ROUNDS_ESTIMATED = 60

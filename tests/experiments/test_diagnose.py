@@ -10,8 +10,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from experiments.diagnosis import diagnose
-from experiments.logs import read_log
+from experiments.studies.diagnosis.logs import read_log
+from experiments.studies.diagnosis.run import diagnose
 from spac_theory import (
     InputError,
     PreferenceModel,

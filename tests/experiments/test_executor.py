@@ -11,11 +11,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from experiments.collect import collect
-from experiments.executor import DIED, run_units
-from experiments.settings import read_sweep
-from experiments.store import read_results
-from experiments.sweep import coverage_sweep, pending_units
+from experiments.engine.collect import collect
+from experiments.engine.executor import DIED, run_units
+from experiments.engine.specs import read_sweep
+from experiments.engine.store import read_results
+from experiments.studies.sweep.run import coverage_sweep, pending_units
 
 from .tools import SMALL, command, comparable, environment, plugin, settings
 

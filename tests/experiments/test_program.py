@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.choices import unknown_choice
-from experiments.store import read_results
+from experiments.common.choices import unknown_choice
+from experiments.engine.store import read_results
 
 from .tools import SMALL, command, environment, files, plugin, run
 

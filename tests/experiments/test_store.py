@@ -8,13 +8,14 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from experiments import store as store_module
-from experiments import units as units_module
-from experiments.collect import collect
-from experiments.columns import COLUMNS
-from experiments.settings import read_sweep
-from experiments.store import CellFiles, digest, identity, read_results, write_atomically
-from experiments.sweep import coverage_sweep, pending_units
+from experiments.common.files import write_atomically
+from experiments.engine import store as store_module
+from experiments.engine import units as units_module
+from experiments.engine.collect import collect
+from experiments.engine.columns import COLUMNS
+from experiments.engine.specs import read_sweep
+from experiments.engine.store import CellFiles, digest, identity, read_results
+from experiments.studies.sweep.run import coverage_sweep, pending_units
 from spac_theory import InputError
 
 from .tools import comparable, files, settings

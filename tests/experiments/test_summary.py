@@ -9,13 +9,13 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from experiments.aggregate import aggregate, shown_dials
-from experiments.collect import write_results
-from experiments.columns import table
-from experiments.figures import write_figures
-from experiments.findings import falls, finding
-from experiments.store import read_results
-from experiments.summary import write_summary
+from experiments.engine.collect import write_results
+from experiments.engine.columns import table
+from experiments.engine.store import read_results
+from experiments.studies.sweep.analysis import aggregate, shown_dials
+from experiments.studies.sweep.figure import write_figures
+from experiments.studies.sweep.findings import falls, finding
+from experiments.studies.sweep.table import write_summary
 from spac_theory import InputError
 from spac_theory.statistics import clopper_pearson
 

@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 import torch
 
-from experiments.collect import status_line
-from experiments.settings import read_sweep
-from experiments.units import all_units, draw, run_unit, setting
+from experiments.engine.collect import status_line
+from experiments.engine.specs import read_sweep
+from experiments.engine.units import all_units, draw, run_unit, setting
 from spac_theory import InputError, make_algorithm
 
 from .test_store import sweep_in

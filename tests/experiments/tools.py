@@ -70,7 +70,7 @@ import signal
 from dataclasses import dataclass
 
 from spac_theory import ALGORITHMS, Fit
-from spac_theory.bandit import greedy
+from spac_theory.bandit.contextual import greedy
 from spac_theory.view import TabularPolicy
 
 

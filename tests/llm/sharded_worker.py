@@ -9,7 +9,7 @@ import torch.distributed as dist
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from llm import processes
+from llm.files import processes
 
 
 def batch_rows(count):
@@ -28,9 +28,9 @@ def batch_rows(count):
 
 
 def loss_and_gradient(model, rows, chunk):
-    from llm.batches import PreferenceCollator
-    from llm.logprobs import sequence_logps
-    from llm.objective import Objective
+    from llm.methods.objective import Objective
+    from llm.models.logprobs import sequence_logps
+    from llm.training.batches import PreferenceCollator
 
     batch = PreferenceCollator(0)(rows)
     reference = batch.pop("reference")
@@ -44,7 +44,7 @@ def sharded():
     from conftest import tiny_mistral
     from torch.distributed.fsdp import fully_shard
 
-    from llm.logprobs import with_logps
+    from llm.models.logprobs import with_logps
 
     rows = batch_rows(8)
     whole = with_logps(tiny_mistral(dtype=torch.float64))
@@ -67,9 +67,9 @@ def data_parallel(folder):
     from conftest import tiny_mistral
     from transformers import TrainingArguments
 
-    from llm.batches import PreferenceCollator
-    from llm.objective import Objective
-    from llm.trainer import SpacTrainer
+    from llm.methods.objective import Objective
+    from llm.training.batches import PreferenceCollator
+    from llm.training.trainer import SpacTrainer
 
     model = tiny_mistral(dtype=torch.float64)
     trainer = SpacTrainer(
@@ -102,11 +102,11 @@ def data_parallel(folder):
 
 def streams(folder):
     """Self-play and the reference pass of a tiny model, dealt out to the processes."""
-    from llm.artifacts import read_rows
-    from llm.generation import GenerationSettings, TransformersEngine, generate
-    from llm.language import tiny
-    from llm.models import ModelSettings
-    from llm.reference import reference
+    from llm.files.digests import read_rows
+    from llm.models.load import ModelSettings
+    from llm.stages.reference import reference
+    from llm.stages.sample import GenerationSettings, TransformersEngine, generate
+    from llm.worlds import tiny
 
     tok, rows = tiny.tokenizer(), batch_rows(40)
     model = ModelSettings(f"{folder}/model", None, "float32", "sdpa", None, None, {})

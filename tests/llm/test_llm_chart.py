@@ -5,11 +5,11 @@ import copy
 import pytest
 import torch
 
+from experiments.common.files import read_json
 from llm import chart
-from llm.artifacts import read_json
-from llm.language import bandit, exact
-from llm.language.language import Language
 from llm.run import composed
+from llm.worlds import bandit, exact
+from llm.worlds.language import Language
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_a_small_chart_runs_resumes_and_reports_only_fresh_seeds(values, tmp_pat
 def test_grouping_responses_by_k_does_not_change_the_game():
     """Against the ungrouped bandit: 512 actions, features that mark (x, k), the same saddle."""
     from spac_theory import LearnerView, make_algorithm
-    from spac_theory.preferences import WinnerCounts
+    from spac_theory.bandit.preferences import WinnerCounts
     from spac_theory.rewards.linear import LinearClass
 
     language = Language("misleads", coverage=0.1)

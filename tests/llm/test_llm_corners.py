@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm.objective import Objective
+from llm.methods.objective import Objective
 
 finite = st.floats(-40, 0)
 

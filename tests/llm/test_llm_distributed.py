@@ -10,8 +10,8 @@ import sharded_worker
 import torch
 from safetensors.torch import load_file
 
-from llm.artifacts import read_rows
-from llm.language import tiny
+from llm.files.digests import read_rows
+from llm.worlds import tiny
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]

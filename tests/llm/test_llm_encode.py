@@ -139,7 +139,7 @@ def test_what_is_dropped_is_counted(tokenizer):
 
 
 def test_files_are_read_and_bad_ones_refused(tmp_path):
-    from llm.artifacts import write_rows
+    from llm.files.digests import write_rows
 
     rows = [{"prompt": "q", "chosen": "a", "rejected": "b"}]
     path = tmp_path / "rows.jsonl"

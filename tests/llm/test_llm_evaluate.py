@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from llm.export import export
-from llm.language import tiny
-from llm.models import LoraSettings, ModelSettings, add_lora
+from llm.models.load import LoraSettings, ModelSettings, add_lora
+from llm.worlds import tiny
 from spac_theory.checks import InputError
 
 
@@ -50,7 +50,7 @@ def test_the_harness_scores_a_local_task(tmp_path):
 
 def test_vllm_is_refused_where_missing_and_called_with_token_ids_where_present(monkeypatch):
     """The fake stands for vLLM's interface only; what is tested is what this package hands over."""
-    from llm.generation import GenerationSettings, VllmEngine
+    from llm.stages.sample import GenerationSettings, VllmEngine
 
     settings = GenerationSettings("vllm", 2, 1.0, 1.0, 4, 8)
     model = ModelSettings("base", None, "float32", "sdpa", None, None, {})

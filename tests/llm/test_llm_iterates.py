@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from llm import iterates
-from llm.artifacts import read_json
+from experiments.claims.kills import SMALL
+from experiments.common.files import read_json
 from llm.export import export
-from llm.killing import SMALL
 from llm.pipeline import Pipeline
 from llm.report import summary
 from llm.run import composed
 from llm.settings import Settings, build
+from llm.stages import answer as iterates
 from spac_theory.checks import InputError
 
 

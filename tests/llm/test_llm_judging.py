@@ -6,10 +6,10 @@ import sys
 import pytest
 import torch
 
+from experiments.common.files import read_json
 from llm import evaluate
-from llm.artifacts import read_json
 from llm.judging import RewardModel, load_judge, read_prompts, win_rate
-from llm.language import tiny
+from llm.worlds import tiny
 from spac_theory.checks import InputError
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from llm.language import exact, tiny
-from llm.language.language import Language
+from llm.worlds import exact, tiny
+from llm.worlds.language import Language
 from spac_theory.checks import InputError
 
 
@@ -55,8 +55,8 @@ def test_winners_follow_bradley_terry():
 
 
 def test_the_enumerated_policy_sums_to_one_and_matches_sampling(tmp_path):
-    from llm.generation import GenerationSettings, TransformersEngine
-    from llm.models import ModelSettings
+    from llm.models.load import ModelSettings
+    from llm.stages.sample import GenerationSettings, TransformersEngine
 
     tok = tiny.tokenizer()
     net = tiny.model(tok, seed=1)

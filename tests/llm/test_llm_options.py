@@ -4,13 +4,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from llm.artifacts import read_json
-from llm.batches import pad
-from llm.killing import SMALL
-from llm.models import load_model
+from experiments.claims.kills import SMALL
+from experiments.common.files import read_json
+from llm.models.load import load_model
 from llm.pipeline import Pipeline
 from llm.run import composed
 from llm.settings import Settings, build
+from llm.training.batches import pad
 from spac_theory.checks import InputError
 
 LORA = "model.lora={rank: 4, alpha: 8, dropout: 0.0, target_modules: [q_proj, down_proj]}"
@@ -99,7 +99,7 @@ def test_the_first_step_of_rmsprop_is_ten_times_the_rate(run, start):
 
 def test_the_average_of_the_weights_is_the_recursion(run):
     """`m ← d m + (1 − d) θ` by hand, from the weights that save_every=1 leaves at each step."""
-    from llm import callbacks
+    from llm.training import callbacks
 
     seen, decay = [], 0.6
 

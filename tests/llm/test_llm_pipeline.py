@@ -7,12 +7,12 @@ import torch
 from safetensors import SafetensorError
 from transformers import TrainingArguments
 
-from llm.artifacts import read_json, write_atomically, write_json
-from llm.batches import PreferenceCollator
-from llm.objective import Objective
+from experiments.common.files import read_json, write_atomically, write_json
+from llm.methods.objective import Objective
 from llm.run import guarded
-from llm.stages import Run, StaleInput
-from llm.trainer import SpacTrainer
+from llm.stages.directory import Run, StaleInput
+from llm.training.batches import PreferenceCollator
+from llm.training.trainer import SpacTrainer
 from spac_theory.checks import InputError
 
 

@@ -6,8 +6,8 @@ runs with the other claims.
 
 import signal
 
-from llm.artifacts import read_json
-from llm.killing import SMALL, launch, reach
+from experiments.claims.kills import SMALL, launch, reach
+from experiments.common.files import read_json
 from llm.run import composed, execute, guarded
 
 FAST = ("rounds=1", "data.language.demonstrations=256", "data.language.pairs=32")

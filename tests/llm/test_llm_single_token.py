@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import TrainingArguments
 
-from llm.batches import PreferenceCollator
-from llm.objective import Objective
-from llm.trainer import SpacTrainer
+from llm.methods.objective import Objective
+from llm.training.batches import PreferenceCollator
+from llm.training.trainer import SpacTrainer
 from spac_theory.objective import game_value, tabular_game, tabular_preference_loss
 
 PROMPTS = [[1, 3, 4], [1, 5, 6], [1, 3, 7, 8]]

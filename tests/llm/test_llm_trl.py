@@ -8,14 +8,14 @@ import copy
 import pytest
 import torch
 
-from llm.batches import PreferenceCollator
 from llm.data.validate import Limits, prepare
-from llm.language import tiny
-from llm.language.language import Language
-from llm.logprobs import with_logps
-from llm.objective import Objective
-from llm.reference import score
-from llm.trainer import SpacTrainer
+from llm.methods.objective import Objective
+from llm.models.logprobs import with_logps
+from llm.stages.reference import score
+from llm.training.batches import PreferenceCollator
+from llm.training.trainer import SpacTrainer
+from llm.worlds import tiny
+from llm.worlds.language import Language
 
 trl = pytest.importorskip("trl")
 

@@ -1,15 +1,10 @@
 """Games of every class at every scale, drawn to break the solvers; deterministic by kind and index.
 
 `n` runs from 1 to 1e12, `λ` from 1e-8 to 1e8, bounds over three orders; preferences are ordinary, weak, separable or
-empty (nothing but draws of an action with itself, or a single pair). Run it as
-`python -m tests.theory.fuzz 100000`.
 """
 
 from __future__ import annotations
 
-import math
-import sys
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,8 +24,6 @@ from spac_theory.keys import generator
 from spac_theory.rewards.base import RewardClass
 from spac_theory.rewards.finite import FiniteClass
 from spac_theory.rewards.kernel import KernelClass, matern, polynomial, rbf
-from spac_theory.saddle.program import ROUNDING
-from spac_theory.saddle.solve import solve_saddle
 from tests.theory.instances import random_simplex
 
 KINDS = (
@@ -38,7 +31,6 @@ KINDS = (
     "kernel", "finite",
 )  # fmt: skip
 PREFERENCES = ("ordinary", "weak", "separable", "empty")
-TOLERANCE = 1e-8
 
 
 def _features(rng: np.random.Generator, contexts: int, actions: int) -> Tensor:

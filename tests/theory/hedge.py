@@ -10,10 +10,10 @@ import math
 import torch
 from torch import Tensor
 
+from experiments.claims.games.instances import KINDS, random_game, random_member
 from spac_theory import Game, mirror_descent
 from spac_theory.keys import generator
 from spac_theory.rewards.finite import FiniteClass
-from tests.theory.instances import KINDS, random_game, random_member
 
 
 def hedge_bound(game: Game, rounds: int, start: Tensor | None = None) -> float:

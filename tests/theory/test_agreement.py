@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from experiments.claims.games.agreement import compare
+from experiments.claims.games.instances import KINDS, random_game
 from spac_theory import fast_saddle
-from spac_theory.saddle.conic import conic_saddle
-from tests.theory.agreement import compare
-from tests.theory.instances import KINDS, random_game
+from spac_theory.saddle.reference.conic import conic_saddle
 
 
 @pytest.mark.parametrize("index", range(40))

@@ -22,9 +22,9 @@ from spac_theory import (
     sample_winner_counts,
     tabular_class,
 )
-from spac_theory.bandit import tilt
-from spac_theory.bounds import finite_complexity, kappa, upper_bound
-from spac_theory.preferences import ladder
+from spac_theory.bandit.contextual import tilt
+from spac_theory.bandit.preferences import ladder
+from spac_theory.bounds.upper import finite_complexity, kappa, upper_bound
 from spac_theory.rewards.finite import FiniteClass
 from spac_theory.rewards.linear import one_hot_features
 

@@ -8,8 +8,8 @@ likelihood) rounds by the size of the batch: there numbers agree to 1e-10.
 import pytest
 import torch
 
+from experiments.claims.games.instances import KINDS, random_game, random_setting
 from spac_theory import ALGORITHMS, Oracle, WinnerCounts, fast_saddle, make_algorithm
-from tests.theory.instances import KINDS, random_game, random_setting
 
 QUICK = {"spac_t": {"iterations": 3}, "dpo_gradient": {"steps": 20}}
 CORE = (

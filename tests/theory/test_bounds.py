@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
+from experiments.claims.games.instances import random_simplex
 from spac_theory import (
     LearnerView,
     PreferenceModel,
@@ -20,7 +21,7 @@ from spac_theory import (
     sample_winner_counts,
     winner_law,
 )
-from spac_theory.bounds import (
+from spac_theory.bounds.upper import (
     best_upper_bound,
     covering_complexity,
     finite_complexity,
@@ -28,9 +29,8 @@ from spac_theory.bounds import (
     oracle_lambda,
     upper_bound,
 )
-from spac_theory.concentrability_classes import Design, concentrability_of
+from spac_theory.concentrability.classes import Design, concentrability_of
 from spac_theory.keys import generator
-from tests.theory.instances import random_simplex
 
 DELTA = 0.1
 

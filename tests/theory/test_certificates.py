@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from experiments.claims.games.instances import random_game, random_member, random_policies
 from spac_theory import (
     Game,
     InputError,
@@ -16,7 +17,6 @@ from spac_theory import (
     winner_law,
 )
 from spac_theory.keys import generator
-from tests.theory.instances import random_game, random_member, random_policies
 from tests.theory.reference import conic_critic
 
 ROUNDING = 1e-9

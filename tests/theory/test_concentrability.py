@@ -10,17 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import linalg
 
+from experiments.claims.games.instances import random_simplex
 from spac_theory import LinearClass, coverage, make_problem, pair_law, tabular_class
-from spac_theory.concentrability import (
+from spac_theory.concentrability.classes import Design, concentrability_of, seen
+from spac_theory.concentrability.linear import (
     all_policy_concentrability,
     pair_covariance,
     single_policy_concentrability,
 )
-from spac_theory.concentrability_classes import Design, concentrability_of, seen
 from spac_theory.keys import generator
 from spac_theory.rewards.finite import FiniteClass
 from spac_theory.rewards.linear import one_hot_features
-from tests.theory.instances import random_simplex
 
 seeds = st.integers(0, 10_000)
 

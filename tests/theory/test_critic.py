@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from experiments.claims.games.instances import random_game, random_policies
 from spac_theory import PROBIT, fast_saddle
 from spac_theory.keys import generator
-from tests.theory.instances import random_game, random_policies
 from tests.theory.reference import scipy_critic
 
 TABLE_RANGE, TABLE_BALL = (True, "range", "full"), (True, "ball", "zeros")

@@ -13,7 +13,7 @@ from spac_theory import (
     make_algorithm,
     tabular_class,
 )
-from spac_theory.diagnosis import (
+from spac_theory.learning.diagnosis import (
     appearances,
     context_weights,
     contexts_report,

@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy import optimize
 
+from experiments.claims.games.instances import KINDS, random_game, random_setting, random_simplex
 from spac_theory import (
     BRADLEY_TERRY,
     Game,
@@ -19,12 +20,11 @@ from spac_theory import (
     tabular_class,
     winner_law,
 )
-from spac_theory.bandit import ContextualBandit, tilt
+from spac_theory.bandit.contextual import ContextualBandit, tilt
 from spac_theory.keys import generator
 from spac_theory.objective import tabular_preference_loss
 from spac_theory.rewards.linear import one_hot_features
-from spac_theory.saddle.conic import conic_saddle
-from tests.theory.instances import KINDS, random_game, random_setting, random_simplex
+from spac_theory.saddle.reference.conic import conic_saddle
 from tests.theory.reference import autograd
 
 

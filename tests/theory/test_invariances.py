@@ -5,6 +5,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiments.claims.games.instances import (
+    random_game,
+    random_policies,
+    random_setting,
+    random_simplex,
+)
 from spac_theory import (
     ALGORITHMS,
     Game,
@@ -21,7 +27,6 @@ from spac_theory import (
 )
 from spac_theory.keys import generator
 from spac_theory.objective import tabular_preference_loss
-from tests.theory.instances import random_game, random_policies, random_setting, random_simplex
 
 seeds = st.integers(0, 10_000)
 # SAPO's queue holds draws, which a relabelling changes in value and not in law: its expected form.

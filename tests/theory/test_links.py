@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
 
-from spac_theory.bounds import link_kappa
+from spac_theory.bounds.upper import link_kappa
 from spac_theory.links import BRADLEY_TERRY, LINKS, PROBIT
 
 REFERENCE = {

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from experiments.claims.games.instances import KINDS, random_game, random_simplex
 from spac_theory import InputError, fast_saddle, mirror_descent
 from spac_theory.keys import generator
 from tests.theory.hedge import finite_game, gap_ratio, small_game
-from tests.theory.instances import KINDS, random_game, random_simplex
 
 
 @pytest.mark.parametrize(("rounds", "games"), [(10, range(6)), (100, (0, 3, 4))])

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from experiments.claims.games.instances import random_simplex
 from spac_theory.keys import generator
 from spac_theory.links import LINKS
 from spac_theory.objective import (
@@ -14,7 +15,6 @@ from spac_theory.objective import (
     tabular_preference_loss,
     tabular_relative_value,
 )
-from tests.theory.instances import random_simplex
 
 links = pytest.mark.parametrize("link", LINKS.values(), ids=list(LINKS))
 

@@ -5,10 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments.claims.games.instances import random_simplex
 from spac_theory import InputError
 from spac_theory.keys import generator
 from spac_theory.objective import practical_loss, tabular_game
-from tests.theory.instances import random_simplex
 
 score = st.floats(-20, 20)
 rows = st.lists(st.tuples(score, score, score), min_size=1, max_size=10)

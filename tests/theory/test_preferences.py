@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from experiments.claims.games.instances import random_simplex
 from spac_theory import (
     PROBIT,
     InputError,
@@ -19,9 +20,8 @@ from spac_theory import (
     sample_winner_counts,
     winner_law,
 )
+from spac_theory.bandit.preferences import ladder
 from spac_theory.keys import generator
-from spac_theory.preferences import ladder
-from tests.theory.instances import random_simplex
 
 
 def random_law(seed, contexts=2, actions=3):

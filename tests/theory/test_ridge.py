@@ -5,10 +5,10 @@ import pytest
 import torch
 from scipy import optimize
 
+from experiments.claims.games.instances import random_game
 from spac_theory import BRADLEY_TERRY, PROBIT, InputError, WinnerCounts
 from spac_theory.objective import tabular_preference_loss
-from spac_theory.saddle.ridge import ridge_fit
-from tests.theory.instances import random_game
+from spac_theory.solvers.ridge import ridge_fit
 from tests.theory.reference import autograd
 
 

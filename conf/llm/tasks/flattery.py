@@ -7,7 +7,7 @@ def load(**_: Any) -> dict[str, Any]:
     """One question a prompt: the first best answer and the first worst one, in either order."""
     import datasets
 
-    from llm.language.language import Language
+    from llm.worlds.language import Language
 
     language = Language("misleads")
     rows = []

@@ -1,0 +1,1 @@
+"""Random games and the agreement of their solvers."""

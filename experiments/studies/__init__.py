@@ -1,0 +1,1 @@
+"""Studies: one question each, from cells to a table and a figure."""

@@ -1,0 +1,166 @@
+"""The diagnosis of a log from checked settings to tables; `experiments.diagnose` is its program."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from experiments.common.files import write_atomically, write_text
+from experiments.engine.progress import make_console
+from experiments.engine.specs import build_algorithm, load, resolve_algorithms
+from experiments.studies.diagnosis.logs import Log, read_features, read_log, read_policy
+from spac_theory import InputError, LearnerView, LinearClass, tabular_class
+from spac_theory.learning.diagnosis import (
+    appearances,
+    context_weights,
+    contexts_report,
+    policies_report,
+)
+
+TERMS = {
+    "unseen mass": "share of the policy on actions that were never compared at their context",
+    "C": "empirical concentrability; n/C is roughly how many comparisons speak of this policy",
+    "pessimistic": "value over ν under the worst reward, min_r G − λ min_r E_D at λ = √n, certified",
+    "gain ≥": "J(π) − J(ν) is at least this with probability 1 − δ, if the class is right",
+    "gain ≥ (n → ∞)": "the same with the asymptotic radius of Wilks, sharper and not guaranteed",
+}
+
+
+def reward_class(settings: dict[str, Any], log: Log) -> LinearClass:
+    """The bounded class: linear in the user's features, or a table."""
+    features = read_features(settings["features"], log)
+    bounds = settings["reward_range"]
+    if bounds is not None and (not isinstance(bounds, list) or len(bounds) != 2):
+        raise InputError(f"reward_range is {bounds!r}; it must be [low, high] or null.")
+    limits = None if bounds is None else (bounds[0], bounds[1])
+    if features is None:
+        shape = (len(log.contexts), len(log.actions))
+        return tabular_class(*shape, norm_bound=settings["norm_bound"], reward_range=limits)
+    return LinearClass(features, settings["norm_bound"], limits)
+
+
+def learner_view(settings: dict[str, Any], log: Log) -> LearnerView:
+    """What the learners are told; contexts are weighted as in the data."""
+    estimated = appearances(log.counts)
+    policies = {
+        name: estimated if settings[name] is None else read_policy(name, settings[name], log)
+        for name in ("reference", "baseline")
+    }
+    return LearnerView(
+        reward_class(settings, log),
+        context_weights(log.counts),
+        policies["reference"],
+        policies["baseline"],
+        delta=settings["delta"],
+        context_weights="empirical",
+    )
+
+
+def learn(
+    settings: dict[str, Any], view: LearnerView, log: Log, console: Console
+) -> dict[str, Tensor]:
+    """The policy of every algorithm that can treat the data without an oracle."""
+    policies = {"baseline ν": view.baseline}
+    specs = resolve_algorithms(settings["algorithm"])
+    for label, spec in specs.items():
+        algorithm = build_algorithm(spec)
+        reason = algorithm.skip(view, None)
+        if reason is not None:
+            console.print(f"{label}: skipped, {reason}", markup=False)
+            continue
+        try:
+            fit = algorithm.fit(view, log.counts, None)
+        except InputError as error:
+            console.print(f"{label}: skipped, {error}", markup=False)
+            continue
+        policies[label] = fit.policy.probabilities()[0]
+    return policies
+
+
+def context_table(log: Log) -> pl.DataFrame:
+    """One row a context: how its comparisons hang together."""
+    rows = [dataclasses.asdict(report) for report in contexts_report(log.counts)]
+    table = pl.DataFrame(rows)
+    names = pl.Series("context", [str(log.contexts[x]) for x in table["context"]])
+    return table.with_columns(names)
+
+
+def policy_table(view: LearnerView, log: Log, policies: dict[str, Tensor]) -> pl.DataFrame:
+    """One row a policy: what the data say of it."""
+    reports = policies_report(view, log.counts, policies)
+    return pl.DataFrame([{"policy": k, **dataclasses.asdict(v)} for k, v in reports.items()])
+
+
+def show(table: pl.DataFrame, contexts: pl.DataFrame, log: Log, console: Console) -> None:
+    """Both tables in short, and what the columns mean."""
+    n, total = int(log.counts.n[0]), contexts.height
+    split = contexts.filter(pl.col("components") > 1).height
+    unseen = contexts.filter(pl.col("comparisons") == 0).height
+    partial = contexts.filter(pl.col("compared_actions") < len(log.actions)).height
+    console.print(
+        f"{n} comparisons, {total} contexts, {len(log.actions)} actions. Contexts without any "
+        f"comparison: {unseen}; where some action was never compared: {partial}; where compared "
+        f"actions fall into parts that cannot be ranked against each other: {split}.",
+        highlight=False,
+    )
+    shown = Table()
+    shown.add_column("policy")
+    for name in TERMS:
+        shown.add_column(name, justify="right")
+    for row in table.iter_rows():
+        shown.add_row(str(row[0]), *(f"{value:.3g}" for value in row[1:]))
+    console.print(shown)
+    for name, meaning in TERMS.items():
+        console.print(f"  {name}: {meaning}", markup=False, highlight=False)
+
+
+def write(
+    policies: dict[str, Tensor], table: pl.DataFrame, contexts: pl.DataFrame, log: Log, output: Path
+) -> list[Path]:
+    """Policies as arrays and as a long table, and both diagnoses as CSV."""
+    arrays: dict[str, Any] = {name: policy.numpy() for name, policy in policies.items()}
+    names = {"context": [str(x) for x in log.contexts], "action": [str(a) for a in log.actions]}
+    shape = (len(log.contexts), len(log.actions))
+    long = pl.concat(
+        pl.DataFrame(
+            {
+                "policy": [name] * array.size,
+                "context": np.repeat(names["context"], shape[1]),
+                "action": np.tile(names["action"], shape[0]),
+                "probability": array.ravel(),
+            }
+        )
+        for name, array in arrays.items()
+    )
+    paths = [output / name for name in ("policies.npz", "policies.parquet")]
+
+    def save(path: Path) -> None:
+        with path.open("wb") as file:
+            np.savez(file, **arrays)
+
+    write_atomically(paths[0], save)
+    write_atomically(paths[1], long.write_parquet)
+    write_text(output / "diagnosis.csv", table.write_csv())
+    write_text(output / "contexts.csv", contexts.write_csv())
+    return [*paths, output / "diagnosis.csv", output / "contexts.csv"]
+
+
+def diagnose(settings: dict[str, Any], output: Path) -> bool:
+    """Read, learn, diagnose, write."""
+    console = make_console()
+    load(settings["plugins"])
+    log = read_log(settings)
+    view = learner_view(settings, log)
+    policies = learn(settings, view, log, console)
+    table, contexts = policy_table(view, log, policies), context_table(log)
+    show(table, contexts, log, console)
+    for path in write(policies, table, contexts, log, output):
+        console.print(f"  {path}", markup=False, highlight=False, soft_wrap=True)
+    return True

@@ -1,0 +1,210 @@
+"""Tables of the league: means with intervals, ranks, failures, queries, seconds."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from experiments.common.files import write_atomically, write_text
+from experiments.studies.league.entries import BUDGET
+from experiments.studies.league.figure import league_figure
+from spac_theory import PreferenceModel, Problem, pair_law, winner_law
+from spac_theory.concentrability.linear import (
+    all_policy_concentrability,
+    single_policy_concentrability,
+)
+from spac_theory.concentrability.ratios import (
+    coverability,
+    every_policy_ratio,
+    kl_ball_ratio,
+    largest_ratio,
+    mean_ratio,
+)
+
+Row = dict[str, Any]
+COEFFICIENTS = {
+    "C(π*)": "single-policy, reward differences to the behaviour",
+    "C(π*; chosen)": "single-policy, reward differences to the winners of the data",
+    "sup C(π)": "all-policy, reward differences",
+    "max π*/μ": "single-policy density ratio",
+    "E[π*/μ]": "single-policy L1 density ratio",
+    "max 1/μ": "all-policy density ratio",
+    "KL ball": "density ratio over policies within `kl_radius` of the reference",
+    "KL ball R/β": "the same with radius R/β, β = 0.1",
+    "coverability": "density ratio under the best law of all: of no law in particular",
+}
+BETA = 0.1  # of the entries that need a ball of radius R/β
+NOT_NUMBERS = {
+    "none stated": "the source has no theorem about data",
+    "none": "a theorem that asks nothing of the offline comparisons",
+}
+
+
+def coefficients(problem: Problem, mu: Tensor, radius: float) -> dict[str, float]:
+    """Every coefficient of one behaviour, exactly (`sup C` by its upper end).
+
+    The data draw both responses from `mu`, which is the learner's `π_ref` and `ν` as well.
+    """
+    bandit, best = problem.bandit, problem.bandit.optimal_policy
+    law = bandit.features, bandit.rho, pair_law(mu)
+    wins = winner_law(bandit.rho, law[2], PreferenceModel.from_reward(bandit.reward)).sum(-1)
+    chosen = wins / wins.sum(-1, keepdim=True)
+    wide = problem.reward_class.difference_bound / BETA
+    return {
+        "C(π*)": float(single_policy_concentrability(*law, best, mu)),
+        "C(π*; chosen)": float(single_policy_concentrability(*law, best, chosen)),
+        "sup C(π)": all_policy_concentrability(*law, mu).upper,
+        "max π*/μ": largest_ratio(best, mu),
+        "E[π*/μ]": mean_ratio(best, mu, bandit.rho),
+        "max 1/μ": every_policy_ratio(mu),
+        "KL ball": kl_ball_ratio(mu, bandit.rho, radius),
+        "KL ball R/β": kl_ball_ratio(mu, bandit.rho, wide),
+        "coverability": coverability(bandit.features.shape[1]),
+    }
+
+
+def summary(table: pl.DataFrame) -> pl.DataFrame:
+    """One line an algorithm: means over cells of default and tuned options, with 95 % intervals.
+
+    A data set's number is its mean over cells; the interval is normal, over data sets. The rank is
+    the mean over cells of the rank of the tuned mean.
+    """
+    ran = table.filter(pl.col("suboptimality").is_not_null())
+    if "queries" not in ran.columns:
+        ran = ran.with_columns(pl.lit(0.0).alias("queries"))
+    seeds = ran.group_by("algorithm", "options", "seed").agg(pl.col("suboptimality").mean())
+    spread = pl.col("suboptimality").std() / pl.len().sqrt()
+    means = seeds.group_by("algorithm", "options").agg(
+        pl.col("suboptimality").mean().alias("mean"), (1.96 * spread).alias("half")
+    )
+    wide = means.pivot("options", index="algorithm", values=["mean", "half"])
+    tuned = ran.filter(pl.col("options") == "tuned")
+    cells = tuned.group_by("algorithm", "dial", "n").agg(pl.col("suboptimality").mean())
+    ranked = cells.with_columns(pl.col("suboptimality").rank().over("dial", "n").alias("rank"))
+    ranks = ranked.group_by("algorithm").agg(pl.col("rank").mean())
+    costs = ran.group_by("algorithm").agg(
+        pl.col("queries").max().fill_null(0).cast(pl.Int64),
+        (1000 * pl.col("seconds").mean()).alias("ms"),
+    )
+    missed = (pl.col("status") == "failed") | ~pl.col("converged").fill_null(True)
+    bad = missed.sum().alias("failures")
+    skips = (pl.col("status") == "skipped").any().alias("skipped")
+    counts = table.group_by("algorithm").agg(bad, skips)
+    for other in (wide, ranks, costs):
+        counts = counts.join(other, on="algorithm", how="left")
+    return counts.sort("mean_tuned", nulls_last=True)
+
+
+def needs_table(table: pl.DataFrame, covered: list[Row], needed: dict[str, str]) -> list[Row]:
+    """For each algorithm and dial: the coefficient its theory needs, and what was measured.
+
+    Measured is the mean suboptimality at the largest `n`, default and tuned.
+    """
+    ran = table.filter(pl.col("suboptimality").is_not_null(), pl.col("n") == pl.col("n").max())
+    means = ran.group_by("algorithm", "dial", "options").agg(pl.col("suboptimality").mean())
+    found = {
+        (r["algorithm"], r["dial"], r["options"]): r["suboptimality"] for r in means.to_dicts()
+    }
+    lines = []
+    for label, needs in needed.items():
+        for place in covered:
+            keys = [(label, place["dial"], kind) for kind in ("default", "tuned")]
+            default, tuned = (found.get(key) for key in keys)
+            lines.append(
+                {
+                    "algorithm": label,
+                    "needs": needs,
+                    "dial": place["dial"],
+                    "coefficient": place.get(needs),
+                    "default": default,
+                    "tuned": tuned,
+                }
+            )
+    return lines
+
+
+def number(value: Any) -> str:
+    """A cell of a table: short, `–` for nothing, ∞ for infinity."""
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return "∞" if math.isinf(value) else f"{value:.3g}"
+    return str(value)
+
+
+def markdown(header: list[str], lines: list[list[Any]]) -> str:
+    """A Markdown table."""
+    rows = [header, ["---"] * len(header), *[[number(v) for v in line] for line in lines]]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
+def write_report(
+    folder: Path,
+    rows: pl.DataFrame,
+    covered: list[Row],
+    needed: dict[str, str],
+    console: Console,
+) -> None:
+    """Write `results.parquet`, `league.md` and `league.png`, and print the table."""
+    write_atomically(folder / "results.parquet", rows.write_parquet)
+    lines = summary(rows)
+    told = rows.filter(pl.col("status").is_in(["skipped", "failed"])).to_dicts()
+    reasons = {row["algorithm"]: row["reason"] for row in told}
+    write_text(
+        folder / "league.md", page(lines, covered, needs_table(rows, covered, needed), reasons)
+    )
+    picture = league_figure(rows, lines)
+    write_atomically(folder / "league.png", lambda path: picture.savefig(path, format="png"))
+    plt.close(picture)
+    shown = Table(title="League: mean suboptimality, sorted by tuned")
+    for column in ("algorithm", "default", "tuned", "rank", "failures", "queries", "ms"):
+        shown.add_column(column, justify="left" if column == "algorithm" else "right", no_wrap=True)
+    for line in lines.to_dicts():
+        shown.add_row(*cells(line))
+    console.print(shown)
+    for label, reason in reasons.items():
+        console.print(f"{label}: {reason}", style="yellow", markup=False)
+    for name in ("results.parquet", "league.md", "league.png"):
+        console.print(f"  {folder / name}", markup=False, highlight=False, soft_wrap=True)
+
+
+def cells(line: Row) -> list[str]:
+    """One line of the table in words."""
+
+    def interval(kind: str) -> str:
+        mean, half = line.get(f"mean_{kind}"), line.get(f"half_{kind}")
+        return "skipped" if mean is None or half is None else f"{mean:.3f} ± {half:.3f}"
+
+    rank = "–" if line["rank"] is None else f"{line['rank']:.1f}"
+    both = [interval("default"), interval("tuned"), rank]
+    return [line["algorithm"], *both, *(number(line[k]) for k in ("failures", "queries", "ms"))]
+
+
+def page(lines: pl.DataFrame, covered: list[Row], needs: list[Row], reasons: dict[str, str]) -> str:
+    """The report in Markdown."""
+    header = ["algorithm", "default", "tuned", "rank", "failures", "queries", "ms a data set"]
+    parts = [
+        "# League\n",
+        f"Tuned means: the best of {BUDGET} settings on other data sets, chosen with the true reward in "
+        "hand. Suboptimality is averaged over cells; ± is a 95 % interval over data sets.\n",
+        markdown(header, [list(cells(line)) for line in lines.to_dicts()]),
+        "## Skipped or failed\n",
+        *[f"- {label}: {reason}\n" for label, reason in reasons.items()],
+        "## Coverage of each dial\n",
+        markdown(list(covered[0]), [list(place.values()) for place in covered]),
+        *[f"- {key}: {text}\n" for key, text in COEFFICIENTS.items()],
+        "## What each theory needs, and what was measured at the largest n\n",
+        *[f"- {key}: {text}\n" for key, text in NOT_NUMBERS.items()],
+        markdown(
+            ["algorithm", "needs", "dial", "coefficient", "default", "tuned"],
+            [list(line.values()) for line in needs],
+        ),
+    ]
+    return "\n".join(parts)

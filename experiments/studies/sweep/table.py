@@ -1,0 +1,149 @@
+"""The table of a sweep: on the terminal, as Markdown, and in full as CSV."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+
+from experiments.common.files import write_atomically, write_text
+from experiments.engine.referee import ROUNDING
+from experiments.studies.sweep.analysis import shown_dials
+
+BOUND = "bound (T1) at λ*"
+
+
+def write_summary(
+    curves: pl.DataFrame, theorem: pl.DataFrame, output: Path, console: Console
+) -> list[Path]:
+    """Print the mean suboptimality at two coverages; write `summary.md` and `summary.csv`.
+
+    `theorem` has the bound (T1) at `λ*` by `dial` and `n`: the last line of each table.
+    """
+    dials = shown_dials(curves)
+    notes = remarks(curves)
+    for dial in dials:
+        console.print(title(curves, dial), markup=False, highlight=False, style="bold")
+        console.print(terminal_table(curves, theorem, dial))
+    for note in notes:
+        console.print(note, markup=False, highlight=False)
+    parts = [markdown_table(curves, theorem, dial) for dial in dials]
+    text = "\n\n".join([*parts, "\n".join(f"- {note}" for note in notes)]) + "\n"
+    write_text(output / "summary.md", text)
+    write_atomically(output / "summary.csv", curves.write_csv)
+    return [output / "summary.csv", output / "summary.md"]
+
+
+def title(curves: pl.DataFrame, dial: float) -> str:
+    """What a table shows, in one line."""
+    row = curves.filter(pl.col("dial") == dial).row(0, named=True)
+    return (
+        f"mean suboptimality on {row['problem']}, behaviour {row['behaviour']} at {dial:g}: "
+        f"{row['coverage']:.3g} of the data on π*, C(π*) = {row['concentrability']:.3g}"
+    )
+
+
+def cells(
+    curves: pl.DataFrame, dial: float
+) -> tuple[list[int], list[tuple[str, list[str], set[int]]]]:
+    """Sample sizes, and a line an algorithm: its label, its entries, the columns where it is best.
+
+    Best is the smallest mean among the algorithms that use no oracle (all of those that tie).
+    """
+    at = curves.filter(pl.col("dial") == dial)
+    sizes = at["n"].unique().sort().to_list()
+    honest = at.filter(~pl.col("oracle").fill_null(value=False))
+    best = dict(honest.group_by("n").agg(pl.col("mean").min()).iter_rows())
+    lines = []
+    for (label,), rows in at.group_by("algorithm", maintain_order=True):
+        by_size = {row["n"]: row for row in rows.iter_rows(named=True)}
+        oracle = any(row["oracle"] for row in by_size.values())
+        entries = [entry(by_size[n]) for n in sizes]
+        winners = {
+            i
+            for i, n in enumerate(sizes)
+            if not oracle and by_size[n]["mean"] is not None and by_size[n]["mean"] == best[n]
+        }
+        lines.append((f"{label} (oracle)" if oracle else str(label), entries, winners))
+    return sizes, lines
+
+
+def entry(row: dict[str, Any]) -> str:
+    """`mean ± half-width`, or what happened instead."""
+    if row["done"] == 0:
+        return next((s for s in ("failed", "skipped") if row[s]), "missing")
+    text = f"{short(row['mean'])} ±{short((row['mean_high'] - row['mean_low']) / 2)}"
+    return text + (" !" if row["failed"] or row["missing"] else "")
+
+
+def bounds(theorem: pl.DataFrame, dial: float, sizes: list[int]) -> list[str]:
+    """(T1) at `λ*` for each size; "–" where the theorem does not speak."""
+    at = theorem.filter(pl.col("dial") == dial)
+    value = dict(at.select("n", "theorem").iter_rows())
+    return ["–" if math.isnan(value[n]) else f"{value[n]:.3g}" for n in sizes]
+
+
+def short(value: float) -> str:
+    """Three decimals; 0 up to rounding as it is, other small numbers as powers of ten."""
+    if abs(value) < ROUNDING:
+        return "0"
+    return f"{value:.3f}" if abs(value) >= 5e-4 else f"{value:.0e}"
+
+
+def terminal_table(curves: pl.DataFrame, theorem: pl.DataFrame, dial: float) -> Table:
+    """One dial's table for the terminal; the best without an oracle is bold."""
+    sizes, lines = cells(curves, dial)
+    table = Table()
+    table.add_column("algorithm")
+    for n in sizes:
+        table.add_column(f"n = {n:,}", justify="right")
+    for label, entries, winners in lines:
+        shown = [f"[bold green]{e}[/]" if i in winners else e for i, e in enumerate(entries)]
+        table.add_row(label, *shown)
+    table.add_row(BOUND, *bounds(theorem, dial, sizes))
+    return table
+
+
+def markdown_table(curves: pl.DataFrame, theorem: pl.DataFrame, dial: float) -> str:
+    """The same table in Markdown."""
+    sizes, lines = cells(curves, dial)
+    head = ["algorithm", *(f"n = {n:,}" for n in sizes)]
+    rows = [head, ["---", *("---:" for _ in sizes)]]
+    for label, entries, winners in lines:
+        rows.append([label, *(f"**{e}**" if i in winners else e for i, e in enumerate(entries))])
+    rows.append([BOUND, *bounds(theorem, dial, sizes)])
+    return "\n".join([f"**{title(curves, dial)}**", "", *(f"| {' | '.join(r)} |" for r in rows)])
+
+
+def remarks(curves: pl.DataFrame) -> list[str]:
+    """What the table does not say: bounds, certificates, failures, time."""
+    notes = [
+        "± is half the 95 % bootstrap interval over seeds; the best without an oracle is bold."
+    ]
+    bounded, broken = int(curves["bounded"].sum()), int(curves["violations"].sum())
+    if bounded:
+        notes.append(f"theorem (T1): {broken} violations in {bounded} fits of the game.")
+        notes.append(
+            f"{BOUND} bounds the (1 − δ)-quantile of an exactly solved game, not the mean."
+        )
+    gaps = curves.group_by("algorithm", maintain_order=True).agg(pl.col("duality_gap").max())
+    worst = [(a, g) for a, g in gaps.iter_rows() if g is not None]
+    if worst:
+        listed = ", ".join(f"{a} {g:.1e}" for a, g in sorted(worst, key=lambda ag: -ag[1]))
+        notes.append(f"largest certified duality gap: {listed}.")
+    for status in ("failed", "skipped"):
+        rows = curves.filter(pl.col(status) > 0)
+        for (label,), group in rows.group_by("algorithm", maintain_order=True):
+            reason = group["reason"][0]
+            notes.append(f"{label}: {int(group[status].sum())} rows {status}: {reason}")
+    late = int(curves["not_converged"].sum())
+    if late:
+        notes.append(
+            f"{late} fits stopped short of their promised accuracy; their gaps say by how much."
+        )
+    notes.append(f"processor time of all fits: {curves['seconds'].sum():.0f} s.")
+    return notes

@@ -1,0 +1,1 @@
+"""Files and processes: digests, parts that resume, progress."""

@@ -1,1 +1,0 @@
-"""Synthetic languages whose responses can be enumerated, so that every value is exact."""

@@ -1,0 +1,1 @@
+"""Methods: what is trained in a round, one file each."""

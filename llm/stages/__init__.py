@@ -1,0 +1,1 @@
+"""The stages of a run directory, one file each, and the directory that holds them."""

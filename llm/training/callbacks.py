@@ -1,0 +1,72 @@
+"""Trainer callbacks: marking whole checkpoints, and an exponential average of the weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+from llm.files import processes
+from llm.training.settings import COMPLETE
+
+
+def _folder(args: Any, state: Any) -> Path:
+    return Path(args.output_dir) / f"checkpoint-{state.global_step}"
+
+
+class MarkComplete(TrainerCallback):
+    """Put the mark `complete` into a checkpoint once all of it is on disk."""
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Called when the checkpoint is written."""
+        if processes.is_main():
+            (_folder(args, state) / COMPLETE).touch()
+
+
+class Ema(TrainerCallback):
+    """`m ← decay · m + (1 − decay) · θ` after every step, kept with the checkpoints.
+
+    The average starts at the weights training starts from.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+        self.mean: dict[str, torch.Tensor] = {}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Start from the current weights, or from the average a checkpoint holds."""
+        from safetensors.torch import load_file
+
+        path = _folder(args, state) / "ema.safetensors"
+        trained = {n: p for n, p in kwargs["model"].named_parameters() if p.requires_grad}
+        if state.global_step and path.exists():
+            stored = load_file(path)
+            self.mean = {n: stored[n].to(p.device) for n, p in trained.items()}
+        else:
+            self.mean = {n: p.detach().clone().float() for n, p in trained.items()}
+
+    @torch.no_grad()
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Move the average towards the weights."""
+        for name, parameter in kwargs["model"].named_parameters():
+            if name in self.mean:
+                self.mean[name].lerp_(parameter.detach().float(), 1 - self.decay)
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Store the average in the checkpoint."""
+        from safetensors.torch import save_file
+
+        if processes.is_main():
+            save_file(
+                {n: t.contiguous() for n, t in self.mean.items()},
+                _folder(args, state) / "ema.safetensors",
+            )
+
+    @torch.no_grad()
+    def load_into(self, model: Any) -> None:
+        """Replace the weights by their average."""
+        for name, parameter in model.named_parameters():
+            if name in self.mean:
+                parameter.copy_(self.mean[name].to(parameter.dtype))

@@ -1,0 +1,1 @@
+"""Synthetic languages with a known reward, where every value is exact."""

@@ -1,0 +1,1 @@
+"""Contextual bandits, preferences between their actions, and budgeted access to labels."""

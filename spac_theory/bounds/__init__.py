@@ -1,0 +1,59 @@
+"""Bounds of the theory as numbers, every term apart: (T1), its corollaries, the lower bound."""
+
+from spac_theory.bounds.loosened import (
+    empirical_contexts,
+    greedy_contexts,
+    misspecification,
+    ridge_statistics,
+)
+from spac_theory.bounds.lower import (
+    LowerBound,
+    Rivals,
+    divergence,
+    find_rivals,
+    local_lower_bound,
+    separation,
+    two_point_bound,
+)
+from spac_theory.bounds.projection import distance, projected_complexity, projection
+from spac_theory.bounds.upper import (
+    Complexity,
+    UpperBound,
+    best_upper_bound,
+    covering_complexity,
+    finite_complexity,
+    hedge_gap,
+    kappa,
+    link_kappa,
+    loss_slope,
+    oracle_lambda,
+    upper_bound,
+)
+
+__all__ = [
+    "Complexity",
+    "LowerBound",
+    "Rivals",
+    "UpperBound",
+    "best_upper_bound",
+    "covering_complexity",
+    "distance",
+    "divergence",
+    "empirical_contexts",
+    "find_rivals",
+    "finite_complexity",
+    "greedy_contexts",
+    "hedge_gap",
+    "kappa",
+    "link_kappa",
+    "local_lower_bound",
+    "loss_slope",
+    "misspecification",
+    "oracle_lambda",
+    "projected_complexity",
+    "projection",
+    "ridge_statistics",
+    "separation",
+    "two_point_bound",
+    "upper_bound",
+]

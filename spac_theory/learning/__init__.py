@@ -1,0 +1,1 @@
+"""What algorithms share: λ rules, baselines, likelihoods, optimisers, games and online loops."""

@@ -1,0 +1,79 @@
+"""General preferences as a symmetric zero-sum game, exactly.
+
+Two players answer the same prompt; the first wins with probability `P(π ≻ π'|x)`. An equilibrium
+policy is one that no response beats more than half of the time. Rewards are not needed, and `P` may
+be intransitive.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from spac_theory import checks
+from spac_theory.bandit.preferences import WinnerCounts
+from spac_theory.learning.likelihood import ridge_likelihood
+from spac_theory.objective import tabular_margins
+from spac_theory.view import LearnerView, Oracle
+
+MODELS = ("fitted", "counts", "true")
+
+
+def win_rate(preference: Tensor, opponent: Tensor) -> Tensor:
+    """`Q(a|x) = P(a ≻ π'|x)`: `preference (..., X, A, A)`, `opponent (..., X, A)` → `(..., X, A)`."""
+    return (preference @ opponent.unsqueeze(-1)).squeeze(-1)
+
+
+def exploitability(policy: Tensor, preference: Tensor, rho: Tensor) -> Tensor:
+    """`E_x max_a P(a ≻ π|x) − ½ ≥ 0`, zero exactly at an equilibrium; `(..., X, A) -> (...)`.
+
+    The game is symmetric, so the duality gap of the pair `(π, π)` is twice this number.
+    """
+    return (rho * win_rate(preference, policy).max(-1).values).sum(-1) - 0.5
+
+
+def regularised_exploitability(
+    policy: Tensor, preference: Tensor, rho: Tensor, magnet: Tensor, alpha: float
+) -> Tensor:
+    """Exploitability of `P(π ≻ π') − α KL(π‖π_mag) + α KL(π'‖π_mag)`: `(..., X, A) -> (...)`.
+
+    The best response is `∝ π_mag exp(Q/α)`, worth `α log E_mag exp(Q/α)`.
+    """
+    q = win_rate(preference, policy)
+    best = alpha * torch.logsumexp(magnet.log() + q / alpha, -1)
+    divergence = (policy * (policy.clamp_min(1e-300).log() - magnet.log())).sum(-1)
+    own = (policy * q).sum(-1) - alpha * divergence
+    return (rho * (best - own)).sum(-1)
+
+
+def multiplicative(policy_log: Tensor, payoff: Tensor, eta: float) -> Tensor:
+    """`log π'` of `π' ∝ π exp(η Q)`, the step that SPPO, DNO and REBEL share."""
+    return torch.log_softmax(policy_log + eta * payoff, -1)
+
+
+def preference_skip(model: str, oracle: Oracle | None) -> str | None:
+    """Why this model of preferences is not to be had here, or None."""
+    if model == "true" and (oracle is None or oracle.preference is None):
+        return "needs the true preferences, which this setting does not grant"
+    return None
+
+
+def learn_preference(
+    model: str, view: LearnerView, data: WinnerCounts, oracle: Oracle | None, ridge: float = 1.0
+) -> Tensor:
+    """`P̂(a ≻ b|x)`, `(S, X, A, A)`, with `P̂ + P̂ᵀ = 1`.
+
+    "fitted" is the link of the ridge fit of a reward, "counts" the share of wins with one pseudo
+    comparison at ½, "true" the oracle's matrix.
+    """
+    checks.choice("preference", model, MODELS)
+    seeds = len(data.n)
+    if model == "true":
+        assert oracle is not None
+        assert oracle.preference is not None
+        return oracle.preference.probability.expand(seeds, -1, -1, -1)
+    if model == "counts":
+        wins = data.wins.to(torch.float64)
+        total = wins + wins.transpose(-1, -2)
+        return (wins + 0.5) / (total + 1)
+    return view.link.probability(tabular_margins(ridge_likelihood(view, data, ridge).reward))

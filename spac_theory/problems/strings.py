@@ -1,0 +1,49 @@
+"""Actions that are short strings: each place and each pair of neighbours pays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from spac_theory import checks
+from spac_theory.keys import generator
+from spac_theory.problems import PROBLEMS, Problem, unit_table
+
+
+@PROBLEMS.register("strings")
+@dataclass(frozen=True)
+class Strings:
+    """Action `a` is a string, its digits in base `symbols`; each place and each neighbour pays.
+
+    Attributes
+    ----------
+    contexts, symbols, length : `X ≥ 1`; `symbols^length` actions
+    seed : draws what places and pairs of neighbours pay
+    """
+
+    contexts: int = 10
+    symbols: int = 4
+    length: int = 2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        checks.integer("contexts", self.contexts, low=1)
+        checks.integer("symbols", self.symbols, low=2, high=16)
+        checks.integer("length", self.length, low=1, high=4)
+        checks.integer("seed", self.seed, low=0)
+
+    def build(self) -> Problem:
+        """Draw the payments."""
+        rng = generator("problem", "strings", self.seed)
+        actions = torch.arange(self.symbols**self.length)
+        powers = self.symbols ** torch.arange(self.length).flip(0)
+        digits = actions[:, None] // powers % self.symbols
+        place = torch.from_numpy(rng.normal(0, 1, (self.contexts, self.length, self.symbols)))
+        pair = torch.from_numpy(rng.normal(0, 0.5, (self.contexts, self.symbols, self.symbols)))
+        reward = sum(place[:, k, digits[:, k]] for k in range(self.length))
+        for k in range(self.length - 1):
+            reward = reward + pair[:, digits[:, k], digits[:, k + 1]]
+        assert isinstance(reward, torch.Tensor)
+        name = f"strings-{self.contexts}x{self.symbols}^{self.length}-{self.seed}"
+        return unit_table(reward, name)

@@ -1,0 +1,1 @@
+"""Independent references of the exact solvers: other formulations by other authors, slow."""

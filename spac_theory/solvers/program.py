@@ -1,0 +1,150 @@
+"""The convex program behind the game (3), its critic's problem, and what certifies an answer.
+
+    minimise over θ   [ E_x max_a r(x,a) ]  +  ⟨c, r⟩  +  λ E_D(r),      r = offset + M θ,
+    subject to        low ≤ r(x,a) ≤ high   and   ‖θ‖ ≤ B    (each where the class has it).
+
+With the bracket and `c = −ρν` this is theory (7), whose multipliers are the policy; without it and
+with `c = ρ(π − ν)` it is the critic's best response (4). All problems of a batch are independent
+lanes of the leading axis `S`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from spac_theory.links import BRADLEY_TERRY, Link
+from spac_theory.objective import (
+    game_value,
+    tabular_preference_derivatives,
+    tabular_preference_loss,
+)
+from spac_theory.solvers.design import Design
+
+SMALLEST_CONTEXT_WEIGHT = 1e-12
+ROUNDING = 1e-13
+
+
+@dataclass(frozen=True)
+class Program:
+    """One convex program a lane; see the module's docstring for the problem.
+
+    Attributes
+    ----------
+    linear : (S, X, A)
+        `c`, a linear term in the rewards.
+    lam : (S,)
+        `λ ≥ 0`.
+    win_fraction : (S, X, A, A)
+        `W / n`.
+    design, offset : the map from parameters to rewards; `offset (S, X, A)` or None for 0.
+    start : (p,)
+        Parameters strictly inside the bounds.
+    rho : (X,) or None
+        Context weights of the max; None for the critic's problem.
+    low, high : reward range, infinite where there is none.
+    radius : `B`, infinite where there is no ball; `certificate_radius` is a finite bound on `‖θ‖`.
+    """
+
+    linear: Tensor
+    lam: Tensor
+    win_fraction: Tensor
+    design: Design
+    start: Tensor
+    certificate_radius: float
+    rho: Tensor | None = None
+    offset: Tensor | None = None
+    low: float = -math.inf
+    high: float = math.inf
+    radius: float = math.inf
+    link: Link = BRADLEY_TERRY
+
+    @property
+    def boxed(self) -> bool:
+        """Whether rewards are bounded."""
+        return math.isfinite(self.low)
+
+    @property
+    def balled(self) -> bool:
+        """Whether the norm of the parameters is bounded."""
+        return math.isfinite(self.radius)
+
+    @property
+    def context_weight(self) -> Tensor | None:
+        """`ρ`, kept positive so that every context has multipliers."""
+        return None if self.rho is None else self.rho.clamp_min(SMALLEST_CONTEXT_WEIGHT)
+
+    def reward(self, theta: Tensor) -> Tensor:
+        """`offset + M θ`, `(S, X, A)`."""
+        reward = self.design.forward(theta)
+        return reward if self.offset is None else reward + self.offset
+
+    def smooth_value(self, reward: Tensor) -> Tensor:
+        """`⟨c, r⟩ + λ E_D(r)`, `(S,)`."""
+        preference = tabular_preference_loss(reward, self.win_fraction, self.link)
+        return game_value((self.linear * reward).sum((-2, -1)), preference, self.lam)
+
+    def smooth_derivatives(self, reward: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradient `(S, X, A)` and Hessian blocks `(S, X, A, A)` of :meth:`smooth_value`."""
+        weight = self.lam[:, None, None, None] * self.win_fraction
+        gradient, hessian = tabular_preference_derivatives(reward, weight, self.link)
+        return self.linear + gradient, hessian
+
+    def step_limit(self, change: Tensor) -> Tensor:
+        """Largest sensible share `(S,)` of a Newton step that changes rewards by `change`."""
+        return torch.full((len(change),), torch.inf, dtype=change.dtype)
+
+    def value(self, reward: Tensor) -> Tensor:
+        """The objective, `(S,)`."""
+        smooth = self.smooth_value(reward)
+        if self.rho is None:
+            return smooth
+        return smooth + (self.rho * reward.max(-1).values).sum(-1)
+
+    def allowed_gap(self, reward: Tensor, tolerance: float) -> Tensor:
+        """`tolerance · max(1, |L|)`, `(S,)`, with `L` the terms linear in the reward and the max.
+
+        The size of `λ E_D`, which grows like `√n` in a sweep, says nothing about how well a policy is
+        known, so it is left out; only what floating point makes of it, `ROUNDING · λ`, is granted.
+        """
+        size = (self.linear * reward).sum((-2, -1))
+        if self.rho is not None:
+            size = size + (self.rho * reward.max(-1).values).sum(-1)
+        return torch.maximum(tolerance * size.abs().clamp_min(1), ROUNDING * self.lam)
+
+    def optimality_gap(
+        self, theta: Tensor, reward: Tensor, gradient: Tensor, z_low: Tensor, z_high: Tensor
+    ) -> Tensor:
+        """A rigorous bound on `f(r) − min f` over the class, for smooth convex `f`, `(S,)`.
+
+        `gradient` is `∇f` in reward space. By convexity `f(r′) ≥ f(r) + ⟨∇f, r′ − r⟩`; the right-hand
+        side is bounded over the class by weak duality with any `z ≥ 0`:
+        `z_high·(high − r) + z_low·(r − low) + ⟨e, θ⟩ + B‖e‖`, `e = Mᵀ(∇f + z_high − z_low)`.
+        A table with a range alone needs no ball: `z` can cancel the gradient exactly.
+        """
+        table = getattr(self.design, "blocks", self) is None
+        if self.boxed and not self.balled and table:
+            z_high, z_low = (-gradient).clamp_min(0), gradient.clamp_min(0)
+            residual = torch.zeros_like(theta)
+        else:
+            total = gradient + z_high - z_low if self.boxed else gradient
+            residual = self.design.adjoint(total)
+        norm = residual.norm(dim=-1)
+        gap = (residual * theta).sum(-1) + self.certificate_radius * norm
+        if self.boxed:
+            gap = gap + (z_high * (self.high - reward) + z_low * (reward - self.low)).sum((-2, -1))
+        return gap
+
+    def select(self, lanes: Tensor) -> Program:
+        """The problems `lanes` alone."""
+        return replace(
+            self,
+            linear=self.linear[lanes],
+            lam=self.lam[lanes],
+            win_fraction=self.win_fraction[lanes],
+            design=self.design.select(lanes),
+            offset=None if self.offset is None else self.offset[lanes],
+        )

@@ -1,0 +1,59 @@
+"""One small problem, its data, and an online access, shared by the tests of the field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+from spac_theory import (
+    LearnerView,
+    Oracle,
+    PreferenceModel,
+    Problem,
+    WinnerCounts,
+    make_problem,
+    pair_law,
+    sample_winner_counts,
+    winner_law,
+)
+from spac_theory.bandit.online import OnlineAccess
+
+
+@dataclass
+class Setting:
+    problem: Problem
+    view: LearnerView
+    data: WinnerCounts
+    truth: PreferenceModel
+
+    def oracle(self, budget: int = 60) -> Oracle:
+        bandit, seeds = self.problem.bandit, range(len(self.data.n))
+        access = OnlineAccess(self.truth, bandit.rho, seeds, budget, bandit.reward)
+        return Oracle(1.0, access, self.truth)
+
+
+def make_setting(
+    n: int = 400,
+    seeds: int = 3,
+    problem: str = "tabular",
+    behaviour: Tensor | None = None,
+    **options: object,
+) -> Setting:
+    if problem == "tabular" and not options:
+        options = {"contexts": 3, "actions": 4}
+    built = make_problem(problem, **options)
+    mu = built.profile if behaviour is None else behaviour
+    wave = torch.softmax(torch.arange(mu.numel(), dtype=torch.float64).reshape(mu.shape).sin(), -1)
+    mu = (mu + wave) / 2
+    truth = PreferenceModel.from_reward(built.bandit.reward)
+    law = winner_law(built.bandit.rho, pair_law(mu), truth)
+    view = LearnerView(built.reward_class, built.bandit.rho, mu, mu)
+    return Setting(built, view, sample_winner_counts(law, n, range(seeds), "field-tests"), truth)
+
+
+@pytest.fixture(scope="session")
+def setting() -> Setting:
+    return make_setting()
