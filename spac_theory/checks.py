@@ -33,8 +33,8 @@ def is_number(field: str, tensor: Tensor | None) -> None:
         return
     where = [int(i) for i in bad.nonzero()[0]]
     raise NotANumber(
-        f"{field}{where} is NaN in {int(bad.sum())} of {tensor.numel()} entries; the computation failed there, "
-        "so nothing is certified (is the data finite and λ in range?)."
+        f"{field}{where} is NaN in {int(bad.sum())} of {tensor.numel()} entries; "
+        "the computation failed there, so nothing is certified (is the data finite and λ in range?)."
     )
 
 

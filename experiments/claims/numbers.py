@@ -14,9 +14,9 @@ def no_nan_and_certified(size: str) -> Outcome:
     Over every class with n from 1 to 1e12, λ from 1e-8 to 1e8 and ordinary, weak, separable or empty
     preferences no policy, reward or bound is NaN, and at most one lane in a thousand misses its tolerance.
     """
+    from experiments.claims.games.fuzz import KINDS, draw_batch
     from spac_theory.checks import NotANumber
     from spac_theory.saddle.solve import solve_saddle
-    from tests.theory.fuzz import KINDS, draw_batch
 
     per_batch = 32 if size == "small" else 64
     batches = 1 if size == "small" else 200

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from experiments.claims.games.fuzz import KINDS, draw_batch
 from spac_theory import (
     Certificate,
     Fit,
@@ -25,7 +26,6 @@ from spac_theory.checks import NotANumber
 from spac_theory.rewards.base import BestResponse
 from spac_theory.solvers.design import cholesky
 from spac_theory.view import TabularPolicy
-from tests.theory.fuzz import KINDS, draw_batch
 
 
 def _coin_flips(norm_bound=2.0, n=1000):

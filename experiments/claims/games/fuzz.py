@@ -1,6 +1,7 @@
 """Games of every class at every scale, drawn to break the solvers; deterministic by kind and index.
 
-`n` runs from 1 to 1e12, `λ` from 1e-8 to 1e8, bounds over three orders; preferences are ordinary, weak, separable or
+`n` runs from 1 to 1e12, `λ` from 1e-8 to 1e8, bounds over three orders; preferences are ordinary,
+weak, separable or empty (nothing but draws of an action with itself, or a single pair).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from experiments.claims.games.instances import random_simplex
 from spac_theory import (
     Game,
     LinearClass,
@@ -24,7 +26,6 @@ from spac_theory.keys import generator
 from spac_theory.rewards.base import RewardClass
 from spac_theory.rewards.finite import FiniteClass
 from spac_theory.rewards.kernel import KernelClass, matern, polynomial, rbf
-from tests.theory.instances import random_simplex
 
 KINDS = (
     "table range", "table ball", "table both", "linear ball", "linear range", "linear both",
