@@ -149,7 +149,7 @@ def _certified(view: LearnerView, data: WinnerCounts, tables: Tensor) -> tuple[T
     response = view.reward_class.best_response(linear, lam, lanes.fraction, view.link)
     value = (response.value - response.gap).reshape(len(grid), count)
     nothing = torch.zeros(1, *view.reward_class.shape, dtype=torch.float64)
-    fit = view.reward_class.best_response(nothing, torch.ones(1), data.fraction, view.link)
+    fit = view.reward_class.best_response(nothing, torch.ones_like(root), data.fraction, view.link)
     bounds = []
     for radius in ("theorem", "wilks"):
         level = fit.value + lambda_rules.loss_radius(view, data, radius)

@@ -195,7 +195,7 @@ class LinearClass:
         low, high = self.reward_range or (-math.inf, math.inf)
         return Program(
             linear=linear,
-            lam=lam,
+            lam=lam.to(torch.float64),
             win_fraction=win_fraction,
             design=self.design,
             start=self.interior,

@@ -15,7 +15,7 @@ from spac_theory.links import BRADLEY_TERRY, Link
 from spac_theory.objective import tabular_game, tabular_preference_loss
 from spac_theory.rewards.base import BestResponse, RewardClass
 
-LARGEST_LAMBDA = 1e10
+LARGEST_LAMBDA = 1e8
 
 
 @dataclass(frozen=True)
