@@ -22,6 +22,11 @@ from spac_theory.solvers.program import Program
 STEP_TO_BOUNDARY = 0.995
 WARM_LEVEL = 1e-2
 CHUNK = 64
+HALVINGS = 30
+SUFFICIENT = 1e-4
+CENTRED = 1e-2  # least share of the dual residual that a careful step keeps as complementarity
+CONE_MARGIN = 1e-3
+NOISE = 1e-14
 MULTIPLIER = {"max": "w", "low": "z_low", "high": "z_high"}
 
 
@@ -153,15 +158,18 @@ class _Newton:
             step = step - self.rank_one * (self.cone.w1 * step).sum(-1, keepdim=True)
         return step
 
-    def direction(self, tau: Tensor, affine: Iterate | None = None) -> Iterate:
-        """The Newton step towards `s z = τ`, with the second-order terms of `affine` if given."""
+    def direction(
+        self, tau: Tensor, affine: Iterate | None = None, share: Tensor | None = None
+    ) -> Iterate:
+        """The Newton step towards `s z = τ`, with `share` of the second-order terms of `affine`."""
         program, x = self.program, self.x
         t = tau[:, None, None]
 
         def target(name: str, level: Tensor) -> Tensor:
             slack, multiplier = f"s_{name}", MULTIPLIER[name]
-            if affine is not None:
-                level = level - getattr(affine, slack) * getattr(affine, multiplier)
+            if affine is not None and share is not None:
+                product = getattr(affine, slack) * getattr(affine, multiplier)
+                level = level - share[:, None, None] * product
             return level / getattr(x, slack)
 
         row = self.gradient
@@ -178,8 +186,8 @@ class _Newton:
         rhs = program.design.adjoint(row)
         if program.balled:
             ds = dy = None
-            if affine is not None:
-                ds = ConePoint(torch.zeros_like(x.y0), affine.theta)
+            if affine is not None and share is not None:
+                ds = ConePoint(torch.zeros_like(x.y0), share[:, None] * affine.theta)
                 dy = ConePoint(affine.y0, affine.y)
             k_ball = self.cone.target(tau, ds, dy)
             rhs = rhs - x.y - k_ball.tail
@@ -227,7 +235,11 @@ def _longest_step(program: Program, x: Iterate, d: Iterate) -> Tensor:
 
 
 def _move(program: Program, x: Iterate, d: Iterate, alpha: Tensor) -> Iterate:
-    """`x + α d`; the slack of the ball takes its exact quadratic change."""
+    """`x + α d`; the slack of the ball takes its exact quadratic change.
+
+    `y₀` enters no equation but its own complementarity, so it may always be raised: it stays off
+    the boundary of its cone, where `y₀ − ‖y‖` would be lost to rounding when the ball is inactive.
+    """
 
     def shifted(name: str) -> Tensor:
         ours, step = getattr(x, name), getattr(d, name)
@@ -236,21 +248,77 @@ def _move(program: Program, x: Iterate, d: Iterate, alpha: Tensor) -> Iterate:
     moved = Iterate(*(shifted(f.name) for f in fields(x)))
     if program.balled:
         moved.s_ball = moved.s_ball - alpha**2 * (d.theta**2).sum(-1)
+        total, count = _complementarity(program, moved)
+        margin = CONE_MARGIN * total.abs() / (count * program.radius)
+        moved.y0 = torch.maximum(moved.y0, moved.y.norm(dim=-1) * (1 + 4e-16) + margin)
     return moved
 
 
-def _step(program: Program, x: Iterate, gradient: Tensor, hessian: Tensor) -> Iterate:
-    """One predictor–corrector step of every lane (Mehrotra, 1992)."""
+@dataclass
+class _Evaluated:
+    """Iterates with what every decision about them needs: rewards, derivatives and the merit."""
+
+    x: Iterate
+    reward: Tensor
+    gradient: Tensor
+    hessian: Tensor
+    merit: Tensor
+
+    @staticmethod
+    def at(program: Program, x: Iterate) -> _Evaluated:
+        """Evaluate the smooth part at `x`."""
+        reward = program.reward(x.theta)
+        gradient, hessian = program.smooth_derivatives(reward)
+        return _Evaluated(x, reward, gradient, hessian, _merit(program, x, gradient))
+
+    def select(self, lanes: Tensor) -> _Evaluated:
+        """The lanes alone."""
+        parts = (self.reward[lanes], self.gradient[lanes], self.hessian[lanes], self.merit[lanes])
+        return _Evaluated(self.x.map(lambda v: v[lanes]), *parts)
+
+    def write(self, lanes: Tensor, part: _Evaluated) -> None:
+        """Store the lanes of `part` in place."""
+        self.x.write(lanes, part.x)
+        for name in ("reward", "gradient", "hessian", "merit"):
+            getattr(self, name)[lanes] = getattr(part, name)
+
+
+def _merit(program: Program, x: Iterate, gradient: Tensor) -> Tensor:
+    """`Σ s z` plus the radius times the norm of the dual residual, both in units of value, `(S,)`."""
+    total, _ = _complementarity(program, x)
+    row = gradient
+    if program.rho is not None:
+        row = row + x.w
+    if program.boxed:
+        row = row + x.z_high - x.z_low
+    residual = program.design.adjoint(row)
+    if program.balled:
+        residual = residual - x.y
+    return total + program.certificate_radius * residual.norm(dim=-1)
+
+
+def _direction(program: Program, now: _Evaluated, careful: bool) -> tuple[Iterate, Tensor]:
+    """The predictor–corrector direction of every lane (Mehrotra, 1992) and its longest step.
+
+    A careful one weighs the second-order terms by the step they were found at, and keeps products
+    from vanishing before the dual residual does: multipliers that die early cannot come back.
+    """
+    x = now.x
     total, count = _complementarity(program, x)
-    newton = _Newton(program, x, gradient, hessian)
+    newton = _Newton(program, x, now.gradient, now.hessian)
     affine = newton.direction(torch.zeros_like(total))
     alpha = _longest_step(program, x, affine).clamp_max(1)
     ahead, _ = _complementarity(program, _move(program, x, affine, alpha))
     sigma = (ahead / total).clamp(1e-6, 1) ** 3
-    d = newton.direction(sigma * total / count, affine)
+    if careful:
+        residual = (now.merit - total) / total
+        sigma = torch.maximum(sigma, (CENTRED * residual).clamp_max(1))
+    d = newton.direction(
+        sigma * total / count, affine, alpha if careful else torch.ones_like(alpha)
+    )
     alpha = (STEP_TO_BOUNDARY * _longest_step(program, x, d)).clamp_max(1)
     alpha = torch.minimum(alpha, program.step_limit(program.design.forward(d.theta)))
-    return _move(program, x, d, alpha)
+    return d, alpha
 
 
 def _policy(program: Program, x: Iterate) -> Tensor | None:
@@ -324,6 +392,45 @@ def _join(parts: list[Solution]) -> Solution:
     )
 
 
+def _advance(program: Program, now: _Evaluated, careful: bool) -> _Evaluated:
+    """One step of every lane; a careful one is shortened where the merit would rise."""
+    d, alpha = _direction(program, now, careful)
+    ahead = _Evaluated.at(program, _move(program, now.x, d, alpha))
+    for _ in range(HALVINGS if careful else 0):
+        allowed = (1 - SUFFICIENT * alpha) * now.merit + NOISE * program.lam
+        high = ~(ahead.merit <= allowed) & (alpha > 0)
+        if not bool(high.any()):
+            break
+        alpha = torch.where(high, alpha / 2, alpha)
+        part = program.select(high)
+        x, step = now.x.map(lambda v, m=high: v[m]), d.map(lambda v, m=high: v[m])
+        ahead.write(high, _Evaluated.at(part, _move(part, x, step, alpha[high])))
+    return ahead
+
+
+@dataclass
+class _Best:
+    """The best certified iterate of every lane so far."""
+
+    x: Iterate
+    gap: Tensor
+    allowed: Tensor
+    iterations: Tensor
+    saved: Iterate
+
+    @property
+    def converged(self) -> Tensor:
+        """Whether the gap is within what was asked; a NaN is not."""
+        return self.gap <= self.allowed
+
+    def write(self, lanes: Tensor, part: _Best) -> None:
+        """Store the lanes of `part` in place."""
+        self.x.write(lanes, part.x)
+        self.saved.write(lanes, part.saved)
+        for name in ("gap", "allowed", "iterations"):
+            getattr(self, name)[lanes] = getattr(part, name)
+
+
 def _solve_chunk(
     program: Program,
     tolerance: float,
@@ -331,37 +438,63 @@ def _solve_chunk(
     warm: Iterate | None,
     keep_warm: bool,
 ) -> Solution:
-    lanes = len(program.linear)
+    """Plain steps first; lanes that these do not solve start afresh with careful ones.
+
+    The smooth part is all that is not linear in the optimality conditions. Where a full Newton step
+    leaves the reach of its quadratic model the dual residual can grow while the multipliers die, and
+    plain iterates can cycle for ever. Careful steps cannot, but they cost more.
+    """
     x = _start(program) if warm is None else warm
-    final, saved = x.map(torch.clone), x.map(torch.clone)
-    gap = torch.full((lanes,), torch.inf, dtype=torch.float64)
-    iterations = torch.zeros(lanes, dtype=torch.int64)
-    active = torch.arange(lanes)
-    part = program
-    allowed = program.allowed_gap(program.reward(x.theta), tolerance)
+    best = _descend(program, x, tolerance, max_iterations, keep_warm, careful=False)
+    stuck = ~best.converged
+    if bool(stuck.any()) and max_iterations > 0:
+        part = program.select(stuck)
+        again = _descend(part, _start(part), tolerance, max_iterations, keep_warm, careful=True)
+        better = again.gap < best.gap[stuck]
+        rows = stuck.nonzero().flatten()[better]
+        chosen = _Best(
+            again.x.map(lambda v: v[better]),
+            again.gap[better],
+            again.allowed[better],
+            again.iterations[better],
+            again.saved.map(lambda v: v[better]),
+        )
+        best.write(rows, chosen)
+    reward = program.reward(best.x.theta)
+    policy = _policy(program, best.x)
+    found = best.gap, best.converged, best.iterations
+    return Solution(best.x.theta, reward, policy, *found, best.saved)
+
+
+def _descend(
+    program: Program,
+    x: Iterate,
+    tolerance: float,
+    max_iterations: int,
+    keep_warm: bool,
+    careful: bool,
+) -> _Best:
+    """Step until every lane is certified; what is returned is the best iterate, not the last."""
+    lanes = len(program.linear)
+    active, part, now = torch.arange(lanes), program, _Evaluated.at(program, x)
+    gap, count = torch.full_like(program.lam, torch.inf), torch.zeros(lanes, dtype=torch.int64)
+    allowed = program.allowed_gap(now.reward, tolerance)
+    best = _Best(x.map(torch.clone), gap, allowed, count, x.map(torch.clone))
     for iteration in range(max_iterations + 1):
-        reward = part.reward(x.theta)
-        gradient, hessian = part.smooth_derivatives(reward)
-        now = _certified_gap(part, x, reward, gradient)
-        close = now <= 2 * allowed[active]
-        if bool(close.any()):
-            allowed[active[close]] = part.select(close).allowed_gap(reward[close], tolerance)
-        going = now > allowed[active]
-        early = now > WARM_LEVEL / tolerance * allowed[active]
+        reached = _certified_gap(part, now.x, now.reward, now.gradient)
+        better = reached < best.gap[active]
+        if bool(better.any()):
+            rows = active[better]
+            best.gap[rows], best.iterations[rows] = reached[better], iteration
+            best.x.write(rows, now.x.map(lambda v, m=better: v[m]))
+            best.allowed[rows] = part.select(better).allowed_gap(now.reward[better], tolerance)
+        early = reached > WARM_LEVEL / tolerance * best.allowed[active]
         if keep_warm and bool(early.any()):
-            saved.write(active[early], x.map(lambda v, m=early: v[m]))
-        done = ~going | (now < gap[active]) & (iteration == max_iterations)
-        if bool(done.any()):
-            gap[active[done]] = now[done]
-            final.write(active[done], x.map(lambda v, m=done: v[m]))
-            iterations[active[done]] = iteration
+            best.saved.write(active[early], now.x.map(lambda v, m=early: v[m]))
+        going = ~best.converged[active] & torch.isfinite(now.merit)
         if iteration == max_iterations or not bool(going.any()):
             break
         if not bool(going.all()):
-            active = active[going]
-            x, part = x.map(lambda v, m=going: v[m]), part.select(going)
-            reward, gradient, hessian = reward[going], gradient[going], hessian[going]
-        x = _step(part, x, gradient, hessian)
-    converged = gap <= allowed
-    reward = program.reward(final.theta)
-    return Solution(final.theta, reward, _policy(program, final), gap, converged, iterations, saved)
+            active, part, now = active[going], part.select(going), now.select(going)
+        now = _advance(part, now, careful)
+    return best

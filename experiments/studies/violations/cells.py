@@ -14,6 +14,7 @@ from experiments.common.configuration import WHOLE, Count, Probability
 from experiments.engine.columns import flag, real, text
 from experiments.engine.study import Cell, Columns
 from experiments.studies.violations.instances import Group, Instances, draw_instances
+from spac_theory import checks
 from spac_theory.bandit.preferences import WinnerCounts, pair_law
 from spac_theory.bounds.constraint import constraint_bound
 from spac_theory.bounds.upper import Complexity
@@ -151,10 +152,13 @@ def compute(settings: Cell) -> Columns:
     )
     bounds = {"t1": k * c / lam + rest, "textbook": k**2 / 4 * c / lam + rest}
     candidates = _candidates(group, game, saddle.reward, drawn.best)
+    inside = event_h(group, drawn.data, candidates, size)
+    for name, number in {**bounds, "h": inside, "suboptimality": loss}.items():
+        checks.is_number(name, number)
     return {
         **{name: (loss / bound).tolist() for name, bound in bounds.items()},
         **constraint_ratio(drawn),
-        "h": event_h(group, drawn.data, candidates, size).tolist(),
+        "h": inside.tolist(),
         "suboptimality": loss.tolist(),
         "concentrability": c.tolist(),
         "n": group.n.tolist(),
