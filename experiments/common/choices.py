@@ -69,4 +69,6 @@ def _chosen(override: Override) -> list[str]:
     """The names that an override chooses, in every job of a multirun."""
     values = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
     flat = [name for value in values for name in (value if isinstance(value, list) else [value])]
+    if flat == [None]:
+        return ["null"]
     return [name for name in flat if isinstance(name, str)]

@@ -94,6 +94,10 @@ COLUMNS: dict[str, Column] = {
     "queries": real(
         "labels", "online labels and scores that the fit bought; null where none are granted"
     ),
+    "exploitability": real(
+        "probability",
+        "E_x max_a P(a ≻ π) − ½ under the true preferences; null where a reward explains them",
+    ),
     "status": text("done, failed, skipped or missing"),
     "reason": text("why it failed or was skipped"),
     "seconds": real("s", "processor time of the fit, a data set's share of its block; no identity"),

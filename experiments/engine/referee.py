@@ -15,6 +15,7 @@ from experiments.engine.specs import Spec
 from spac_theory import Fit, InputError, Oracle
 from spac_theory.algorithms import Algorithm
 from spac_theory.bandit.online import OnlineAccess
+from spac_theory.learning.preference_game import exploitability
 
 ROUNDING = 1e-12
 Rows = dict[str, Any]
@@ -118,6 +119,7 @@ class Referee:
             "lam": fit.lam,
             "value": bandit.value(policy),
             "suboptimality": suboptimality,
+            "exploitability": self.exploitability(policy),
             "bound_upper": theorem_bound(
                 self.setting, torch.full((count,), self.n), fit, algorithm
             ),
@@ -133,6 +135,13 @@ class Referee:
             "seconds": [seconds / count] * count,
         }
         return self._watched(rows, oracle, access)
+
+    def exploitability(self, policy: Tensor) -> Tensor | None:
+        """`E_x max_a P(a ≻ π) − ½`, `(S,)`, where no reward explains the preferences."""
+        problem = self.setting.problem
+        if problem.preference is None:
+            return None
+        return exploitability(policy, problem.preference.probability, problem.bandit.rho)
 
     def _watched(self, rows: Rows, oracle: WatchedOracle, access: OnlineAccess | None) -> Rows:
         """What the fit asked for: the oracle, and labels; the lower bound speaks of learners without."""

@@ -117,6 +117,12 @@ def _ask(
                 ready = with_logps(load_model(path, model).to(processes.device()).eval())
                 live.extend((ready, packing and with_packs(ready)))
             found = score(live[0], [rows[i] for i in span], names, pad_id, live[1])
+            bar.tokens += sum(
+                len(rows[i].prompt) + len(y)
+                for i in span
+                for name in names
+                for y in rows[i].responses[name]
+            )
             return [{logp_column(anchor, name): v for name, v in row.items()} for row in found]
 
         with Progress(f"reference {folder.parent.name}, {anchor}", len(rows)) as bar:

@@ -28,13 +28,31 @@ class SequenceTrainer(Trainer):
     """A Trainer whose loss is a function of sequence log-probs; subclasses write `row_loss`."""
 
     def __init__(self, model: nn.Module, *, logp_chunk: int = DEFAULT_CHUNK, **kwargs: Any) -> None:
-        super().__init__(model=with_logps(model), **kwargs)
+        super().__init__(model=self.taught(model), **kwargs)
         self.model_accepts_loss_kwargs = False  # a mean over rows, not over tokens
         self.logp_chunk = logp_chunk
         self.tokens = 0  # read by the progress line
         self._sums: dict[str, Tensor] = {}
         self._batches = 0
         self._rows_per_batch = 0.0
+
+    @staticmethod
+    def taught(model: nn.Module) -> nn.Module:
+        """The model, able to answer :meth:`values`."""
+        return with_logps(model)
+
+    def values(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
+        """One number a sequence, stream by stream: its log-prob, from padded rows or from a pack."""
+        if "pack/layout" in inputs:
+            found = pack_logps(model, unpacked(inputs), self.logp_chunk)
+            return found.view(len(inputs["prompt_ids"]), -1).transpose(0, 1).flatten()
+        return sequence_logps(
+            model,
+            inputs["input_ids"],
+            inputs["attention_mask"],
+            inputs["completion_mask"],
+            self.logp_chunk,
+        )
 
     @abstractmethod
     def row_loss(
@@ -65,7 +83,7 @@ class SequenceTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """The mean loss of the micro-batch, weighted by its share of the rows of the step."""
-        logps = self._logps(model, inputs)
+        logps = self.values(model, inputs)
         loss, metrics = self.row_loss(logps, inputs)
         if model.training:
             self._require_finite(loss)
@@ -74,19 +92,6 @@ class SequenceTrainer(Trainer):
             if self._rows_per_batch:
                 loss = loss * (self.row_count(inputs) / self._rows_per_batch)
         return (loss, {"logps": logps}) if return_outputs else loss
-
-    def _logps(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
-        """Log-probs of the sequences of a batch, stream by stream, from padded rows or from a pack."""
-        if "pack/layout" in inputs:
-            values = pack_logps(model, unpacked(inputs), self.logp_chunk)
-            return values.view(len(inputs["prompt_ids"]), -1).transpose(0, 1).flatten()
-        return sequence_logps(
-            model,
-            inputs["input_ids"],
-            inputs["attention_mask"],
-            inputs["completion_mask"],
-            self.logp_chunk,
-        )
 
     def _require_finite(self, loss: Tensor) -> None:
         """Stop at the first loss that is no number: every step after it would be one too."""

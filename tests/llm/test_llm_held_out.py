@@ -77,7 +77,7 @@ def base(tmp_path_factory):
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=128,
+        max_position_embeddings=2048,
         bos_token_id=None,
         eos_token_id=0,
         pad_token_id=0,
