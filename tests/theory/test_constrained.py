@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from experiments.claims.games.instances import KINDS, random_game, random_member, random_policies
 from experiments.engine.referee import theorem_bound
 from experiments.engine.setting import at_coverage as place
-from experiments.studies.violations.instances import draw_instances
+from experiments.studies.violations.cells import draw_instances
 from spac_theory import (
     ALGORITHMS,
     BRADLEY_TERRY,

@@ -10,7 +10,6 @@ import torch
 from scipy import optimize, stats
 
 from experiments.studies.violations import cells as violations
-from experiments.studies.violations.instances import draw_group
 from spac_theory import BRADLEY_TERRY, PROBIT, InputError, make_problem
 from spac_theory.bandit.preferences import pair_law
 from spac_theory.bounds import (
@@ -227,7 +226,7 @@ def test_ridge_form_bounds_every_members_claim_and_its_price_is_the_minimum_it_s
 
 
 def test_rays_of_the_event_stay_in_the_ball_and_reach_its_edge():
-    group = draw_group("kernel", 3, 5)
+    group = violations.draw_group("kernel", 3, 5)
     found = violations._rays(group.cls, group.truth)
     rows = torch.linalg.pinv(group.cls.features.flatten(0, 1))
     norms = torch.einsum("dz,ksz->ksd", rows, found.flatten(2)).norm(dim=-1)
