@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 
 import torch
 from torch import Tensor
@@ -106,7 +107,7 @@ def descend(
         best.improve(active, now.x, gap, part.allowed_gap(now.reward, tolerance), iteration)
         early = gap > WARM_LEVEL / tolerance * best.allowed[active]
         if keep_warm and bool(early.any()):
-            best.saved.write(active[early], now.x.map(lambda v, m=early: v[m]))
+            best.saved.write(active[early], now.x.map(itemgetter(early)))
         going = ~best.converged[active] & torch.isfinite(gap)
         if iteration == max_iterations or not bool(going.any()):
             break

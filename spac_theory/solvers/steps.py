@@ -8,6 +8,7 @@ plain iterates can cycle for ever. Careful steps cannot, but they cost more.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 
 import torch
 from torch import Tensor
@@ -108,7 +109,7 @@ def careful_step(program: Program, now: Evaluated) -> Evaluated:
             break
         alpha = torch.where(high, alpha / 2, alpha)
         part = program.select(high)
-        x, step = now.x.map(lambda v, m=high: v[m]), d.map(lambda v, m=high: v[m])
+        x, step = now.x.map(itemgetter(high)), d.map(itemgetter(high))
         again = Evaluated.at(part, move(part, x, step, alpha[high]))
         ahead.write(high, again)
         reached[high] = merit(part, again)
