@@ -12,7 +12,7 @@ export MKL_NUM_THREADS := 1
 export TOKENIZERS_PARALLELISM := false
 unexport HYDRA_FULL_ERROR
 
-.PHONY: help sweep test lint claims benchmark llm clean
+.PHONY: help sweep test lint claims figures benchmark llm clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -32,6 +32,9 @@ lint: $(VENV)/.dev ## Check style, types and imports only
 
 claims: $(VENV)/.dev ## Test every claim in full and write docs/claims.md (ARGS="...")
 	@$(PY) -m experiments.claims $(ARGS)
+
+figures: $(VENV)/.dev ## Make every picture of the documentation again (ARGS="rates league")
+	@$(PY) docs/figures/make.py $(ARGS)
 
 benchmark: $(VENV)/.dev ## Run every benchmark in benchmarks/ (ARGS="...")
 	@for script in benchmarks/[!_]*.py; do \
