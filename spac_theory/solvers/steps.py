@@ -83,7 +83,7 @@ def direction(
     share = torch.ones_like(reach)
     if level is not None:
         share = reach
-        sigma = torch.maximum(sigma, (CENTRED * (level - total) / total).clamp_max(1))
+        sigma = torch.maximum(sigma, (CENTRED * (level - total) / total).clamp_max(10))
     d = newton.direction(sigma * total / count, affine, share)
     alpha = (STEP_TO_BOUNDARY * longest_step(program, x, d)).clamp_max(1)
     return d, torch.minimum(alpha, program.step_limit(program.design.forward(d.theta)))
