@@ -40,7 +40,7 @@ class Evaluated:
 
     def select(self, lanes: Tensor) -> Evaluated:
         """The lanes alone."""
-        x = self.x.map(lambda v: v[lanes])
+        x = self.x.select(lanes)
         return Evaluated(x, self.reward[lanes], self.gradient[lanes], self.hessian[lanes])
 
     def write(self, lanes: Tensor, part: Evaluated) -> None:
@@ -108,7 +108,7 @@ def careful_step(program: Program, now: Evaluated) -> Evaluated:
             break
         alpha = torch.where(high, alpha / 2, alpha)
         part = program.select(high)
-        x, step = now.x.map(lambda v, m=high: v[m]), d.map(lambda v, m=high: v[m])
+        x, step = now.x.select(high), d.select(high)
         again = Evaluated.at(part, move(part, x, step, alpha[high]))
         ahead.write(high, again)
         reached[high] = merit(part, again)
