@@ -9,26 +9,50 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import Trainer
 
-from llm.methods.objective import Objective
-from llm.models.logprobs import DEFAULT_CHUNK, sequence_logps, with_logps
+from llm.data.trees import unpacked
+from llm.files.failures import Diverged
+from llm.methods import Method, Stream
+from llm.models.logprobs import DEFAULT_CHUNK, pack_logps, sequence_logps, with_logps
+from llm.training.batches import read
+from llm.training.rollouts import Rollouts
+from spac_theory.checks import InputError
 
 
 class SequenceTrainer(Trainer):
     """A Trainer whose loss is a function of sequence log-probs; subclasses write `row_loss`."""
 
     def __init__(self, model: nn.Module, *, logp_chunk: int = DEFAULT_CHUNK, **kwargs: Any) -> None:
-        super().__init__(model=with_logps(model), **kwargs)
+        super().__init__(model=self.taught(model), **kwargs)
         self.model_accepts_loss_kwargs = False  # a mean over rows, not over tokens
         self.logp_chunk = logp_chunk
+        self.tokens = 0  # read by the progress line
         self._sums: dict[str, Tensor] = {}
         self._batches = 0
         self._rows_per_batch = 0.0
+
+    @staticmethod
+    def taught(model: nn.Module) -> nn.Module:
+        """The model, able to answer :meth:`values`."""
+        return with_logps(model)
+
+    def values(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
+        """One number a sequence, stream by stream: its log-prob, from padded rows or from a pack."""
+        if "pack/layout" in inputs:
+            found = pack_logps(model, unpacked(inputs), self.logp_chunk)
+            return found.view(len(inputs["prompt_ids"]), -1).transpose(0, 1).flatten()
+        return sequence_logps(
+            model,
+            inputs["input_ids"],
+            inputs["attention_mask"],
+            inputs["completion_mask"],
+            self.logp_chunk,
+        )
 
     @abstractmethod
     def row_loss(
@@ -59,24 +83,29 @@ class SequenceTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """The mean loss of the micro-batch, weighted by its share of the rows of the step."""
-        logps = sequence_logps(
-            model,
-            inputs["input_ids"],
-            inputs["attention_mask"],
-            inputs["completion_mask"],
-            self.logp_chunk,
-        )
+        logps = self.values(model, inputs)
         loss, metrics = self.row_loss(logps, inputs)
         if model.training:
+            self._require_finite(loss)
+            self.tokens += _tokens(inputs)
             self._record(metrics)
             if self._rows_per_batch:
                 loss = loss * (self.row_count(inputs) / self._rows_per_batch)
         return (loss, {"logps": logps}) if return_outputs else loss
 
+    def _require_finite(self, loss: Tensor) -> None:
+        """Stop at the first loss that is no number: every step after it would be one too."""
+        if not torch.isfinite(loss.detach()):
+            raise Diverged(
+                f"The loss is {float(loss.detach())} at step {self.state.global_step + 1}, so training "
+                f"has diverged; lower train.learning_rate ({self.args.learning_rate:g}) or set "
+                f"train.max_grad_norm ({self.args.max_grad_norm:g}), and run again."
+            )
+
     def _record(self, metrics: dict[str, Tensor]) -> None:
         for name, value in metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + value.detach().float()
-        self._batches += 1
+        self._batches += bool(metrics)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the means since the last log, averaged over all processes, to every training log."""
@@ -89,26 +118,69 @@ class SequenceTrainer(Trainer):
         super().log(logs, start_time)
 
 
-class SpacTrainer(SequenceTrainer):
-    """Three streams (chosen, rejected, self-play) under the practical objective, theory (9), (10).
+def _tokens(inputs: dict[str, Tensor]) -> int:
+    """Tokens computed, padding left out."""
+    packed = "pack/layout" in inputs
+    return inputs["pack/input_ids"].numel() if packed else int(inputs["attention_mask"].sum())
 
-    Rows carry the reference's log-probs, so one network is in memory.
+
+def _without_gradient(loss: Tensor) -> bool:
+    return torch.is_grad_enabled() and not loss.requires_grad
+
+
+class MethodTrainer(SequenceTrainer):
+    """The loss of a method on the streams it declares, those of a step drawn as they are needed.
+
+    Rows carry the log-probs of frozen policies, so that one network is in memory, unless a stream is
+    drawn at every step.
     """
 
-    def __init__(self, model: nn.Module, *, objective: Objective, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        method: Method,
+        streams: tuple[Stream, ...],
+        rollouts: Rollouts | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(model, **kwargs)
-        self.objective: Objective = objective
+        self.method, self.streams, self.rollouts = method, streams, rollouts
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], Tensor | int | None]:
+        """The micro-batches of one step, with what the current weights answer."""
+        batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self.rollouts is not None:
+            step, model = self.state.global_step, cast(nn.Module, self.model)
+            batches = [self.rollouts(model, b, step, i) for i, b in enumerate(batches)]
+        return batches, items
 
     def row_count(self, inputs: dict[str, Tensor]) -> float:
-        """The number of preference pairs."""
-        return float(inputs["reference"].shape[1])
+        """The number of prompts."""
+        return float(len(inputs["prompt_ids"]))
 
     def row_loss(
         self, logps: Tensor, inputs: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The objective on the `(2 + K, B)` table of log-probs."""
-        reference = inputs["reference"].to(logps.dtype)
-        return self.objective(logps.view_as(reference), reference)
+        """The method's loss on what the batch holds; refuses a loss that is not one number."""
+        kind = type(self.method).__name__
+        try:
+            loss, metrics = self.method.loss(read(inputs, logps, self.streams))
+        except KeyError as error:
+            names = ", ".join(s.name for s in self.streams)
+            raise InputError(
+                f"The loss of {kind} reads {error}, which its streams ({names}) with their anchors and "
+                "labels do not declare; declare it in streams()."
+            ) from error
+        if not isinstance(loss, Tensor) or loss.ndim or _without_gradient(loss):
+            shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+            raise InputError(
+                f"The loss of {kind} is {shape}; it must be one number, the mean over the rows, with a "
+                "gradient."
+            )
+        return loss, metrics
 
 
 class SftTrainer(SequenceTrainer):

@@ -11,18 +11,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.bandit.preferences import WinnerCounts
-from spac_theory.learning.online_loop import batches, online_skip
+from spac_theory.learning.needs import FEATURES, KNOWN_CONTEXTS, LABELS, Learner
+from spac_theory.learning.online_loop import batches
 from spac_theory.learning.optimise import log_policy
 from spac_theory.learning.preference_game import learn_preference
 from spac_theory.links import Link
 from spac_theory.objective import tabular_margins, tabular_preference_gradient
-from spac_theory.rewards.linear import LinearClass
+from spac_theory.options import choice, flag, integer, number, positive
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 
 TERMS = {"ddp": (False, True), "dpp": (True, True), "dpr": (True, False)}
+SHARES = {"ddp": 0.4, "dpp": 0.3, "dpr": 0.3}  # released, for all three at once
 
 
 def response_term(loss: Tensor, pairs: Tensor, log_pi: Tensor, released: bool) -> Tensor:
@@ -51,44 +52,46 @@ def winner_pairs(law: Tensor, probability: Tensor) -> Tensor:
 
 @ALGORITHMS.register("sail")
 @dataclass(frozen=True)
-class Sail:
-    """Mixture of offline DPO and one of SAIL's three laws, by Adam on the exact gradient.
+class Sail(Learner):
+    """Mixture of offline DPO and one of SAIL's three laws, by Adam on the expected gradient.
 
     "ddp": data pairs, labels by the policy's own `σ(β margin)`; "dpp": own pairs, own labels; "dpr":
-    own pairs, labels of a reward model or of the online oracle.
-
-    Attributes
-    ----------
-    variant, share : the law and its share in the loss
-    beta : `β > 0`
-    labels : for "dpr": "model" (fitted to the offline data) or "online" (spends the budget)
-    steps, learning_rate : Adam steps on the logits from `π_ref`
-    released : T2 as the released trainer computes it
+    own pairs, labels of a reward model or of the online oracle. The terms beyond DPO's have the
+    released coefficients; 1 makes the gradient the exact one.
     """
 
-    variant: str = "dpr"
-    share: float = 0.3
-    beta: float = 0.1
-    labels: str = "model"
-    steps: int = 300
-    learning_rate: float = 0.05
-    released: bool = False
+    needs = frozenset({KNOWN_CONTEXTS})
 
-    def __post_init__(self) -> None:
-        checks.choice("variant", self.variant, TERMS)
-        checks.number("share", self.share, low=0, high=1)
-        checks.number("beta", self.beta, low=0, open_low=True)
-        checks.choice("labels", self.labels, ("model", "online"))
-        checks.integer("steps", self.steps, low=1)
-        checks.number("learning_rate", self.learning_rate, low=0, open_low=True)
+    variant: str = choice("dpr", "the law: ddp, dpp or dpr", TERMS)
+    share: float | None = number(
+        None,
+        "share of the law in the loss; null is the released one, 0.4 for ddp and 0.3 for the others",
+        optional=True,
+        low=0,
+        high=1,
+    )
+    rho: float = number(0.2, "ddp: coefficient of the label term; 1 is the exact gradient", low=0)
+    pi: float = number(
+        0.2, "dpp: coefficient of the response and label terms; 1 is the exact gradient", low=0
+    )
+    gamma: float = number(
+        0.3, "dpr: coefficient of the response term; 1 is the exact gradient", low=0
+    )
+    beta: float = positive(0.1, "strength β of the implicit KL regulariser")
+    labels: str = choice(
+        "model", "dpr: labels of a model fitted to the data, or online", ("model", "online")
+    )
+    hard: bool = flag(True, "dpr: the model's likelier response wins for sure, as released")
+    steps: int = integer(300, "Adam steps")
+    learning_rate: float = positive(0.05, "Adam's step")
+    released: bool = flag(False, "the response term as the released trainer computes it")
+    batch: int = integer(24, "released: prompts a step, by which that trainer forgets to divide")
 
-    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
+    def needed(self) -> frozenset[str]:
         """Online labels need a budget, the reward model needs features."""
-        if self.variant == "dpr" and self.labels == "online":
-            return online_skip(view, oracle)
-        if self.variant == "dpr" and not isinstance(view.reward_class, LinearClass):
-            return "the reward model needs a linear (or tabular) reward class"
-        return None
+        if self.variant != "dpr":
+            return self.needs
+        return self.needs | {LABELS if self.labels == "online" else FEATURES}
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Train all data sets at once."""
@@ -97,6 +100,7 @@ class Sail:
         model = fraction
         if self.variant == "dpr" and not online:
             model = learn_preference("fitted", view, data, oracle)
+            model = ((model - 0.5).sign() + 1) / 2 if self.hard else model
         access = oracle.online if online and oracle is not None else None
         sizes = batches(access, self.steps) if access is not None else [0] * self.steps
         logits = torch.zeros(fraction.shape[:3], dtype=torch.float64)
@@ -139,11 +143,14 @@ class Sail:
         implicit = self.beta * logits
         margin = tabular_margins(implicit)
         from_policy, own_labels = TERMS[self.variant]
+        weight = {"ddp": self.rho, "dpp": self.pi, "dpr": self.gamma}[self.variant]
         mine = self.beta * tabular_preference_gradient(implicit, pairs, view.link)
         if from_policy:
             loss = view.link.loss(margin)
-            mine = mine + response_term(loss, pairs, log_policy(view, logits), self.released)
+            term = response_term(loss, pairs, log_policy(view, logits), self.released)
+            mine = mine + weight * (self.batch if self.released else 1) * term
         if own_labels:
-            mine = mine + self.beta * label_term(margin, pairs, view.link)
+            mine = mine + weight * self.beta * label_term(margin, pairs, view.link)
         offline = self.beta * tabular_preference_gradient(implicit, fraction, view.link)
-        return (1 - self.share) * offline + self.share * mine
+        share = SHARES[self.variant] if self.share is None else self.share
+        return (1 - share) * offline + share * mine

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from spac_theory import checks
+from spac_theory.bandit.criteria import Criteria, make_criteria
 from spac_theory.bandit.preferences import PreferenceModel
 from spac_theory.checks import InputError
 from spac_theory.keys import generator
@@ -44,7 +45,7 @@ class OnlineAccess:
         self.budget = checks.integer("budget", budget)
         self._preference = preference.probability
         self._rho = (rho / rho.sum()).numpy()
-        self._reward = reward
+        self._reward, self._key = reward, tuple(key)
         self._streams = [generator("online", *key, int(seed)) for seed in seeds]
         self.labels = torch.zeros(len(seeds), dtype=torch.int64)
         self.scores = torch.zeros(len(seeds), dtype=torch.int64)
@@ -64,12 +65,19 @@ class OnlineAccess:
         rows = [stream.multinomial(count, self._rho) for stream in self._streams]
         return torch.from_numpy(np.stack(rows))
 
-    def pairs(self, count: int, first: Tensor, second: Tensor) -> Tensor:
+    def pairs(self, count: int, first: Tensor, second: Tensor, *, distinct: bool = False) -> Tensor:
         """Draw `count` prompts and a response to each from `first` and `second`, `(S, X, A)`.
 
         Returns how often each pair came up, `(S, X, A, A)`. Sampling one's own policy is free.
+        `distinct`: pairs of a response with itself are drawn again; policies with a single response
+        each, the same, have nothing else to give, and a few such pairs stay.
         """
-        law = torch.as_tensor(self._rho)[:, None, None] * first.unsqueeze(-1) * second.unsqueeze(-2)
+        both = first.unsqueeze(-1) * second.unsqueeze(-2)
+        if distinct:
+            other = both - torch.diag_embed(both.diagonal(dim1=-2, dim2=-1))
+            total = other.sum((-2, -1), keepdim=True)
+            both = torch.where(total > 0, other / total.clamp_min(1e-300), both)
+        law = torch.as_tensor(self._rho)[:, None, None] * both
         cells = law.flatten(1).numpy()
         cells = cells / cells.sum(-1, keepdims=True)
         rows = [s.multinomial(count, c) for s, c in zip(self._streams, cells, strict=True)]
@@ -101,6 +109,41 @@ class OnlineAccess:
         wins.index_put_(cells, won, accumulate=True)
         wins.index_put_((lane, x, b, a), count - won, accumulate=True)
         return wins
+
+    def criteria(self, pool: int) -> Criteria:
+        """`pool` criteria behind the reward, the same for every learner of this access's key."""
+        if self._reward is None:
+            raise InputError("the online access has no reward, so it cannot score responses.")
+        return make_criteria(self._reward, pool, *self._key)
+
+    def assess(
+        self,
+        context: Tensor,
+        action: Tensor,
+        criteria: Criteria,
+        fixed: bool,
+        noise: float,
+        asked: Tensor,
+    ) -> Tensor:
+        """Mean score of single responses over the criteria that matter, or over all (`fixed`), `(S, M)`.
+
+        Each criterion is scored `1 + 4 r` plus normal noise, rounded and kept in 1–5; each score used is
+        counted. `asked (S, M)` says which responses are judged; the others score 0.
+        """
+        pool = criteria.relevant.shape[-1]
+        streams = zip(self._streams, asked.sum(-1).tolist(), strict=True)
+        draws = torch.from_numpy(
+            np.concatenate([s.normal(0, noise, (k, pool)) for s, k in streams])
+        )
+        x, a = context[asked], action[asked]
+        scores = (1 + 4 * criteria.reward[x, a] + draws).round().clamp(1, 5)
+        used = torch.full(x.shape, pool) if fixed else criteria.relevant[x].sum(-1)
+        means = torch.zeros(context.shape, dtype=torch.float64)
+        means[asked] = criteria.mean(x, a, scores, fixed)
+        spent = torch.zeros(context.shape, dtype=torch.int64)
+        spent[asked] = used
+        self.scores = self.scores + spent.sum(-1)
+        return means
 
     def judge(
         self,

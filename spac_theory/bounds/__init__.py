@@ -1,5 +1,6 @@
-"""Bounds of the theory as numbers, every term apart: (T1), its corollaries, the lower bound."""
+"""Bounds of the theory as numbers, every term apart: (T1), (T2), corollaries, the lower bound."""
 
+from spac_theory.bounds.constraint import ConstraintBound, constraint_bound
 from spac_theory.bounds.loosened import (
     empirical_contexts,
     greedy_contexts,
@@ -22,20 +23,18 @@ from spac_theory.bounds.upper import (
     best_upper_bound,
     covering_complexity,
     finite_complexity,
-    hedge_gap,
-    kappa,
-    link_kappa,
-    loss_slope,
     oracle_lambda,
     upper_bound,
 )
 
 __all__ = [
     "Complexity",
+    "ConstraintBound",
     "LowerBound",
     "Rivals",
     "UpperBound",
     "best_upper_bound",
+    "constraint_bound",
     "covering_complexity",
     "distance",
     "divergence",
@@ -43,11 +42,7 @@ __all__ = [
     "find_rivals",
     "finite_complexity",
     "greedy_contexts",
-    "hedge_gap",
-    "kappa",
-    "link_kappa",
     "local_lower_bound",
-    "loss_slope",
     "misspecification",
     "oracle_lambda",
     "projected_complexity",

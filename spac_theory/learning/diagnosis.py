@@ -22,7 +22,8 @@ from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.checks import InputError
 from spac_theory.concentrability.seen_norm import SeenNorm
 from spac_theory.learning import lambda_rules
-from spac_theory.rewards.linear import LinearClass
+from spac_theory.learning.needs import featured, offers
+from spac_theory.rewards.base import FEATURES, likeliest_member
 from spac_theory.view import LearnerView
 
 MULTIPLES = (0.0, 0.01, 0.03, *lambda_rules.GRID)  # of √n: the λ tried for the lower bounds
@@ -107,7 +108,7 @@ def policies_report(
     Raises InputError for another class than a linear one, more than one data set, or a policy that
     is no probability.
     """
-    if not isinstance(view.reward_class, LinearClass):
+    if FEATURES not in offers(view.reward_class):
         raise InputError("reward_class must be linear (or tabular) for a diagnosis.")
     if len(data.n) != 1:
         raise InputError(f"data holds {len(data.n)} data sets; a diagnosis takes one at a time.")
@@ -134,7 +135,7 @@ def _unseen_mass(view: LearnerView, data: WinnerCounts, tables: Tensor) -> Tenso
 
 def _concentrability(view: LearnerView, data: WinnerCounts, tables: Tensor) -> Tensor:
     """`‖ψ(π) − ψ(ν)‖²` in the inverse of `Σ_D = (1/n) Σ (φ⁺ − φ⁻)(φ⁺ − φ⁻)ᵀ`, `(P,)`."""
-    features = view.reward_class.features  # type: ignore[attr-defined]
+    features = featured(view).features
     seen = SeenNorm.of(features, data.fraction[0])
     return seen.squared_norm(view.rho[:, None] * (tables - view.baseline))
 
@@ -148,8 +149,7 @@ def _certified(view: LearnerView, data: WinnerCounts, tables: Tensor) -> tuple[T
     linear = view.rho[:, None] * (tables.repeat(len(grid), 1, 1) - view.baseline)
     response = view.reward_class.best_response(linear, lam, lanes.fraction, view.link)
     value = (response.value - response.gap).reshape(len(grid), count)
-    nothing = torch.zeros(1, *view.reward_class.shape, dtype=torch.float64)
-    fit = view.reward_class.best_response(nothing, torch.ones_like(root), data.fraction, view.link)
+    fit = likeliest_member(view.reward_class, data.fraction, view.link)
     bounds = []
     for radius in ("theorem", "wilks"):
         level = fit.value + lambda_rules.loss_radius(view, data, radius)

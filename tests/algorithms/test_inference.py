@@ -30,8 +30,8 @@ def test_logit_step_follows_the_gradient_of_the_value(setting):
 
 
 def test_contrastive_form_is_a_power_of_both_policies(setting):
-    told = make_algorithm("linear_alignment", size=0.0)
-    step = make_algorithm("linear_alignment", size=2.0)
+    told = make_algorithm("linear_alignment", form="contrastive", size=0.0)
+    step = make_algorithm("linear_alignment", form="contrastive", size=2.0)
     p, q = (a.fit(setting.view, setting.data).policy.probabilities() for a in (told, step))
     want = p**3 / setting.view.reference**2
     assert torch.allclose(q, want / want.sum(-1, keepdim=True), atol=1e-10)
@@ -71,7 +71,8 @@ def test_item_sets_add_up_and_strings_have_the_right_number_of_actions():
 
 def test_drpo_finds_the_best_prompt_of_a_silent_judge(setting):
     view = setting.view
-    search = make_algorithm("drpo", library=8, near=8, depth=60, beam=4, noise=0.0, proposals=4)
+    options = {"library": 8, "near": 8, "depth": 60, "beam": 4, "noise": 0.0, "proposals": 4}
+    search = make_algorithm("drpo", judge="reward", **options)
     oracle = setting.oracle()
     fit = search.fit(view, setting.data, oracle)
     bandit = setting.problem.bandit

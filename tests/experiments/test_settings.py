@@ -72,7 +72,7 @@ def test_whole_floats_single_values_and_defaults_are_read() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"delta": 1}, ["delta is 1; it must be at most 1."]),
+        ({"delta": 1}, ["delta is 1; it must be below 1."]),
         ({"delta": "0.1"}, ["delta is '0.1'; it must be a number."]),
         ({"delta": float("nan")}, ["delta is nan; it must be a finite number."]),
         ({"delta": 0.7}, ["delta is 0.7; more than one half is a joke."]),
@@ -131,8 +131,8 @@ WORDS = [
     (SWEEP, "figure.algorithms=[nope]", "figure.algorithms holds 'nope'"),
     (SWEEP, "store=3", "store is 3; it must be text"),
     (SWEEP, "store=null", "store is None; it must be text"),
-    (SWEEP, "grid=null", "grid"),
-    (SWEEP, "problem=null", "problem"),
+    (SWEEP, "grid=null", "grid is 'null'; it must be one of: default"),
+    (SWEEP, "problem=null", "problem is 'null'"),
     (SWEEP, "plugins=true", "plugins is True; it must be a list"),
     (
         SWEEP,
@@ -146,7 +146,7 @@ WORDS = [
     (SWEEP, "algorithm=[spac_certifid]", "did you mean"),
     (SWEEP, "problem={name: none}", "problem: problem is 'none'"),
     (SWEEP, "launcher.processes=-1", "launcher.processes is -1; it must be at least 0"),
-    (LEAGUE, "problem=linear", "problem is 'linear'; it must be a mapping"),
+    (LEAGUE, "problem=linear", "problem is no group here"),
     (LEAGUE, "seeds=abc", "seeds is 'abc'; it must be a whole number"),
     (LEAGUE, "+extra.spac={name: dpo}", "extra holds 'spac'"),
     (DIAGNOSE, "reference=5", "reference is 5; it must be text"),
@@ -162,7 +162,7 @@ WORDS = [
     ("lambda_choice", "scales=[0]", "scales is 0; it must be above 0"),
     ("baseline", "seeds=0", "seeds is 0; it must be at least 1"),
     ("misspecification", "seeds=0", "seeds is 0"),
-    ("misspecification", "dials={}", "dials"),
+    ("misspecification", "dials.trap=[-1]", "dials.trap is -1; it must be at least 0"),
     ("violations", "seeds=20", "seeds is no setting"),
 ]
 

@@ -79,6 +79,7 @@ def test_algorithm(name):
     ("name", "options"),
     [
         *[("spac", {"lam": rule}) for rule in ("fixed", "oracle", "held_out", "certified")],
+        ("spac_constrained", {"radius": "wilks"}),
         ("spac_t", {"iterations": 4, "output": "last", "start": "reference"}),
         ("pessimistic_mle", {"form": "pointwise"}),
     ],

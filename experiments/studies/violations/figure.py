@@ -14,8 +14,8 @@ from experiments.studies.violations.cells import CLASSES, Settings
 
 def draw(rows: pl.DataFrame, settings: Settings) -> Figure:
     """Share of instances beyond each ratio of measured to bound, a curve a class."""
-    drawn, axes = make_figure(1, 2)
-    for axis, name in zip(axes[0], ("t1", "h"), strict=True):
+    drawn, axes = make_figure(1, 3)
+    for axis, name in zip(axes[0], ("t1", "t2", "h"), strict=True):
         for index, kind in enumerate(CLASSES):
             ratio = np.sort(rows.filter(pl.col("reward_class") == kind)[name].to_numpy())
             share = 1 - np.arange(len(ratio)) / len(ratio)
