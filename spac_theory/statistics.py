@@ -22,6 +22,8 @@ from spac_theory.keys import generator
 
 Array = NDArray[np.float64]
 FEWEST_ROWS_FOR_A_SLOPE = 30
+FEWEST_FOR_A_MEAN = 20
+FEWEST_DIFFERENT = 10  # samples that are not the commonest value
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,20 @@ def _resamples(rows: int, replicates: int, key: tuple[str | int, ...]) -> Array:
 def mean_interval(
     samples: Any, *key: str | int, level: float = 0.95, replicates: int = 2000
 ) -> Interval:
-    """Percentile bootstrap interval of the mean over seeds; `samples (S,)`."""
+    """Percentile bootstrap interval of the mean over seeds; `samples (S,)`.
+
+    Both ends are infinite where the bootstrap does not keep its level: with fewer than 20 samples, or with
+    fewer than 10 that differ from the commonest value. At level 0.95 it covers 72 to 83 % at `S = 5`, and
+    67 to 75 % with nine zeros in ten at `S = 20` and 30; where it is given, 90 % and more of bounded losses.
+    """
     values, tail = _matrix("samples", samples, 1), _tail(level)
+    mean = float(values.mean())
+    different = len(values) - int(np.unique(values, return_counts=True)[1].max())
+    if len(values) < FEWEST_FOR_A_MEAN or different < FEWEST_DIFFERENT:
+        checks.integer("replicates", replicates, low=1)
+        return Interval(mean, -math.inf, math.inf)
     means = bootstrap_means(values, replicates, key)
     low, high = np.quantile(means, [tail, 1 - tail])
-    mean = float(values.mean())
     return Interval(mean, min(float(low), mean), max(float(high), mean))
 
 

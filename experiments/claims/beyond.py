@@ -5,9 +5,10 @@ from __future__ import annotations
 import polars as pl
 import torch
 
-from experiments import misspecification
 from experiments.claims import CLAIMS, Outcome
-from experiments.claims.common import stacked
+from experiments.engine.study import stacked
+from experiments.studies.misspecification.analysis import BOUNDS
+from experiments.studies.misspecification.cells import compute
 from spac_theory import Game, PreferenceModel, pair_law, sample_winner_counts, winner_law
 from spac_theory.bounds.upper import covering_complexity, oracle_lambda, upper_bound
 from spac_theory.concentrability.classes import Design, of_all_functions
@@ -28,12 +29,12 @@ def misspecification_grows_and_settles(size: str) -> Outcome:
     seeds = 5 if size == "small" else 100
     ladder = [10**k for k in range(3, 9)]
     common = {"instance": "trap", "seeds": seeds, "scale": 1.0, "delta": 0.1, "coverage": 0.2}
-    cells = [{**common, "dial": dial, "n": n} for dial in (0.0, 0.2) for n in ladder]
-    rows = stacked(cells, misspecification.compute)
+    cells = [{**common, "epsilon": e, "n": n} for e in (0.0, 0.2) for n in ladder]
+    rows = stacked(cells, compute)
     mean = pl.col("suboptimality").mean()
-    means = rows.group_by("dial", "n", maintain_order=True).agg(mean)["suboptimality"].to_list()
+    means = rows.group_by("epsilon", "n", maintain_order=True).agg(mean)["suboptimality"].to_list()
     exact, missed = means[: len(ladder)], means[len(ladder) :]
-    broken = sum(int((rows["suboptimality"] > rows[b]).sum()) for b in misspecification.BOUNDS)
+    broken = sum(int((rows["suboptimality"] > rows[b]).sum()) for b in BOUNDS)
     holds = missed == sorted(missed) and 1.4 < missed[-1] < 2 and exact[-1] < 0.01 and broken == 0
     steps = " → ".join(f"{value:.3f}" for value in missed)
     return Outcome(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from experiments.claims import CLAIMS, Outcome
-from experiments.engine.trials import Place, place
+from experiments.engine.setting import Setting, at_coverage
 from spac_theory import Game, LinearClass, WinnerCounts, make_algorithm, make_problem
 from spac_theory.bandit.preferences import (
     PreferenceModel,
@@ -26,7 +26,7 @@ from spac_theory.saddle.solve import solve_saddle
 def linear_kernel_is_linear(size: str) -> Outcome:
     """The kernel class of the linear kernel has the game value of the linear class to 1e-8."""
     seeds = 5 if size == "small" else 50
-    here = place("linear", 0.2)
+    here = at_coverage("linear", 0.2)
     linear = here.problem.reward_class
     assert isinstance(linear, LinearClass)
     kernel = KernelClass.of(linear.features, polynomial(1, 0.0), 1.0)
@@ -51,7 +51,7 @@ def grid_approaches_linear(size: str) -> Outcome:
     """
     steps = (5, 9, 17) if size == "small" else (5, 9, 17, 33)
     problem = make_problem("linear", contexts=5, actions=4, dimension=2)
-    here = place(problem, 0.2)
+    here = at_coverage(problem, 0.2)
     cls = problem.reward_class
     assert isinstance(cls, LinearClass)
     data = here.data(300, 5)
@@ -80,8 +80,8 @@ def network_recovers_linear(size: str) -> Outcome:
     SPAC with the linear class to 0.02, and its estimated gap is below 0.02.
     """
     seeds = 2 if size == "small" else 20
-    network = place("neural", 0.2)
-    linear = place(make_problem("linear", contexts=10, actions=5, dimension=3), 0.2)
+    network = at_coverage("neural", 0.2)
+    linear = at_coverage(make_problem("linear", contexts=10, actions=5, dimension=3), 0.2)
     data = linear.data(30_000, seeds)
     fits = [make_algorithm("spac").fit(p.view, data) for p in (network, linear)]
     losses = [linear.suboptimality(fit.policy.probabilities()) for fit in fits]
@@ -95,7 +95,9 @@ def network_recovers_linear(size: str) -> Outcome:
     )
 
 
-def worse_of_two(here: Place, n: int, seeds: int, algorithms: tuple[str, ...]) -> tuple[float, ...]:
+def worse_of_two(
+    here: Setting, n: int, seeds: int, algorithms: tuple[str, ...]
+) -> tuple[float, ...]:
     """The maximised two-point bound at `n`, and the worse mean of each algorithm over both problems."""
     bandit, pairs = here.problem.bandit, pair_law(here.behaviour)
     cls = here.problem.reward_class
@@ -124,7 +126,7 @@ def lower_bound_holds(size: str) -> Outcome:
     seeds, sizes = (30, (30, 300)) if size == "small" else (400, (30, 300, 3000, 30_000, 100_000))
     ratios, tested, untested = [], [], 0
     for name in ("tabular", "linear", "kernel", "finite"):
-        here = place(name, 0.2)
+        here = at_coverage(name, 0.2)
         for n in sizes:
             bound, *measured = worse_of_two(here, n, seeds, ("spac", "mle_greedy"))
             if bound < here.problem.reward_class.difference_bound / (10 * seeds):
@@ -150,7 +152,7 @@ TUNED: dict[str, tuple[dict[str, Any], ...]] = {
 }
 
 
-def means_of(here: Place, data: WinnerCounts, truth: Place, tuned: bool) -> dict[str, float]:
+def means_of(here: Setting, data: WinnerCounts, truth: Setting, tuned: bool) -> dict[str, float]:
     """Mean suboptimality of every algorithm of `ORDERED` on the same data; tuned: at its best option."""
     rounds = {"spac_t": {"iterations": 30}}
     means = {}
@@ -180,8 +182,8 @@ def order_kept(size: str, tuned: bool) -> Outcome:
     sizes = (10_000,) if small else (1000, 10_000)
     worst, text = 0.0, []
     for share in shares:
-        linear = place(make_problem("linear", contexts=10, actions=5, dimension=3), share)
-        network = place("neural", share)
+        linear = at_coverage(make_problem("linear", contexts=10, actions=5, dimension=3), share)
+        network = at_coverage("neural", share)
         found = []
         for n in sizes:
             data = linear.data(n, seeds)

@@ -6,14 +6,13 @@ import tempfile
 from typing import Any
 
 import polars as pl
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from rich.console import Console
 
 from experiments.claims import CLAIMS, Outcome
-from experiments.common.program import CONFIGURATION
-from experiments.league import read, season
+from experiments.common.program import composed
+from experiments.studies.league.cells import read_league
 from experiments.studies.league.entries import ALL, CHOSEN, ENTRIES, L1, RATIO, SINGLE
+from experiments.studies.league.season import season
 
 ONE = {name for name, e in ENTRIES.items() if e.needs in (SINGLE, CHOSEN, L1)}
 EVERY = {name for name, e in ENTRIES.items() if e.needs in (ALL, RATIO)}
@@ -22,14 +21,9 @@ EVERY = {name for name, e in ENTRIES.items() if e.needs in (ALL, RATIO)}
 def settings(size: str) -> dict[str, Any]:
     """The full preset, or one small cell of it."""
     small = ["sizes=[30000]", "behaviour.dials=[0.1]", "seeds=8", "tuning_seeds=4", "processes=0"]
-    with initialize_config_dir(CONFIGURATION, version_base="1.3"):
-        config = compose("league_full", small if size == "small" else [])
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
+    plain = composed("league_full", *(small if size == "small" else []))
     cheap = [name for name in sorted(ONE | EVERY) if not name.startswith(("spac_t", "sim_oprl"))]
-    return {str(k): v for k, v in plain.items()} | (
-        {"algorithms": cheap} if size == "small" else {}
-    )
+    return plain | ({"algorithms": cheap} if size == "small" else {})
 
 
 @CLAIMS.register("coverage_need_orders_the_league")
@@ -41,12 +35,12 @@ def coverage_need_orders_the_league(size: str) -> Outcome:
     either group, with default options and with tuned ones. Entries that buy labels are left out.
     """
     with tempfile.TemporaryDirectory() as store:
-        rows = season(read({**settings(size), "store": store}), Console(quiet=True))
+        rows = season(read_league({**settings(size), "store": store}), Console(quiet=True))
     failed = rows.filter(pl.col("status") == "failed").height
     asked = rows.filter(pl.col("n") >= 10_000, pl.col("suboptimality").is_not_null())
     parts, holds = [], failed == 0
-    for options in ("default", "tuned"):
-        shown = asked.filter(pl.col("options") == options, pl.col("queries").fill_null(0) == 0)
+    for tuning in ("default", "tuned"):
+        shown = asked.filter(pl.col("tuning") == tuning, pl.col("queries").fill_null(0) == 0)
         one, every = (
             shown.filter(pl.col("algorithm").is_in(sorted(group)))["suboptimality"].mean()
             for group in (ONE, EVERY)
@@ -54,7 +48,7 @@ def coverage_need_orders_the_league(size: str) -> Outcome:
         assert isinstance(one, float)
         assert isinstance(every, float)
         holds &= one < every
-        parts.append(f"{options} {one:.3f} against {every:.3f}")
+        parts.append(f"{tuning} {one:.3f} against {every:.3f}")
     entries = rows["algorithm"].n_unique()
     cells = rows.select("dial", "n").unique().height
     line = (

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from experiments import rates
 from experiments.claims import CLAIMS, Outcome
-from experiments.claims.common import stacked
+from experiments.engine.study import stacked
+from experiments.studies.rates.analysis import analyse
+from experiments.studies.rates.cells import (
+    COVERAGES,
+    FIXED_SIZES,
+    SIZES,
+    cell,
+    cells_of,
+    compute,
+)
 
 
 @CLAIMS.register("rate_is_half")
@@ -16,8 +24,8 @@ def rate_is_half(size: str) -> Outcome:
     curves are one line in √(C/n): R² ≥ 0.98 with its slope fixed at 1.
     """
     seeds = 100 if size == "small" else 1000
-    cells = rates.cells_of(rates.COVERAGES, rates.SIZES, seeds, 0.1, 4.0, 0.0, 0.1, ())
-    found = rates.analyse(stacked(cells, rates.compute), 0.1)
+    cells = cells_of(COVERAGES, SIZES, seeds, 0.1, 4.0, 0.0, 0.1, ())
+    found = analyse(stacked(cells, compute), 0.1)
     worst = max(abs(s.estimate + 0.5) for s in found.slopes.values())
     widest = max(s.half_width for s in found.slopes.values())
     holds = worst <= 0.03 and widest <= 0.02 and found.collapse >= 0.98
@@ -37,13 +45,13 @@ def bound_above_quantile(size: str) -> Outcome:
     every coverage and sample size, and says something (is below R) in at least 90 % of the cells.
     """
     seeds = 100 if size == "small" else 1000
-    sizes = rates.SIZES[::2] if size == "small" else rates.SIZES
-    cells = rates.cells_of(rates.COVERAGES, sizes, seeds, 0.1, 4.0, 0.0, 0.1, ())
-    rows = stacked(cells, rates.compute)
-    found = rates.analyse(rows, 0.1)
+    sizes = SIZES[::2] if size == "small" else SIZES
+    cells = cells_of(COVERAGES, sizes, seeds, 0.1, 4.0, 0.0, 0.1, ())
+    rows = stacked(cells, compute)
+    found = analyse(rows, 0.1)
     ratio = float((rows["suboptimality"] / rows["bound_upper"]).max())  # type: ignore[arg-type]
     return Outcome(
-        found.above and found.useful >= 0.9,
+        found.above is True and found.useful >= 0.9,
         f"{len(cells)} cells of {seeds} seeds: above everywhere: {found.above}; below R in "
         f"{found.useful:.0%}; largest measured/bound {ratio:.3f}",
     )
@@ -57,9 +65,9 @@ def fixed_gap_is_faster(size: str) -> Outcome:
     probability that falls exponentially in n g²/C, so no power of n is the rate.
     """
     seeds = 100 if size == "small" else 1000
-    cells = [rates.cell(0.1, n, seeds, 0.1, 4.0, 0.1) for n in rates.FIXED_SIZES[-5:]]
-    moving = rates.cells_of((0.1,), rates.SIZES[:2], seeds, 0.1, 4.0, 0.0, 0.1, ())
-    found = rates.analyse(stacked(cells + moving, rates.compute), 0.1)
+    cells = [cell(0.1, n, seeds, 0.1, 4.0, 0.1) for n in FIXED_SIZES[-5:]]
+    moving = cells_of((0.1,), SIZES[:2], seeds, 0.1, 4.0, 0.0, 0.1, ())
+    found = analyse(stacked(cells + moving, compute), 0.1)
     last = found.fixed[-1]
     slopes = ", ".join(f"{s.estimate:.2f}" for s in found.fixed)
     return Outcome(last.high < -1, f"local slopes {slopes}; the last one is below {last.high:.2f}")

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import asdict
 
 import polars as pl
 
+from experiments.engine.columns import whole
 from spac_theory.instances.two_step import SimOprlTwoStep, trap_problem
 
 NAME = "two_step"
+COLUMNS = {"transitions": whole("transitions", "offline transitions of a data set, without labels")}
 
 
 def two_step_rows(
     algorithm: SimOprlTwoStep, coverage: float, offline: int, budget: int, seeds: int
 ) -> pl.DataFrame:
-    """One row a learner, with the columns of a sweep: `dial` is `coverage`, `n` the transitions."""
+    """One row a learner: common columns of the results, and `transitions`, explained in `COLUMNS`."""
     problem = trap_problem(coverage=coverage)
     begin = time.perf_counter()
     run = algorithm.run(problem, seeds, offline, budget)
@@ -23,10 +26,11 @@ def two_step_rows(
     fixed = {
         "problem": NAME,
         "behaviour": "trap",
-        "dial": coverage,
-        "n": offline,
+        "coverage": coverage,
+        "transitions": offline,
         "algorithm": f"sim_oprl {algorithm.query}",
-        "setting": str(asdict(algorithm)),
+        "method": "sim_oprl",
+        "options": json.dumps(asdict(algorithm), sort_keys=True),
         "queries": float(run.queries),
         "oracle": True,
         "certified": "none",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from experiments import violations
 from experiments.claims import CLAIMS, Outcome
-from experiments.claims.common import stacked
+from experiments.engine.study import stacked
+from experiments.studies.violations.analysis import BOUNDS
+from experiments.studies.violations.cells import cells_of, compute
 from spac_theory.statistics import clopper_pearson
 
 
@@ -16,9 +17,9 @@ def theorem_is_not_violated(size: str) -> Outcome:
     and the event (H) each fail at most as often as δ = 0.1 allows (upper Clopper–Pearson limit).
     """
     instances, per_group = (300, 50) if size == "small" else (20_100, 100)
-    rows = stacked(violations.cells_of(instances, per_group, 0.1), violations.compute)
+    rows = stacked(cells_of(instances, per_group, 0.1), compute)
     parts, holds = [], True
-    for name, words in violations.BOUNDS.items():
+    for name, words in BOUNDS.items():
         ratio = rows[name].to_numpy()
         events = int((ratio > 1).sum())
         limit = clopper_pearson(events, len(ratio)).high

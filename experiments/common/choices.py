@@ -6,20 +6,22 @@ Hydra refuses an unknown `algorithm=[spack]` without saying what there is; this 
 from __future__ import annotations
 
 import difflib
-import sys
+import itertools
+from collections.abc import Iterable
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 
-from experiments.common.program import BAD_INPUT, CONFIGURATION
+RETIRED = {"spac_certified": "spac_wilks (the asymptotic radius) or spac_certified_theorem"}
 
 
-def unknown_choice(words: list[str], root: Path = Path(CONFIGURATION)) -> str | None:
+def unknown_choice(words: list[str], root: Path) -> str | None:
     """One sentence on the first `group=choice` that has no file in `root`; None if all have one.
 
-    What Hydra itself will refuse, or what is no choice (flags, values, deletions), is left to it.
+    Folders named by `--config-dir` count as well. What Hydra itself will refuse, or what is no choice
+    (flags, values, deletions), is left to it.
     """
     try:
         overrides = OverridesParser.create().parse_overrides(
@@ -27,20 +29,36 @@ def unknown_choice(words: list[str], root: Path = Path(CONFIGURATION)) -> str | 
         )
     except OverrideParseException:
         return None
+    roots = [root, *_own_folders(words)]
     for override in overrides:
-        folder = root / override.get_key_element().lstrip("+~").split("@")[0]
-        if not folder.is_dir():
-            continue
-        known = sorted(path.stem for path in folder.glob("*.yaml"))
-        for name in _chosen(override):
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f" (did you mean {near[0]!r}?)" if near else ""
-                return (
-                    f"{override.key_or_group} is {name!r}{hint}; "
-                    f"it must be one of: {', '.join(known)}."
-                )
+        group = override.get_key_element().lstrip("+~").split("@")[0]
+        folders = [place / group for place in roots if (place / group).is_dir()]
+        known = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
+        wrong = [name for name in _chosen(override) if known and name not in known]
+        if wrong:
+            return refusal(override.key_or_group, wrong[0], known)
     return None
+
+
+def refusal(field: str, name: str, known: Iterable[str]) -> str:
+    """The sentence on a choice that is not among the known ones."""
+    return f"{field} is {name!r}{near(name, known)}; it must be one of: {', '.join(known)}."
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """` (did you mean …?)` where something known is spelt alike, else nothing."""
+    if name in RETIRED:
+        return f" (a retired name: take {RETIRED[name]})"
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {found[0]!r}?)" if found else ""
+
+
+def _own_folders(words: list[str]) -> list[Path]:
+    """Folders of configuration that the user adds with `--config-dir`."""
+    flags = ("--config-dir", "-cd")
+    apart = [b for a, b in itertools.pairwise(words) if a in flags]
+    joined = [word.partition("=")[2] for word in words if word.startswith("--config-dir=")]
+    return [Path(word) for word in apart + joined]
 
 
 def _chosen(override: Override) -> list[str]:
@@ -48,11 +66,3 @@ def _chosen(override: Override) -> list[str]:
     values = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
     flat = [name for value in values for name in (value if isinstance(value, list) else [value])]
     return [name for name in flat if isinstance(name, str)]
-
-
-def refuse_unknown_choices() -> None:
-    """End the program with that sentence and exit code 2 where the command line has such a word."""
-    sentence = unknown_choice(sys.argv[1:])
-    if sentence:
-        print(sentence, file=sys.stderr)
-        sys.exit(BAD_INPUT)

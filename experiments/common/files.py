@@ -5,40 +5,97 @@ from __future__ import annotations
 import errno
 import json
 import os
+import platform
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from spac_theory.checks import InputError
 
+STALE_AFTER = 3600.0  # seconds: a temporary of another machine that old has no writer any more
+FULL = {errno.ENOSPC, errno.EDQUOT}
+CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+MISPLACED = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT, errno.ENAMETOOLONG}
+
+
+class StorageError(InputError):
+    """The disk refused; its message is one sentence with the place and a remedy."""
+
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary neighbour of `path`, then rename it into place.
 
-    A full disk becomes one sentence, and the half-written neighbour is removed.
+    Raises StorageError, one sentence, where the disk is full, closed or no place for a file; the
+    half-written neighbour is removed.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
         os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise translate(error, str(path.parent)) from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        _remove(temporary)
+        if isinstance(error, OSError):
+            raise translate(error, str(path.parent)) from error
         raise
 
 
+def _remove(path: Path) -> None:
+    """Take a file away if it is there and the disk lets us."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return
+
+
 def translate(error: Exception, place: str) -> Exception:
-    """A full disk as one sentence, whoever met it (safetensors has an error of its own)."""
-    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-    if full or "No space left on device" in str(error):
-        return InputError(
+    """A disk that refuses as one sentence, whoever met it (safetensors has an error of its own)."""
+    number = getattr(error, "errno", None)
+    if number in FULL or "No space left on device" in str(error):
+        return StorageError(
             f"The disk that holds {place} is full; free some space and run the same command "
             "again, finished work is kept."
         )
+    if number in CLOSED:
+        return StorageError(
+            f"{place} cannot be written to; allow writing there, or name another place."
+        )
+    if number in MISPLACED:
+        return StorageError(
+            f"{place} cannot hold files (part of it is a file, or its name is too long); "
+            "name another place."
+        )
     return error
+
+
+def remove_stale(folder: Path) -> None:
+    """Remove temporaries under `folder` that no living process writes: what a kill leaves behind."""
+    for path in folder.glob("**/.*.tmp"):
+        if _stale(path):
+            _remove(path)
+
+
+def _stale(path: Path) -> bool:
+    """Whether the writer named in a temporary is gone; that of another machine by its age."""
+    *_, host, pid, _ = path.name.rsplit(".", 3)
+    if host == platform.node().rsplit(".", 1)[-1] and pid.isdigit():
+        return not _lives(int(pid))
+    try:
+        return time.time() - path.stat().st_mtime > STALE_AFTER
+    except OSError:
+        return False
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process of that number runs here."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,39 +1,139 @@
-"""What every Hydra program here shares: plain settings in, one sentence and exit code 2 on bad input."""
+"""How every Hydra program begins and ends: plain settings in; one sentence and an exit code out.
+
+    if __name__ == "__main__":
+        launch("experiments.rates", "experiments.studies.rates:STUDY")
+
+Exit codes: 0 all done, 1 some of the work failed (the same command tries it again), 2 bad input,
+3 the disk refused, 130 interrupted.
+"""
 
 from __future__ import annotations
 
+import importlib
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hydra
+from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
+from hydra.errors import ConfigCompositionException, HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from experiments.common.choices import near, unknown_choice
+from experiments.common.files import StorageError, translate
+
 CONFIGURATION = str(Path(__file__).resolve().parents[2] / "conf")
-BAD_INPUT, SOME_FAILED, INTERRUPTED = 2, 1, 130
+SOME_FAILED, BAD_INPUT, DISK_REFUSED, INTERRUPTED = 1, 2, 3, 130
+Settings = dict[str, Any]
+Main = Callable[[Settings, Path], bool | None]
 
 
-def run_program(main: Callable[[dict[str, Any], Path], bool], config: DictConfig) -> None:
-    """Call `main(settings, output folder)`, which returns whether all went well.
+def launch(module: str, main: str, folder: str = CONFIGURATION, config: str | None = None) -> None:
+    """Run the program `module` on its command line, and exit.
 
-    Bad input ends the program with one sentence on stderr and exit code 2, a sweep with failures
-    with 1 (not under `--multirun`, where the other jobs go on), Ctrl-C with 130.
+    `main` is `"module:name"`, imported only when settings are there, so that `--help` is quick; it is
+    called with the settings and Hydra's output folder, and returns False where some of the work failed.
+    `config` names the file in `folder`; by default the last part of `module`.
     """
+    name = config or module.rpartition(".")[2]
+    sentence = unknown_choice(sys.argv[1:], Path(folder))
+    if sentence:
+        _end(BAD_INPUT, sentence)
+    failed = False
+
+    def task(values: DictConfig) -> None:
+        nonlocal failed
+        code = guarded(lambda: _call(main, values))
+        failed |= code == SOME_FAILED
+        if code not in (0, SOME_FAILED):
+            sys.exit(code)
+
+    task.__module__ = module  # Hydra names the job after it
+    wants_tracebacks = "HYDRA_FULL_ERROR" in os.environ
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach us, who say them in a sentence
+    try:
+        hydra.main(version_base="1.3", config_path=folder, config_name=name)(task)()
+    except (HydraException, OmegaConfBaseException, OSError) as error:
+        if wants_tracebacks:
+            raise
+        _end(*_composition(error, folder, name))
+    sys.exit(SOME_FAILED if failed else 0)
+
+
+def _call(main: str, values: DictConfig) -> bool | None:
+    place, _, name = main.partition(":")
+    settings = plain(values)
+    found: Main = getattr(importlib.import_module(place), name)
+    return found(settings, Path(HydraConfig.get().runtime.output_dir))
+
+
+def guarded(action: Callable[[], bool | None]) -> int:
+    """Run `action` and return its exit code; a refusal is said on stderr, a sentence a line."""
     from spac_theory.checks import InputError
 
-    hydra = HydraConfig.get()
     try:
-        settings = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-        assert isinstance(settings, dict)
-        well = main({str(k): v for k, v in settings.items()}, Path(hydra.runtime.output_dir))
+        return SOME_FAILED if action() is False else 0
+    except StorageError as error:
+        return _say(DISK_REFUSED, error)
     except (InputError, OmegaConfBaseException) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        sys.exit(BAD_INPUT)
+        return _say(BAD_INPUT, error)
     except KeyboardInterrupt:
-        print("Interrupted; what is finished is kept, the same command goes on.", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    if not well and hydra.mode == RunMode.RUN:
-        sys.exit(SOME_FAILED)
+        return _say(INTERRUPTED, "Interrupted; what is finished is kept, the same command goes on.")
+    except Exception as error:
+        refused = translate(error, "the output")
+        if refused is error:
+            raise
+        return _say(DISK_REFUSED, refused)
+
+
+def plain(values: DictConfig) -> Settings:
+    """A composed configuration as nested mappings, lists and scalars."""
+    settings = OmegaConf.to_container(values, resolve=True, throw_on_missing=True)
+    assert isinstance(settings, dict)
+    return {str(key): value for key, value in settings.items()}
+
+
+def composed(name: str, *overrides: str, folder: str = CONFIGURATION) -> Settings:
+    """The settings that a command line with these overrides would give."""
+    with initialize_config_dir(folder, version_base="1.3"):
+        return plain(compose(name, list(overrides)))
+
+
+def _say(code: int, message: object) -> int:
+    """Print a message, each of its lines one sentence, and hand the code on."""
+    for line in str(message).splitlines():
+        print(" ".join(line.split()), file=sys.stderr)
+    return code
+
+
+def _end(code: int, message: object) -> None:
+    sys.exit(_say(code, message))
+
+
+def _composition(error: Exception, folder: str, name: str) -> tuple[int, str]:
+    """What Hydra could not compose or write, in one sentence."""
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError):
+        refused = translate(error, str(error.filename or "the output folder"))
+        return DISK_REFUSED, " ".join(str(refused).split())
+    if isinstance(error, ConfigCompositionException) and text.startswith("Could not override '"):
+        return BAD_INPUT, _no_setting(text.split("'")[1], folder, name)
+    return BAD_INPUT, text if text.endswith(".") else f"{text}."
+
+
+def _no_setting(key: str, folder: str, name: str) -> str:
+    """`key` is not in the configuration: what there is beside it."""
+    branch: Any = {}
+    try:
+        branch = composed(name, folder=folder)
+        for part in key.split(".")[:-1]:
+            branch = branch[part]
+    except (HydraException, OmegaConfBaseException, KeyError, TypeError):
+        branch = {}
+    known = sorted(map(str, branch)) if isinstance(branch, dict) else []
+    there = f"; there is: {', '.join(known)}" if known else ""
+    return f"{key} is no setting{near(key.rpartition('.')[2], known)}{there}."

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib.pyplot as plt
+import matplotlib
 
-GREY = "#9a9a9a"
+# Okabe and Ito's colours, and the greys of axes and notes.
+BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PINK, SKY, BLACK, WINE = "#CC79A7", "#56B4E9", "#000000", "#882255"
+GREY, MIDDLE, NOTE, BAND = "#9a9a9a", "#7F7F7F", "#555555", "#EFEFEF"
 RC: Any = {
     "font.size": 9.0,
     "axes.titlesize": 9.0,
@@ -36,23 +39,34 @@ class Style:
 
 DASHED, DOTTED, MIXED = (0, (5, 2)), (0, (1.2, 1.6)), (0, (6, 1.6, 1.2, 1.6))
 STYLES: dict[str, Style] = {
-    "spac_sqrt_n": Style("SPAC (λ = √n)", "#0072B2", "o", width=2.4),
-    "spac_certified": Style("SPAC (λ certified from data)", "#56B4E9", "s", width=1.8),
-    "spac_t": Style("SPAC-T (mixture)", "#009E73", "D", width=1.8),
-    "mle_greedy": Style("greedy maximum likelihood", "#D55E00", "v", DASHED, 1.8),
-    "dpo_gradient": Style("DPO by gradient", "#E69F00", "^", DASHED, 1.8),
-    "dpo": Style("DPO in closed form", "#CC79A7", "<", MIXED),
-    "kl_rlhf": Style("KL-RLHF", "#882255", ">", DOTTED),
-    "pessimistic_mle": Style("pessimistic MLE", "#000000", "P", MIXED),
+    "spac_sqrt_n": Style("SPAC (λ = √n)", BLUE, "o", width=2.4),
+    "spac_certified": Style("SPAC (λ certified from data)", SKY, "s", width=1.8),
+    "spac_t": Style("SPAC-T (mixture)", GREEN, "D", width=1.8),
+    "mle_greedy": Style("greedy maximum likelihood", RED, "v", DASHED, 1.8),
+    "dpo_gradient": Style("DPO by gradient", ORANGE, "^", DASHED, 1.8),
+    "dpo": Style("DPO in closed form", PINK, "<", MIXED),
+    "kl_rlhf": Style("KL-RLHF", WINE, ">", DOTTED),
+    "pessimistic_mle": Style("pessimistic MLE", BLACK, "P", MIXED),
     "behaviour_cloning": Style("behaviour cloning", "#777777", "X", DOTTED),
-    "spac_oracle": Style("SPAC (λ*, oracle)", "#0072B2", "h", DOTTED),
-    "spac_held_out": Style("SPAC (λ held out)", "#56B4E9", "p", DASHED),
-    "spac_fixed": Style("SPAC (λ fixed)", "#0072B2", "d", MIXED),
-    "spac_t_last": Style("SPAC-T (last iterate)", "#009E73", "d", DASHED),
-    "pessimistic_mle_pointwise": Style("pessimistic MLE (pointwise)", "#000000", "p", DOTTED),
+    "spac_oracle": Style("SPAC (λ*, oracle)", BLUE, "h", DOTTED),
+    "spac_held_out": Style("SPAC (λ held out)", SKY, "p", DASHED),
+    "spac_fixed": Style("SPAC (λ fixed)", BLUE, "d", MIXED),
+    "spac_t_last": Style("SPAC-T (last iterate)", GREEN, "d", DASHED),
+    "pessimistic_mle_pointwise": Style("pessimistic MLE (pointwise)", BLACK, "p", DOTTED),
     "uniform": Style("uniform", "#777777", "1", DASHED),
 }
-_SPARE = [(c, m) for m in "oDs^v" for c in ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")]
+_SPARE = [(c, m) for m in "oDs^v" for c in (BLUE, RED, GREEN, PINK, BLACK)]
+
+
+SERIES = (BLACK, BLUE, RED, GREEN, PINK, SKY)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINES = ("-", "--", "-.", ":", DASHED, MIXED, DOTTED)
+
+
+def series(index: int, **more: Any) -> dict[str, Any]:
+    """Colour, marker and dashes of curve number `index` of a panel; no two alike among the first 42."""
+    look = {"color": SERIES[index % len(SERIES)], "marker": MARKERS[index % len(MARKERS)]}
+    return {**look, "ls": LINES[index % len(LINES)], "ms": 4, **more}
 
 
 def style(label: str, position: int = 0) -> Style:
@@ -60,9 +74,10 @@ def style(label: str, position: int = 0) -> Style:
     if label in STYLES:
         return STYLES[label]
     colour, marker = _SPARE[position % len(_SPARE)]
-    return Style(label.replace("_", " "), colour, marker, DASHED)
+    name = label.replace("_", " ").replace("$", r"\$")
+    return Style(name, colour, marker, DASHED)
 
 
 def use_style() -> None:
     """Set matplotlib's defaults for the project's figures."""
-    plt.rcParams.update(RC)
+    matplotlib.rcParams.update(RC)

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import wait as wait_for
 
 from experiments.engine.units import Report, Unit, fail, run_unit
+from spac_theory.checks import InputError
 
 DIED = "the worker process died (killed, or out of memory)"
 THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -104,5 +105,7 @@ def _report(future: Future[Report], unit: Unit) -> Report:
     error = future.exception()
     if error is None:
         return future.result()
+    if isinstance(error, InputError):  # the disk refuses, or the store is not what it should be
+        raise error
     died = isinstance(error, BrokenProcessPool)
     return fail(unit, DIED if died else f"{type(error).__name__}: {error}")

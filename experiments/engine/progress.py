@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator
 
@@ -17,14 +16,6 @@ from rich.progress import (
 )
 
 from experiments.engine.units import Report
-
-WIDTH = 140
-
-
-def make_console() -> Console:
-    """The terminal as it is; a file gets lines wide enough for the tables."""
-    console = Console()
-    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=WIDTH)
 
 
 def show_progress(reports: Iterable[Report], total: int, console: Console) -> Iterator[Report]:

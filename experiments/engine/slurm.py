@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.engine.executor import THREAD_LIMITS
 from experiments.engine.units import Report, Unit, fail, run_unit
-from spac_theory import InputError, checks
+from spac_theory import InputError
 
 
 def run_all(units: list[Unit]) -> list[Report]:
@@ -16,11 +16,13 @@ def run_all(units: list[Unit]) -> list[Report]:
     return [run_unit(unit) for unit in units]
 
 
-def run_on_slurm(units: list[Unit], options: Mapping[str, Any], logs: Path) -> Generator[Report]:
-    """Submit the units as an array of jobs and yield reports as jobs end.
+def run_on_slurm(
+    units: list[Unit], cluster: str, size: int, parameters: Mapping[str, Any], logs: Path
+) -> Generator[Report]:
+    """Submit the units as an array of jobs of `size` units and yield reports as jobs end.
 
-    `options` holds `cluster` ("slurm", or "local" to try it without one), `units_per_job` and
-    `parameters`, handed to submitit as they are. A job that is lost costs its own units.
+    `cluster` is "slurm", or "local" to try it without one; `parameters` are handed to submitit as they
+    are. A job that is lost costs its own units.
     """
     try:
         import submitit
@@ -28,11 +30,9 @@ def run_on_slurm(units: list[Unit], options: Mapping[str, Any], logs: Path) -> G
         raise InputError(
             "launcher is 'slurm', which needs submitit; install it with: pip install -e '.[sweep]'."
         ) from error
-    size = checks.integer("launcher.units_per_job", options.get("units_per_job"), low=1)
-    cluster = checks.choice("launcher.cluster", options.get("cluster"), ("slurm", "local"))
     executor = submitit.AutoExecutor(folder=str(logs), cluster=cluster)
     limits = [f"export {name}=1" for name in THREAD_LIMITS]
-    executor.update_parameters(**dict(options.get("parameters") or {}))
+    executor.update_parameters(**parameters)
     if cluster == "slurm":
         executor.update_parameters(slurm_setup=limits)
     chunks = [units[i : i + size] for i in range(0, len(units), size)]

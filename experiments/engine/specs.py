@@ -1,23 +1,22 @@
-"""From a configuration to a checked sweep: everything is refused here, before any work starts."""
+"""Specs: a registered thing with all its options, as plain data that can be checked, hashed and sent."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from spac_theory import ALGORITHMS, BEHAVIOURS, PROBLEMS, InputError, Problem, checks, load_plugins
 from spac_theory.algorithms import Algorithm
-from spac_theory.bandit.preferences import MAX_COMPARISONS
 from spac_theory.behaviours import BehaviourFamily
 from spac_theory.registry import Registry, build
 
 Spec = dict[str, Any]
-POLICIES = ("behaviour", "uniform")
+UNBUILDABLE = (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError, MemoryError)
 REGISTRIES: dict[str, Registry[Any]] = {
     "problem": PROBLEMS,
     "behaviour": BEHAVIOURS,
@@ -25,33 +24,8 @@ REGISTRIES: dict[str, Registry[Any]] = {
 }
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """A checked sweep; every spec is a plain dictionary with all its options resolved.
-
-    Attributes
-    ----------
-    problem, behaviour : specs `{"name", "options"}`
-    dials, sizes : positions of the behaviour's dial, sample sizes `n`
-    algorithms : label to spec
-    learner : `{"delta", "reference", "baseline"}`
-    seeds, block : data sets a cell reports, and how many are computed together
-    """
-
-    problem: Spec
-    behaviour: Spec
-    dials: tuple[float, ...]
-    sizes: tuple[int, ...]
-    algorithms: dict[str, Spec]
-    learner: Spec
-    seeds: int
-    block: int
-    plugins: tuple[str, ...] = ()
-
-    @property
-    def blocks(self) -> range:
-        """Numbers of the blocks that hold the seeds; the last one may hold more than are asked."""
-        return range(-(-self.seeds // self.block))
+FORBIDDEN = frozenset("[]|$\\`\n\r\t")
+LONGEST_LABEL = 60
 
 
 def instantiate(kind: str, spec: Spec) -> Any:
@@ -65,7 +39,7 @@ def instantiate(kind: str, spec: Spec) -> Any:
         return build(f"{kind} {name!r}", REGISTRIES[kind][name], options)
     except InputError:
         raise
-    except (TypeError, ValueError) as error:
+    except UNBUILDABLE as error:
         raise InputError(f"{kind} {name!r} refuses its options: {error}.") from error
 
 
@@ -82,11 +56,24 @@ def resolve(kind: str, field: str, config: Any) -> Spec:
         thing = instantiate(kind, {"name": config["name"], "options": options})
     except InputError as error:
         raise InputError(f"{field}: {error}") from error
+    if not all(map(_is_plain, options.values())):
+        raise InputError(
+            f"{field} has an option that is no plain value; give numbers, words or lists."
+        )
     resolved = {
         key: list(value) if isinstance(value, tuple) else value
         for key, value in dataclasses.asdict(thing).items()
     }
     return {"name": config["name"], "options": resolved, **_source(type(thing))}
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value, or each of a list, is null, a word or a finite number."""
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return isinstance(value, str | int | None) or (
+        isinstance(value, float) and math.isfinite(value)
+    )
 
 
 def _source(kind: type[Any]) -> Spec:
@@ -112,8 +99,9 @@ def build_problem(spec: Spec) -> Problem:
         problem: Problem = generator.build()
     except InputError as error:
         raise InputError(f"problem: {error}") from error
-    except (TypeError, ValueError) as error:
-        raise InputError(f"problem {spec['name']!r} refuses its options: {error}.") from error
+    except UNBUILDABLE as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"problem {spec['name']!r} refuses its options: {reason}.") from error
     return problem
 
 
@@ -129,39 +117,42 @@ def build_algorithm(spec: Spec) -> Algorithm:
     return algorithm
 
 
-def _list(field: str, value: Any) -> list[Any]:
-    """A non-empty list without repetitions; a single value counts as a list of one."""
-    items = list(dict.fromkeys(value if isinstance(value, (list, tuple)) else [value]))
-    if not items:
-        raise InputError(f"{field} is empty; it needs at least one value.")
-    return items
+def describe(kind: str, spec: Spec) -> str:
+    """A spec in one unambiguous line: its name and every option that is not the default."""
+    factory = REGISTRIES[kind][spec["name"]]
+    usual: Spec = {f.name: f.default for f in dataclasses.fields(factory)}
+    said = {
+        key: value
+        for key, value in spec["options"].items()
+        if value != (list(usual[key]) if isinstance(usual[key], tuple) else usual[key])
+    }
+    said |= {"source": spec["source"]} if "source" in spec else {}
+    listed = ", ".join(f"{key}={_plain(value)}" for key, value in sorted(said.items()))
+    return f"{spec['name']}({listed})" if said else str(spec["name"])
 
 
-def _dials(config: Mapping[str, Any], limit: Any, behaviour: Spec, problem: Spec) -> list[float]:
-    """The dials of a behaviour, each tried on the problem; at most `limit`, ends included."""
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def try_dials(dials: Sequence[float], behaviour: Spec, problem: Spec) -> None:
+    """Refuse a dial that the family, or the problem under it, cannot take."""
     family, built = build_behaviour(behaviour), build_problem(problem)
     low, high = family.dial_range
-    dials = []
-    for value in _list("behaviour.dials", config.get("dials")):
-        dial = checks.number(f"behaviour.dials ({family.dial_name})", value, low=low, high=high)
+    for dial in dials:
+        checks.number(f"behaviour.dials ({family.dial_name})", dial, low=low, high=high)
         family.policy(built, dial)
-        dials.append(dial)
-    if limit is None:
-        return dials
-    kept = min(checks.integer("grid.max_dials", limit, low=1), len(dials))
-    return [dials[round(i * (len(dials) - 1) / max(kept - 1, 1))] for i in range(kept)]
 
 
-def _learner(config: Mapping[str, Any]) -> Spec:
-    """The learner's settings, checked."""
-    delta = config.get("delta")
-    return {
-        "delta": checks.number(
-            "learner.delta", delta, low=0, high=1, open_low=True, open_high=True
-        ),
-        "reference": checks.choice("learner.reference", config.get("reference"), POLICIES),
-        "baseline": checks.choice("learner.baseline", config.get("baseline"), POLICIES),
-    }
+def label_of(field: str, label: Any) -> str:
+    """A label that tables, Markdown and figures can show, or one sentence."""
+    text = str(label)
+    if not text.strip() or len(text) > LONGEST_LABEL or FORBIDDEN & set(text):
+        raise InputError(
+            f"{field} holds the label {text!r}; a label has 1 to {LONGEST_LABEL} characters and none "
+            "of [ ] | $ \\ ` or line breaks."
+        )
+    return text
 
 
 def resolve_algorithms(config: Any) -> dict[str, Spec]:
@@ -169,33 +160,6 @@ def resolve_algorithms(config: Any) -> dict[str, Spec]:
     if not isinstance(config, Mapping) or not config:
         raise InputError("algorithm is empty; choose at least one, as in algorithm=[spac_sqrt_n].")
     return {
-        str(label): resolve("algorithm", f"algorithm.{label}", spec)
+        label_of("algorithm", label): resolve("algorithm", f"algorithm.{label}", spec)
         for label, spec in config.items()
     }
-
-
-def read_sweep(config: Mapping[str, Any]) -> Sweep:
-    """Check a configuration of `coverage_sweep` and resolve it.
-
-    Raises InputError: one sentence that names the field, its value and what would be right.
-    """
-    plugins = load(config.get("plugins") or ())
-    problem = resolve("problem", "problem", config.get("problem"))
-    family = {k: v for k, v in dict(config.get("behaviour") or {}).items() if k != "dials"}
-    behaviour = resolve("behaviour", "behaviour", family)
-    grid = config.get("grid") or {}
-    sizes = [
-        checks.integer("grid.n", n, low=1, high=MAX_COMPARISONS)
-        for n in _list("grid.n", grid.get("n"))
-    ]
-    return Sweep(
-        problem=problem,
-        behaviour=behaviour,
-        dials=tuple(_dials(config["behaviour"], grid.get("max_dials"), behaviour, problem)),
-        sizes=tuple(sorted(sizes)),
-        algorithms=resolve_algorithms(config.get("algorithm")),
-        learner=_learner(config.get("learner") or {}),
-        seeds=checks.integer("grid.seeds", grid.get("seeds"), low=1, high=1_000_000),
-        block=checks.integer("grid.block", grid.get("block"), low=1, high=10_000),
-        plugins=plugins,
-    )

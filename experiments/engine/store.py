@@ -1,10 +1,12 @@
 """The results store: one folder a cell, named by the hash of all that its numbers depend on.
 
-    <store>/cells/<hash>/config.json         what the cell is
-    <store>/cells/<hash>/block-000.parquet   the first block of seeds, one row a seed
-    <store>/cells/<hash>/error-000.json      why that block failed; it is tried again next time
+    <store>/cells/<hash>/config.json                 what the cell is
+    <store>/cells/<hash>/block-000-<checksum>.parquet   the first block of seeds, one row a seed
+    <store>/cells/<hash>/error-000.json              why that block failed; it is tried again next time
 
-The number of seeds is no part of a cell. A file appears whole or not at all.
+The number of seeds is no part of a cell. A file appears whole or not at all, its name holds the
+checksum of its bytes, and inside it says to which cell and block it belongs and how many rows it has:
+all three are verified whenever it is read.
 """
 
 from __future__ import annotations
@@ -20,12 +22,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from experiments.common.files import write_atomically, write_text
-from experiments.engine.columns import SCHEMA_VERSION, table
+from experiments.common.files import remove_stale, translate, write_atomically, write_text
+from experiments.engine.columns import SCHEMA_VERSION, Column, table
 from spac_theory.checks import InputError
 from spac_theory.version import RESULTS_VERSION
 
 Config = dict[str, Any]
+CHECKSUM = 16  # hexadecimal digits of the SHA-256 in the name of a block
 
 
 def identity(config: Mapping[str, Any]) -> Config:
@@ -41,6 +44,22 @@ def digest(config: Config) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def open_store(place: str) -> Path:
+    """The folder of a store, cleared of what killed runs left behind.
+
+    Raises InputError where it is, or lies below, something that is no folder.
+    """
+    try:
+        store = Path(place).expanduser()
+        there = next(folder for folder in (store, *store.resolve().parents) if folder.exists())
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"store is {place!r:.60}, which names no folder ({error}).") from error
+    if not place or not there.is_dir():
+        raise InputError(f"store is {place!r}, and {there} is no folder; name a folder.")
+    remove_stale(store / "cells")
+    return store
+
+
 @dataclass(frozen=True)
 class CellFiles:
     """The files of one cell of a store; `config` is its full :func:`identity`."""
@@ -53,9 +72,9 @@ class CellFiles:
         """Where the cell lives."""
         return self.root / "cells" / digest(self.config)
 
-    def block_path(self, block: int) -> Path:
-        """The rows of a block."""
-        return self.folder / f"block-{block:03d}.parquet"
+    def block_path(self, block: int) -> Path | None:
+        """The file of a finished block, None where there is none."""
+        return next(iter(sorted(self.folder.glob(f"block-{block:03d}-*.parquet"))), None)
 
     def error_path(self, block: int) -> Path:
         """The record of a failure."""
@@ -64,12 +83,12 @@ class CellFiles:
     def check(self) -> None:
         """Compare the stored configuration with this one; a hash alone is not trusted."""
         path = self.folder / "config.json"
-        if not path.exists():
-            return
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
+            stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else self.config
         except ValueError:
             stored = None
+        except OSError as error:
+            raise translate(error, str(self.folder)) from error
         if stored != self.config:
             raise InputError(
                 f"{path} is not the configuration its folder is named after; delete that folder "
@@ -78,13 +97,27 @@ class CellFiles:
 
     def done(self, block: int) -> bool:
         """Whether a block is there (written whole)."""
-        return self.block_path(block).exists()
+        return self.block_path(block) is not None
 
-    def write_block(self, block: int, columns: dict[str, Any]) -> None:
+    def read(self, block: int) -> pl.DataFrame:
+        """The rows of a finished block, verified."""
+        path = self.block_path(block)
+        if path is None:
+            raise InputError(f"{self.folder} has no block {block}; run again.")
+        return read_block(path)
+
+    def write_block(
+        self, block: int, columns: dict[str, Any], own: Mapping[str, Column] | None = None
+    ) -> None:
         """Store the rows of a block and forget an earlier failure."""
         self._write_config()
-        rows = table(columns)
-        write_atomically(self.block_path(block), lambda path: pq.write_table(rows, path))
+        count = len(columns["seed"])
+        facts = {"cell": self.folder.name, "block": str(block), "rows": str(count)}
+        sink = pa.BufferOutputStream()
+        pq.write_table(table(columns, own, facts), sink)
+        content = sink.getvalue().to_pybytes()
+        path = self.folder / f"block-{block:03d}-{_checksum(content)}.parquet"
+        write_atomically(path, lambda temporary: temporary.write_bytes(content))
         self.error_path(block).unlink(missing_ok=True)
 
     def write_error(self, block: int, rows: Config, reason: str, details: str = "") -> None:
@@ -95,14 +128,19 @@ class CellFiles:
         write_text(self.error_path(block), text)
 
     def read_error(self, block: int) -> Config:
-        """The record of a failure, empty if there is none."""
+        """The record of a failure, empty if there is none; one that cannot be read says so."""
         path = self.error_path(block)
-        record: Config = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return record
+        try:
+            record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        except (ValueError, OSError):
+            record = None
+        damaged: Config = {"reason": f"it failed, and {path.name}, which says why, is damaged"}
+        return record if isinstance(record, dict) else damaged
 
     def attempts(self, block: int) -> int:
         """How often a block has failed since it last succeeded."""
-        return int(self.read_error(block).get("attempts", 0))
+        count = self.read_error(block).get("attempts", 0)
+        return count if isinstance(count, int) else 0
 
     def _write_config(self) -> None:
         path = self.folder / "config.json"
@@ -110,12 +148,41 @@ class CellFiles:
             write_text(path, json.dumps(self.config, indent=1, ensure_ascii=False))
 
 
+def _checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:CHECKSUM]
+
+
 def read_block(path: Path) -> pl.DataFrame:
-    """The rows of one file; a damaged file is named."""
+    """The rows of one block; a file that is damaged, copied or cut is named.
+
+    Its bytes must have the checksum of its name, and its metadata the cell and block of its place.
+    """
+    _, number, sum_ = path.stem.split("-") if path.stem.count("-") == 2 else ("", "", "")
     try:
-        return pl.from_arrow(pq.read_table(path))  # type: ignore[return-value]
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path} cannot be read ({error}); delete it and run again.") from error
+        content = path.read_bytes()
+    except OSError as error:
+        raise _refused(path, str(error)) from error
+    if _checksum(content) != sum_:
+        raise _refused(path, "its bytes have not the checksum of its name")
+    rows = _parsed(path, content)
+    facts = {key.decode(): value.decode() for key, value in (rows.schema.metadata or {}).items()}
+    if (facts.get("cell"), facts.get("block", "").zfill(3)) != (path.parent.name, number):
+        raise _refused(path, "it belongs to another cell or block")
+    if facts.get("rows") != str(rows.num_rows):
+        raise _refused(path, f"it has {rows.num_rows} rows of {facts.get('rows')}")
+    return pl.from_arrow(rows)  # type: ignore[return-value]
+
+
+def _parsed(path: Path, content: bytes) -> pa.Table:
+    try:
+        return pq.read_table(pa.BufferReader(content))
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _refused(path, str(error)) from error
+
+
+def _refused(path: Path, why: str) -> InputError:
+    reason = " ".join(why.split())
+    return InputError(f"{path} cannot be read ({reason}); delete it and run again.")
 
 
 def stack(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
@@ -132,14 +199,16 @@ def empty() -> pl.DataFrame:
 def read_results(path: str | Path) -> pl.DataFrame:
     """The tidy table of a results file, of a sweep's output folder, or of a whole store.
 
-    A store is read as it is: every finished block of every cell. Raises InputError where there is
-    nothing to read.
+    A store is read as it is: every finished block of every cell; columns say in which setting and with
+    which options each row was made. Raises InputError where there is nothing to read.
     """
     place = Path(path)
-    if place.is_file():
-        return read_block(place)
-    if (place / "results.parquet").is_file():
-        return read_block(place / "results.parquet")
+    file = place if place.is_file() else place / "results.parquet"
+    if file.is_file():
+        try:
+            return pl.from_arrow(_parsed(file, file.read_bytes()))  # type: ignore[return-value]
+        except OSError as error:
+            raise _refused(file, str(error)) from error
     files = sorted(place.glob("cells/*/block-*.parquet"))
     if not files:
         raise InputError(

@@ -7,42 +7,25 @@ whole.
 
 from __future__ import annotations
 
-import functools
-import json
-import os
+import dataclasses
+import hashlib
+import platform
 import time
 import traceback
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from experiments.engine.referee import Setting, WatchedOracle, fit_rows, skip_rows
-from experiments.engine.specs import (
-    Spec,
-    Sweep,
-    build_algorithm,
-    build_behaviour,
-    build_problem,
-    load,
-)
+from experiments.common.files import StorageError
+from experiments.engine.referee import Referee, Rows, WatchedOracle
+from experiments.engine.setting import Declined, Setting, forget_settings, setting_of
+from experiments.engine.specs import Spec, build_algorithm, load
 from experiments.engine.store import CellFiles, identity
-from spac_theory import (
-    Fit,
-    LearnerView,
-    Oracle,
-    PreferenceModel,
-    WinnerCounts,
-    coverage,
-    pair_law,
-    sample_winner_counts,
-    winner_law,
-)
-from spac_theory.algorithms import Algorithm
-from spac_theory.bandit.online import OnlineAccess
-from spac_theory.learning.density import fit_continuous
-from spac_theory.problems.density import ContinuousProblem
+from spac_theory import Oracle
 
 
 @dataclass(frozen=True)
@@ -69,6 +52,14 @@ class Unit:
         """The files of the cell of one algorithm."""
         config = cell_config(self, self.algorithms[label])
         return CellFiles(Path(self.store), config)
+
+    def setting(self) -> Setting:
+        """Where its fits are made and judged."""
+        return setting_of(self.problem, self.behaviour, self.dial, self.learner)
+
+    def referee(self, label: str) -> Referee:
+        """Who decides the rows of one algorithm."""
+        return Referee(self.setting(), label, self.algorithms[label], self.n, self.seeds)
 
     def __str__(self) -> str:
         names = f"{self.problem['name']}, {self.behaviour['name']} {self.dial:g}"
@@ -103,25 +94,6 @@ def cell_config(unit: Unit, algorithm: Spec) -> Spec:
     )
 
 
-def all_units(sweep: Sweep, store: Path) -> Iterator[Unit]:
-    """Every unit of a sweep with all its algorithms."""
-    for dial in sweep.dials:
-        for n in sweep.sizes:
-            for block in sweep.blocks:
-                yield Unit(
-                    str(store.resolve()),
-                    sweep.problem,
-                    sweep.behaviour,
-                    dial,
-                    n,
-                    sweep.learner,
-                    block,
-                    sweep.block,
-                    sweep.algorithms,
-                    sweep.plugins,
-                )
-
-
 def pending(unit: Unit) -> Unit | None:
     """The unit with its unfinished algorithms alone, None if there is none left.
 
@@ -133,7 +105,7 @@ def pending(unit: Unit) -> Unit | None:
         cell.check()
         if not cell.done(unit.block):
             left[label] = spec
-    return Unit(**{**vars(unit), "algorithms": left}) if left else None
+    return replace(unit, algorithms=left) if left else None
 
 
 def by_cost(units: list[Unit]) -> list[Unit]:
@@ -150,52 +122,6 @@ def by_cost(units: list[Unit]) -> list[Unit]:
     return sorted(units, key=cost, reverse=True)
 
 
-@functools.lru_cache(maxsize=32)
-def _setting(problem: str, behaviour: str, dial: float, learner: str) -> Setting:
-    """The problem and the learner's view of it; kept, because many units share it."""
-    built = build_problem(json.loads(problem))
-    family = json.loads(behaviour)
-    mu = build_behaviour(family).policy(built, dial)
-    options = json.loads(learner)
-    uniform = torch.full_like(mu, 1 / mu.shape[-1])
-    policies = {"behaviour": mu, "uniform": uniform}
-    view = LearnerView(
-        built.reward_class,
-        built.bandit.rho,
-        policies[options["reference"]],
-        policies[options["baseline"]],
-        delta=options["delta"],
-    )
-    covered = coverage(built, mu, view.baseline)
-    return Setting(built, family["name"], dial, mu, view, covered)
-
-
-def setting(unit: Unit) -> Setting:
-    """The setting of a unit."""
-    problem, behaviour, learner = (
-        json.dumps(spec, sort_keys=True) for spec in (unit.problem, unit.behaviour, unit.learner)
-    )
-    return _setting(problem, behaviour, unit.dial, learner)
-
-
-@dataclass(frozen=True)
-class OwnPrompts:
-    """Data sets that each have prompts of their own: drawn when an algorithm is fitted."""
-
-    n: torch.Tensor
-
-
-def draw(unit: Unit, place: Setting) -> WinnerCounts | OwnPrompts:
-    """The data of a unit, the same for every algorithm and nested over `n`."""
-    if isinstance(place.problem, ContinuousProblem):
-        return OwnPrompts(torch.full((len(unit.seeds),), unit.n))
-    bandit = place.problem.bandit
-    preference = PreferenceModel.from_reward(bandit.reward, place.view.link)
-    law = winner_law(bandit.rho, pair_law(place.behaviour), preference)
-    family = json.dumps([unit.behaviour["name"], unit.behaviour["options"]], sort_keys=True)
-    return sample_winner_counts(law, unit.n, unit.seeds, bandit.name, family, repr(unit.dial))
-
-
 def run_unit(unit: Unit) -> Report:
     """Fit what is pending and store each result as soon as it is there; failures are recorded."""
     torch.set_num_threads(1)
@@ -203,14 +129,16 @@ def run_unit(unit: Unit) -> Report:
     todo = pending(unit)
     if todo is None:
         return Report()
-    reports = []
     try:
-        place = setting(todo)
-        data = draw(todo, place)
+        data = todo.setting().data(todo.n, todo.seeds)
     except Exception as error:
-        return fail(todo, _reason(error), traceback.format_exc())
-    for label in todo.algorithms:
-        reports.append(_run_algorithm(todo, label, place, data))
+        return fail(todo, reason_of(error), traceback.format_exc())
+    reports = [run_algorithm(todo, label, data) for label in todo.algorithms]
+    return total(reports)
+
+
+def total(reports: Sequence[Report]) -> Report:
+    """Several reports as one."""
     return Report(
         sum(r.done for r in reports),
         sum(r.skipped for r in reports),
@@ -218,73 +146,82 @@ def run_unit(unit: Unit) -> Report:
     )
 
 
-def _fit(
-    unit: Unit,
-    place: Setting,
-    algorithm: Algorithm,
-    data: WinnerCounts | OwnPrompts,
-    oracle: Oracle,
-) -> Fit:
-    """Fit all data sets at once, or one by one where each has its own prompts."""
-    if isinstance(data, WinnerCounts):
-        return algorithm.fit(place.view, data, oracle)
-    assert isinstance(place.problem, ContinuousProblem)
-    family = build_behaviour(unit.behaviour)
-    key = json.dumps([unit.behaviour["name"], unit.behaviour["options"]], sort_keys=True)
-    return fit_continuous(
-        place.problem,
-        family,
-        unit.dial,
-        unit.n,
-        unit.seeds,
-        algorithm,
-        place.view,
-        oracle,
-        key,
-        repr(unit.dial),
-    )
-
-
-def online_access(unit: Unit, place: Setting) -> OnlineAccess | None:
-    """Online labels on the budget `learner.labels` of the unit; None where it grants none."""
-    budget = unit.learner.get("labels", 0)
-    if budget == 0:
-        return None
-    bandit = place.problem.bandit
-    preference = PreferenceModel.from_reward(bandit.reward, place.view.link)
-    key = (bandit.name, place.family, repr(place.dial))
-    return OnlineAccess(preference, bandit.rho, unit.seeds, budget, bandit.reward, key)
-
-
-def _run_algorithm(
-    unit: Unit, label: str, place: Setting, data: WinnerCounts | OwnPrompts
-) -> Report:
-    """One algorithm on the data of a unit: rows, or the record of its failure."""
+def run_algorithm(unit: Unit, label: str, data: Any) -> Report:
+    """One algorithm on a copy of a unit's data: rows, or the record of its failure."""
     cell = unit.cell(label)
-    access = online_access(unit, place)
-    oracle = WatchedOracle(Oracle(place.coverage.single, access))
     try:
-        algorithm = build_algorithm(unit.algorithms[label])
-        reason = algorithm.skip(place.view, oracle)
-        if reason is not None:
-            rows = skip_rows(place, label, unit.n, unit.seeds, reason, oracle.consulted)
-        else:
-            start = time.process_time()
-            fit = _fit(unit, place, algorithm, data, oracle)
-            seconds = time.process_time() - start
-            rows = fit_rows(place, label, unit.seeds, data.n, fit, algorithm, seconds)
-            rows["oracle"] = [oracle.consulted] * len(unit.seeds)
-            if oracle.consulted:  # the lower bound speaks of learners without one
-                rows["bound_lower"] = [None] * len(unit.seeds)
-            if access is not None:
-                rows["queries"] = (access.labels + access.scores).to(torch.float64).tolist()
+        rows = judged(unit, label, data)
+    except StorageError:
+        raise
     except Exception as error:
-        return fail(unit, _reason(error), traceback.format_exc(), only=label)
+        return fail(unit, reason_of(error), traceback.format_exc(), only=label)
     cell.write_block(unit.block, rows)
-    return Report(done=int(reason is None), skipped=int(reason is not None))
+    skipped = rows["status"][0] == "skipped"
+    return Report(done=int(not skipped), skipped=int(skipped))
 
 
-def _reason(error: BaseException) -> str:
+def judged(unit: Unit, label: str, data: Any) -> Rows:
+    """The rows of one algorithm.
+
+    It gets its own copy of the data. Raises ValueError where it has changed that copy, or the setting
+    that it shares with the others.
+    """
+    referee, setting, mine = unit.referee(label), unit.setting(), copy_of(data)
+    access = setting.access(unit.learner.get("labels", 0), unit.seeds)
+    oracle = WatchedOracle(Oracle(setting.coverage.single, access))
+    algorithm = build_algorithm(unit.algorithms[label])
+    before = fingerprint(setting, mine)
+    reason = algorithm.skip(setting.view, oracle)
+    try:
+        if reason is not None:
+            raise Declined(reason)
+        start = time.process_time()
+        fit = setting.fit(algorithm, mine, oracle)
+        seconds = time.process_time() - start
+    except Declined as declined:
+        return referee.skipped(str(declined), oracle)
+    finally:
+        unchanged = fingerprint(setting, mine) == before
+        if not unchanged:
+            forget_settings()
+    if not unchanged:
+        raise ValueError(
+            "it changed the data or the setting that it was given, which others share; work on a copy"
+        )
+    return referee.fitted(fit, algorithm, oracle, access, seconds)
+
+
+def copy_of(data: Any) -> Any:
+    """The data with tensors of their own."""
+    tensors = {k: v.clone() for k, v in _tensors(data).items() if k in _initial(data)}
+    return replace(data, **tensors)
+
+
+def fingerprint(setting: Setting, data: Any) -> str:
+    """A digest of every tensor that an algorithm can reach and others rely on."""
+    found = hashlib.sha256()
+    bandit, view = setting.problem.bandit, setting.view
+    for thing in (data, view, view.reward_class, bandit):
+        for name, tensor in sorted(_tensors(thing).items()):
+            found.update(name.encode() + str(tuple(tensor.shape)).encode())
+            found.update(tensor.detach().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def _tensors(thing: Any) -> dict[str, Tensor]:
+    """The fields of a dataclass that are tensors."""
+    if not dataclasses.is_dataclass(thing):
+        return {}
+    values = {f.name: getattr(thing, f.name, None) for f in dataclasses.fields(thing)}
+    return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+
+
+def _initial(thing: Any) -> set[str]:
+    """The fields that a dataclass is made from."""
+    return {f.name for f in dataclasses.fields(thing) if f.init}
+
+
+def reason_of(error: BaseException) -> str:
     """An error in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
@@ -296,6 +233,6 @@ def fail(unit: Unit, reason: str, details: str = "", only: str | None = None) ->
     for label in labels:
         cell = unit.cell(label)
         if not cell.done(unit.block):
-            cell.write_error(unit.block, {"host": os.uname().nodename}, reason, details)
+            cell.write_error(unit.block, {"host": platform.node()}, reason, details)
             failed.append(f"{label} ({unit}): {reason}")
     return Report(failed=tuple(failed))

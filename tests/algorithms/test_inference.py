@@ -127,7 +127,10 @@ def test_two_step_runs_are_rows_of_the_one_format():
         for query in ("optimistic", "uniform")
     ]
     rows = pl.concat(runs).with_columns(
-        pl.lit("tuned").alias("options"), pl.lit(None, dtype=pl.Boolean).alias("converged")
+        pl.lit("tuned").alias("tuning"),
+        pl.lit(None, dtype=pl.Boolean).alias("converged"),
+        pl.col("coverage").alias("dial"),
+        pl.col("transitions").alias("n"),
     )
     lines = {line["algorithm"]: line for line in summary(rows).to_dicts()}
     assert {line["queries"] for line in lines.values()} == {5}

@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
-from experiments.studies.diagnosis.logs import read_log
+from experiments.common.configuration import read
+from experiments.common.program import composed
+from experiments.studies.diagnosis.logs import Settings, read_log
 from experiments.studies.diagnosis.run import diagnose
 from spac_theory import (
     InputError,
@@ -22,14 +22,13 @@ from spac_theory import (
     winner_law,
 )
 
-from .tools import ROOT
-
 
 def options(*overrides: str) -> dict[str, Any]:
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        config = OmegaConf.to_container(compose("diagnose", list(overrides)), resolve=True)
-    assert isinstance(config, dict)
-    return {str(key): value for key, value in config.items()}
+    return composed("diagnose", *overrides)
+
+
+def checked(*overrides: str) -> Settings:
+    return read(Settings, options(*overrides))
 
 
 @pytest.fixture
@@ -53,7 +52,7 @@ def test_a_log_is_read_whatever_its_file_and_names(
         {"parquet": content.write_parquet, "csv": content.write_csv, "jsonl": content.write_ndjson}[
             kind
         ](path)
-        counts.append(read_log(options(f"data={path}")))
+        counts.append(read_log(checked(f"data={path}")))
     assert torch.equal(counts[0].counts.wins, counts[1].counts.wins)
     assert np.array_equal(counts[0].counts.to_triples(), triples)
     assert counts[1].actions == ["item-0", "item-1", "item-2", "item-3"]
@@ -90,7 +89,7 @@ def test_a_bad_log_is_one_sentence(tmp_path: Path, content: str, message: str) -
     path = tmp_path / "log.csv"
     path.write_text(content)
     with pytest.raises(InputError, match=message):
-        read_log(options(f"data={path}"))
+        read_log(checked(f"data={path}"))
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import pytest
 
 from experiments.engine.collect import collect
 from experiments.engine.executor import DIED, run_units
-from experiments.engine.specs import read_sweep
 from experiments.engine.store import read_results
+from experiments.studies.sweep.cells import read_sweep
 from experiments.studies.sweep.run import coverage_sweep, pending_units
 
 from .tools import SMALL, command, comparable, environment, plugin, settings
@@ -32,7 +32,7 @@ def test_a_worker_that_dies_costs_its_own_unit_alone(tmp_path: Path) -> None:
     sweep, store = read_sweep(wanted), Path(wanted["store"])
     reports = list(run_units(pending_units(sweep, store), 2))
     assert sum(len(report.failed) for report in reports) == 1
-    table = collect(sweep, store)
+    table = collect(sweep.units(store), sweep.seeds)
     outcome = table.select("algorithm", "n", "status").unique()
     assert outcome.filter(pl.col("status") != "done").rows() == [("killer", 50, "failed")]
     assert outcome.height == 6

@@ -11,7 +11,6 @@ import torch
 import yaml
 from rich.console import Console
 
-from experiments.league import coverage_rows, read, season
 from experiments.studies.league.analysis import (
     COEFFICIENTS,
     NOT_NUMBERS,
@@ -20,7 +19,9 @@ from experiments.studies.league.analysis import (
     summary,
     write_report,
 )
+from experiments.studies.league.cells import read_league
 from experiments.studies.league.entries import BUDGET, ENTRIES
+from experiments.studies.league.season import coverage_rows, season
 from spac_theory import ALGORITHMS, InputError, make_behaviour, make_problem
 
 CONFIG = Path(__file__).resolve().parents[2] / "conf" / "league.yaml"
@@ -87,19 +88,19 @@ def test_coefficients_by_hand():
 )  # fmt: skip
 def test_bad_configurations_are_refused_before_any_work(changes, field, tmp_path):
     with pytest.raises(InputError, match=field):
-        read(config(tmp_path / "store", **changes))
+        read_league(config(tmp_path / "store", **changes))
     assert not (tmp_path / "store").exists()
 
 
 def test_a_small_season(tmp_path):
-    league = read(config(tmp_path, algorithms=["spac", "dpo", "xpo", "spo", "uniform"]))
+    league = read_league(config(tmp_path, algorithms=["spac", "dpo", "xpo", "spo", "uniform"]))
     rows = season(league, QUIET)
-    counted = rows.group_by("algorithm", "options").len()
+    counted = rows.group_by("algorithm", "tuning").len()
     assert counted["len"].to_list() == [4] * 10
     lines = {line["algorithm"]: line for line in summary(rows).to_dicts()}
     assert lines["xpo"]["queries"] == 20
     assert lines["spac"]["queries"] == 0
-    want = rows.filter(pl.col("algorithm") == "dpo", pl.col("options") == "tuned")
+    want = rows.filter(pl.col("algorithm") == "dpo", pl.col("tuning") == "tuned")
     assert abs(lines["dpo"]["mean_tuned"] - want["suboptimality"].mean()) < 1e-12
     covered = coverage_rows(league)
     needed = {label: entry.needs for label, entry in league.entries.items()}
@@ -112,7 +113,7 @@ def test_a_small_season(tmp_path):
 
 
 def test_a_second_season_computes_nothing(tmp_path, monkeypatch):
-    league = read(config(tmp_path, algorithms=["dpo"]))
+    league = read_league(config(tmp_path, algorithms=["dpo"]))
     first = season(league, QUIET)
     monkeypatch.setattr("spac_theory.algorithms.dpo.DpoClosedForm.fit", None)
     assert first.equals(season(league, QUIET))
@@ -120,10 +121,10 @@ def test_a_second_season_computes_nothing(tmp_path, monkeypatch):
 
 def test_structured_methods_play_where_actions_have_parts_and_say_why_not_elsewhere(tmp_path):
     sets = {"name": "item_sets", "contexts": 2, "items": 2}
-    rows = season(read(config(tmp_path, problem=sets, algorithms=["spo"])), QUIET)
+    rows = season(read_league(config(tmp_path, problem=sets, algorithms=["spo"])), QUIET)
     assert set(rows["status"]) == {"done"}
     five = {"name": "rare_lucky", "contexts": 2, "actions": 5}
-    rows = season(read(config(tmp_path, problem=five, algorithms=["spo"])), QUIET)
+    rows = season(read_league(config(tmp_path, problem=five, algorithms=["spo"])), QUIET)
     assert set(rows["status"]) == {"skipped"}
     assert all("5" in reason for reason in rows["reason"])
 
@@ -133,13 +134,13 @@ def test_a_failure_is_a_row_and_not_the_end(tmp_path, monkeypatch):
         raise ArithmeticError("no luck")
 
     monkeypatch.setattr("spac_theory.algorithms.uniform.Uniform.fit", broken)
-    rows = season(read(config(tmp_path, algorithms=["uniform", "dpo"])), QUIET)
+    rows = season(read_league(config(tmp_path, algorithms=["uniform", "dpo"])), QUIET)
     failed = rows.filter(pl.col("algorithm") == "uniform")
     assert set(failed["status"]) == {"failed"}
     assert "no luck" in failed["reason"][0]
     assert set(rows.filter(pl.col("algorithm") == "dpo")["status"]) == {"done"}
     lines = {line["algorithm"]: line for line in summary(rows).to_dicts()}
-    assert lines["uniform"]["failures"] == 2
+    assert lines["uniform"]["failures"] == 8  # every data set, by default and tuned
 
 
 STRANGER = """
@@ -166,8 +167,10 @@ def test_an_algorithm_from_one_outside_file_plays(tmp_path):
     file = tmp_path / "stranger.py"
     file.write_text(STRANGER)
     extra = {"mine": {"name": "most_compared", "sharpness": 2.0}}
-    league = read(config(tmp_path / "s", plugins=[str(file)], extra=extra, algorithms=["uniform"]))
+    league = read_league(
+        config(tmp_path / "s", plugins=[str(file)], extra=extra, algorithms=["uniform"])
+    )
     rows = season(league, QUIET)
     mine = rows.filter(pl.col("algorithm") == "mine")
     assert set(mine["status"]) == {"done"}
-    assert "'sharpness': 2.0" in mine["setting"][0]
+    assert '"sharpness": 2.0' in mine["options"][0]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from experiments.common.choices import unknown_choice
+from experiments.common.program import CONFIGURATION
 from experiments.engine.store import read_results
 
 from .tools import SMALL, command, environment, files, plugin, run
@@ -66,7 +67,7 @@ CHOICES = [
 
 @pytest.mark.parametrize(("words", "message"), CHOICES)
 def test_a_choice_without_a_file_is_named(words: list[str], message: str | None) -> None:
-    found = unknown_choice(words)
+    found = unknown_choice(words, Path(CONFIGURATION))
     assert found is None if message is None else found is not None and found.startswith(message)
 
 
@@ -130,6 +131,6 @@ def test_multirun_runs_one_grid_a_job(tmp_path: Path, words: tuple[str, ...]) ->
     tables = list((tmp_path / "m").rglob("results.parquet"))
     assert len(tables) == 2
     assert {read_results(t)["problem"][0] for t in tables} == {
-        "rare_lucky-2x4-0.025-0",
-        "rare_lucky-2x4-0.025-1",
+        "rare_lucky(actions=4, contexts=2)",
+        "rare_lucky(actions=4, contexts=2, seed=1)",
     }

@@ -13,8 +13,8 @@ from experiments.engine import store as store_module
 from experiments.engine import units as units_module
 from experiments.engine.collect import collect
 from experiments.engine.columns import COLUMNS
-from experiments.engine.specs import read_sweep
 from experiments.engine.store import CellFiles, digest, identity, read_results
+from experiments.studies.sweep.cells import read_sweep
 from experiments.studies.sweep.run import coverage_sweep, pending_units
 from spac_theory import InputError
 
@@ -27,7 +27,7 @@ def sweep_in(folder: Path, *overrides: str, **options: str) -> pl.DataFrame:
     sweep, store = read_sweep(wanted), Path(wanted["store"])
     for unit in pending_units(sweep, store):
         units_module.run_unit(unit)
-    return collect(sweep, store)
+    return collect(sweep.units(store), sweep.seeds)
 
 
 def pending_fits(folder: Path, *overrides: str, **options: str) -> int:
@@ -118,9 +118,9 @@ def test_a_stored_configuration_is_compared_not_trusted(tmp_path: Path) -> None:
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     sweep_in(tmp_path, algorithms="uniform")
-    path = next(tmp_path.rglob("block-000.parquet"))
+    path = next(tmp_path.rglob("block-000-*.parquet"))
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(InputError, match=r"block-000\.parquet cannot be read"):
+    with pytest.raises(InputError, match=r"block-000-\w+\.parquet cannot be read"):
         sweep_in(tmp_path, algorithms="uniform")
 
 
@@ -135,7 +135,7 @@ def test_a_failure_is_kept_apart_counted_and_forgotten_after_success(tmp_path: P
 
 def test_the_file_explains_itself(tmp_path: Path) -> None:
     sweep_in(tmp_path, algorithms="uniform")
-    schema = pq.read_schema(next(tmp_path.rglob("block-000.parquet")))
+    schema = pq.read_schema(next(tmp_path.rglob("block-000-*.parquet")))
     assert set(json.loads(schema.metadata[b"columns"])) == set(COLUMNS)
     assert all(schema.field(name).metadata[b"meaning"] for name in COLUMNS)
     assert schema.field("seconds").metadata[b"unit"] == b"s"

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
-from experiments import baseline, lambda_choice, misspecification, optimisation, rates, violations
-from experiments.common.program import CONFIGURATION
+from experiments.common.program import CONFIGURATION, composed
+from experiments.engine.columns import COLUMNS
+from experiments.engine.study import Study
+from experiments.studies import (
+    baseline,
+    lambda_choice,
+    misspecification,
+    optimisation,
+    rates,
+    violations,
+)
+from experiments.studies.misspecification.cells import outside
 from spac_theory import make_problem
 
 SMALL = {
     "rates": (rates, ["coverages=[0.2]", "n=[1000,10000]", "seeds=30", "fixed.n=[3000,10000]"]),
     "violations": (violations, ["instances=30", "per_group=10"]),
-    "optimisation": (optimisation, ["problems=[finite]", "rounds=[1,10]", "seeds=2"]),
+    "optimisation": (optimisation, ["problems=[finite]", "iterations=[1,10]", "seeds=2"]),
     "misspecification": (
         misspecification,
         ["dials={trap: [0.0,0.2], spread: [0.3]}", "n=[100,1000]", "seeds=3"],
@@ -27,21 +38,24 @@ SMALL = {
 
 
 @pytest.mark.parametrize("name", list(SMALL))
-def test_program_runs_small_and_again_for_nothing(name, tmp_path, monkeypatch):
-    program, overrides = SMALL[name]
-    with initialize_config_dir(CONFIGURATION, version_base="1.3"):
-        config = compose(name, [*overrides, f"store={tmp_path}/store"])
-    settings = OmegaConf.to_container(config, resolve=True)
-    assert program.main_study(settings, tmp_path / "out")
+def test_program_runs_small_and_again_for_nothing(name, tmp_path):
+    package, overrides = SMALL[name]
+    study: Study = package.STUDY
+    settings = composed(name, *overrides, f"store={tmp_path}/store")
+    assert study(settings, tmp_path / "out")
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"results.parquet", "summary.md", f"{name}.png", f"{name}.pdf"} <= written
     before = (tmp_path / "out" / "summary.md").read_text()
+    schema = pq.read_schema(tmp_path / "out" / "results.parquet")
+    known = {**COLUMNS, **study.columns}
+    for column in schema:
+        assert column.metadata[b"meaning"].decode() == known[column.name].meaning
+    assert json.loads(schema.metadata[b"columns"]).keys() == set(schema.names)
 
     def refuse(cell):
         raise AssertionError(f"{cell} was computed again")
 
-    monkeypatch.setattr(program, "compute", refuse)
-    assert program.main_study(settings, tmp_path / "out")
+    assert dataclasses.replace(study, compute=refuse)(settings, tmp_path / "out")
     assert (tmp_path / "out" / "summary.md").read_text() == before
 
 
@@ -56,7 +70,7 @@ def test_every_field_of_their_configurations_has_a_comment():
 
 def test_missed_truth_is_outside_the_class_by_the_dial():
     features = make_problem("linear").bandit.features
-    g = misspecification.outside(features)
+    g = outside(features)
     assert torch.isclose((g.amax(-1) - g.amin(-1)).max(), torch.tensor(1.0).double())
     assert torch.einsum("xa,xad->d", g, features).abs().max() < 1e-9
     assert g.sum(-1).abs().max() < 1e-9

@@ -9,17 +9,15 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from experiments.engine.collect import write_results
-from experiments.engine.columns import table
+from experiments.engine.columns import table, write_results
 from experiments.engine.store import read_results
-from experiments.studies.sweep.analysis import aggregate, shown_dials
+from experiments.studies.sweep.analysis import aggregate, falls, finding, shown_dials
+from experiments.studies.sweep.cells import Pictures
 from experiments.studies.sweep.figure import write_figures
-from experiments.studies.sweep.findings import falls, finding
 from experiments.studies.sweep.table import write_summary
-from spac_theory import InputError
 from spac_theory.statistics import clopper_pearson
 
-SIZES = (300, 10_000)
+STAR = {300: math.inf, 10_000: 0.3271}  # (T1) at λ*, by n
 
 
 def rows(
@@ -46,6 +44,8 @@ def rows(
             "concentrability": [1 / dial if dial else float("inf")] * count,
             "concentrability_all": [100.0] * count,
             "bound_upper": [bound] * count,
+            "bound_star": [STAR[n]] * count,
+            "range": [1.0] * count,
             "gap": [1e-8] * count,
             "certified": ["duality gap"] * count,
             "oracle": [oracle] * count,
@@ -69,9 +69,6 @@ def results() -> pl.DataFrame:
     )
 
 
-THEOREM = pl.DataFrame({"dial": 0.1, "n": list(SIZES), "theorem": [3.0, 0.9], "range": 1.0})
-
-
 def test_curves_are_means_quantiles_and_counts() -> None:
     curves = aggregate(results(), 0.1)
     at = {(r["algorithm"], r["n"]): r for r in curves.iter_rows(named=True)}
@@ -88,8 +85,7 @@ def test_curves_are_means_quantiles_and_counts() -> None:
 
 def test_the_table_marks_the_best_honest_algorithm_and_says_what_failed(tmp_path: Path) -> None:
     console = Console(width=140, record=True)
-    theorem = pl.DataFrame({"dial": [0.1, 0.1], "n": list(SIZES), "theorem": [math.inf, 0.3271]})
-    write_summary(aggregate(results(), 0.1), theorem, tmp_path, console)
+    write_summary(aggregate(results(), 0.1), tmp_path, console)
     text = (tmp_path / "summary.md").read_text()
     lines = {line.split("|")[1].strip(): line for line in text.splitlines() if "|" in line}
     assert lines["spac_sqrt_n"].count("**") == 2
@@ -123,12 +119,9 @@ def test_figures_are_written_for_one_dial_and_for_infinite_concentrability(
     tmp_path: Path, dials: tuple[float, ...]
 ) -> None:
     parts = [rows("spac_sqrt_n", {300: [0.1] * 3, 10_000: [0.0] * 3}, dial=d) for d in dials]
-    theorem = pl.concat([THEOREM.with_columns(dial=pl.lit(d)) for d in dials])
-    options = {"formats": ["png"], "algorithms": ["spac_sqrt_n", "absent"], "sizes": [1000]}
-    paths = write_figures(aggregate(pl.concat(parts), 0.1), theorem, options, tmp_path)
+    options = Pictures(("spac_sqrt_n", "absent"), (1000,), ("png",))
+    paths = write_figures(aggregate(pl.concat(parts), 0.1), options, tmp_path)
     assert [p.read_bytes()[:4] for p in paths] == [b"\x89PNG"] * 2
-    with pytest.raises(InputError, match=r"figure\.formats"):
-        write_figures(aggregate(parts[0], 0.1), theorem, {**options, "formats": ["bmp"]}, tmp_path)
 
 
 def test_results_survive_the_file(tmp_path: Path) -> None:

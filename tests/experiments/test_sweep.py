@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from experiments.engine.collect import status_line
-from experiments.engine.specs import read_sweep
-from experiments.engine.units import all_units, draw, run_unit, setting
+from experiments.engine.units import Unit, run_unit
+from experiments.studies.sweep.cells import read_sweep
 from spac_theory import InputError, make_algorithm
 
 from .test_store import sweep_in
@@ -23,9 +23,9 @@ KEY = ["algorithm", "n", "seed"]
 
 def test_rows_agree_with_the_library_called_by_hand(tmp_path: Path) -> None:
     table = sweep_in(tmp_path)
-    unit = next(all_units(read_sweep(settings(tmp_path)), tmp_path))
-    place = setting(unit)
-    data = draw(unit, place)
+    unit = next(read_sweep(settings(tmp_path)).units(tmp_path))
+    place = unit.setting()
+    data = place.data(unit.n, unit.seeds)
     fit = make_algorithm("spac").fit(place.view, data)
     wanted = place.problem.bandit.suboptimality(fit.policy.probabilities())
     rows = table.filter((pl.col("algorithm") == "spac_sqrt_n") & (pl.col("n") == 50))
@@ -69,12 +69,17 @@ def test_numbers_do_not_depend_on_the_company_they_keep(tmp_path: Path) -> None:
     assert comparable(same.sort(KEY)).equals(comparable(alone.sort(KEY)))
 
 
+def wins(unit: Unit) -> torch.Tensor:
+    data: torch.Tensor = unit.setting().data(unit.n, unit.seeds).wins
+    return data
+
+
 def test_data_are_shared_by_algorithms_and_nested_over_n(tmp_path: Path) -> None:
     sweep = read_sweep(settings(tmp_path))
-    small, large = (draw(unit, setting(unit)).wins for unit in all_units(sweep, tmp_path))
+    small, large = (wins(unit) for unit in sweep.units(tmp_path))
     assert bool((small <= large).all())
-    other = next(all_units(read_sweep(settings(tmp_path, algorithms="dpo")), tmp_path))
-    assert torch.equal(small, draw(other, setting(other)).wins)
+    other = next(read_sweep(settings(tmp_path, algorithms="dpo")).units(tmp_path))
+    assert torch.equal(small, wins(other))
 
 
 def test_uncovered_optimum_gives_infinity_and_a_skipped_oracle(tmp_path: Path) -> None:
@@ -130,7 +135,7 @@ def test_a_failed_fit_is_a_row_and_is_tried_again(tmp_path: Path) -> None:
     assert bad["status"].unique().to_list() == ["failed"]
     assert bad["reason"].unique().to_list() == ["RuntimeError: nothing works"]
     assert table.filter(pl.col("algorithm") == "uniform")["status"].unique().to_list() == ["done"]
-    unit = next(all_units(read_sweep(settings(tmp_path, *words)), tmp_path / "store"))
+    unit = next(read_sweep(settings(tmp_path, *words)).units(tmp_path / "store"))
     assert len(run_unit(unit).failed) == 1
     assert unit.cell("bad").attempts(0) == 2
 

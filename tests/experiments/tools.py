@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+
+from experiments.common.program import composed
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
@@ -29,10 +29,7 @@ def settings(
 ) -> dict[str, Any]:
     """The settings of a small sweep whose store is in `folder`."""
     words = [*SMALL, f"algorithm=[{algorithms}]", f"store={folder / 'store'}", *overrides]
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        config = OmegaConf.to_container(compose("coverage_sweep", words), resolve=True)
-    assert isinstance(config, dict)
-    return {str(key): value for key, value in config.items()}
+    return composed("coverage_sweep", *words)
 
 
 def comparable(results: pl.DataFrame) -> pl.DataFrame:

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from scipy import stats
 
-from experiments.engine.referee import Setting, theorem_bound
-from experiments.engine.trials import place
+from experiments.engine.referee import theorem_bound
+from experiments.engine.setting import Setting, at_coverage
 from spac_theory import PROBIT, Oracle, PreferenceModel, make_algorithm
 from spac_theory.bandit.preferences import pair_law, sample_winner_counts, winner_law
 from spac_theory.learning.lambda_rules import choose, loss_radius
@@ -32,7 +32,7 @@ def kappa_by_hand(r: float) -> float:
 
 @pytest.mark.parametrize("name", ["tabular", "linear", "finite"])
 def test_probit_all_the_way(name):
-    here = place(name, 0.2)
+    here = at_coverage(name, 0.2)
     view = replace(here.view, link=PROBIT)
     bandit, cls = here.problem.bandit, view.reward_class
     model = PreferenceModel.from_reward(bandit.reward, PROBIT)
@@ -51,7 +51,7 @@ def test_probit_all_the_way(name):
 
     algorithm = make_algorithm("spac", lam="oracle")
     fit = algorithm.fit(view, data, Oracle(c))
-    place_ = Setting(here.problem, "coverage", 0.2, here.behaviour, view, here.coverage)
+    place_ = Setting(here.problem, here.behaviour, view, here.coverage)
     found = theorem_bound(place_, data.n, fit, algorithm)
     by_hand = 2 * math.sqrt(kappa * c * epsilon) + 2 * radius * min(1, math.sqrt(c))
     assert (found - fit.gap).tolist() == pytest.approx([by_hand] * 2, rel=1e-6)

@@ -7,7 +7,9 @@ import pytest
 import torch
 from scipy import optimize, stats
 
-from experiments import misspecification as program
+from experiments.engine import study
+from experiments.studies.misspecification import cells as program
+from experiments.studies.misspecification.analysis import BOUNDS
 from spac_theory import InputError, PreferenceModel, make_algorithm, pair_law, winner_law
 from spac_theory.bounds.projection import distance, projected_complexity, projection
 from spac_theory.bounds.upper import upper_bound
@@ -59,8 +61,8 @@ def test_bernstein_lemma_of_the_projection_by_simulation(bound):
         assert stats.binomtest(int(broken.sum()), 2000).proportion_ci().low <= delta
 
 
-def trap_cell(dial: float, n: int, scale: float = 1.0) -> program.study.Columns:
-    settings = {"dial": dial, "n": n, "scale": scale, "seeds": 5, "delta": 0.1}
+def trap_cell(dial: float, n: int, scale: float = 1.0) -> study.Columns:
+    settings = {"epsilon": dial, "n": n, "scale": scale, "seeds": 5, "delta": 0.1}
     return program.compute({"instance": "trap", "coverage": 0.2, **settings})
 
 
@@ -70,7 +72,7 @@ def test_the_trap_grows_with_lambda_and_dial_and_both_bounds_hold():
         found = trap_cell(0.2, 10**6, scale)
         loss = torch.tensor(found["suboptimality"])
         losses.append(float(loss.mean()))
-        for name in program.BOUNDS:
+        for name in BOUNDS:
             assert (loss <= torch.tensor(found[name])).all()
     assert losses[0] < 0.2
     assert losses == sorted(losses)
@@ -86,7 +88,7 @@ def test_only_convex_classes_have_the_bound_around_the_projection():
 
 def test_the_price_of_the_projection_does_not_grow_with_lambda():
     """At `λ = √n` the whole bound around `r°` falls in `n`, to `ε°`."""
-    here = program.misspecified_place("trap", 0.2, 0.2, 0.1)
+    here = program.missed("trap", 0.2, 0.2, 0.1)
     far = program.projected_distance(here)
     n = torch.tensor([10**4, 10**8, 10**14])
     size = projected_complexity(here.view.reward_class, n, 0.1)

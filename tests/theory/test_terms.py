@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import optimize, stats
 
-from experiments import violations
+from experiments.studies.violations import cells as violations
 from spac_theory import BRADLEY_TERRY, PROBIT, InputError, make_problem
 from spac_theory.bandit.preferences import pair_law
 from spac_theory.bounds import (

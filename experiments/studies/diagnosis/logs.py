@@ -12,7 +12,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from experiments.engine.specs import Spec
+from experiments.common.configuration import Count, Positive, Probability
 from spac_theory import InputError, WinnerCounts, checks
 
 TRIPLE = ("context", "winner", "loser")
@@ -21,6 +21,26 @@ READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
     ".csv": pl.read_csv,
     ".jsonl": pl.read_ndjson,
 }
+
+
+LARGEST = 2**28  # entries of an array: 2 GiB
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The configuration `diagnose`."""
+
+    algorithm: dict[str, Any]
+    data: str | None
+    features: str | None
+    contexts: Count | None
+    actions: Count | None
+    reference: str | None
+    baseline: str | None
+    reward_range: tuple[float, float] | None
+    norm_bound: Positive | None
+    delta: Probability
+    plugins: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -32,9 +52,9 @@ class Log:
     actions: list[Any]
 
 
-def read_table(field: str, path: Any) -> pl.DataFrame:
+def read_table(field: str, path: str | None) -> pl.DataFrame:
     """A table from a .parquet, .csv or .jsonl file."""
-    if not isinstance(path, str) or not path:
+    if not path:
         raise InputError(f"{field} is {path!r}; it must be a .parquet, .csv or .jsonl file.")
     place = Path(path).expanduser()
     if place.suffix not in READERS:
@@ -50,29 +70,33 @@ def read_table(field: str, path: Any) -> pl.DataFrame:
         ) from error
 
 
-def read_log(settings: Spec) -> Log:
-    """The comparisons of `settings["data"]`; `contexts` and `actions` are sizes, null to infer them.
+def read_log(settings: Settings) -> Log:
+    """The comparisons of `settings.data`; `contexts` and `actions` are sizes, null to infer them.
 
-    Indices are whole numbers from 0; names (strings) are numbered in alphabetical order.
+    Whole numbers are indices from 0, but names where fewer than half of the indices up to the largest
+    occur and no size is given; names (strings too) are numbered in their order.
     """
-    table = read_table("data", settings["data"])
+    table = read_table("data", settings.data)
     missing = [name for name in TRIPLE if name not in table.columns]
     if missing:
         raise InputError(
-            f"data {settings['data']!r} lacks the column {missing[0]!r}; it needs the columns "
+            f"data {settings.data!r} lacks the column {missing[0]!r}; it needs the columns "
             "context, winner and loser."
         )
     if table.is_empty():
-        raise InputError(
-            f"data {settings['data']!r} has no row; at least one comparison is needed."
-        )
+        raise InputError(f"data {settings.data!r} has no row; at least one comparison is needed.")
     for name in TRIPLE:
         if table[name].null_count():
             raise InputError(f"data: column {name!r} has empty entries; fill or drop those rows.")
-    context, contexts = _coded("context", [table["context"]], settings["contexts"])
-    both, actions = _coded("action", [table["winner"], table["loser"]], settings["actions"])
+    context, contexts = _coded("context", [table["context"]], settings.contexts)
+    both, actions = _coded("action", [table["winner"], table["loser"]], settings.actions)
     if len(actions) < 2:
         raise InputError(f"data names {len(actions)} action; at least two are needed.")
+    if len(contexts) * len(actions) ** 2 > LARGEST:
+        raise InputError(
+            f"data names {len(contexts)} contexts and {len(actions)} actions; their table of pairs is "
+            "too large, so give prompts and responses fewer names (or kinds)."
+        )
     counts = WinnerCounts.from_triples(
         context[0], both[0], both[1], contexts=len(contexts), actions=len(actions)
     )
@@ -83,7 +107,8 @@ def _coded(field: str, columns: list[pl.Series], size: Any) -> tuple[list[np.nda
     """Columns as indices, with the names behind them."""
     if size is not None:
         size = checks.integer(f"{field}s", size, low=1)
-    if all(column.dtype == pl.String for column in columns):
+    words = all(column.dtype == pl.String for column in columns)
+    if words or (size is None and _sparse(columns)):
         names = sorted(set().union(*(column.unique().to_list() for column in columns)))
         if size is not None and size != len(names):
             raise InputError(
@@ -99,6 +124,15 @@ def _coded(field: str, columns: list[pl.Series], size: Any) -> tuple[list[np.nda
         raise InputError(f"data has the {field} {lowest}; indices are whole numbers from 0.")
     top = max(int(array.max()) for array in arrays) + 1
     return arrays, list(range(size or max(top, 1)))
+
+
+def _sparse(columns: list[pl.Series]) -> bool:
+    """Whether whole numbers are names: fewer than half of the indices up to the largest occur."""
+    if not all(column.dtype.is_integer() for column in columns):
+        return False
+    together = pl.concat([column.cast(pl.Int64, strict=False) for column in columns]).drop_nulls()
+    values = together.unique().to_list()
+    return min(values) >= 0 and max(values) >= max(16, 2 * len(values))
 
 
 def read_array(field: str, path: str, shape: tuple[int | None, ...]) -> Tensor:

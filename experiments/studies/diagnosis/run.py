@@ -9,13 +9,20 @@ from typing import Any
 import numpy as np
 import polars as pl
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
+from experiments.common.configuration import read
 from experiments.common.files import write_atomically, write_text
-from experiments.engine.progress import make_console
-from experiments.engine.specs import build_algorithm, load, resolve_algorithms
-from experiments.studies.diagnosis.logs import Log, read_features, read_log, read_policy
+from experiments.common.table import Table, make_console, show_paths
+from experiments.engine.specs import Spec, build_algorithm, load, resolve_algorithms
+from experiments.studies.diagnosis.logs import (
+    LARGEST,
+    Log,
+    Settings,
+    read_features,
+    read_log,
+    read_policy,
+)
 from spac_theory import InputError, LearnerView, LinearClass, tabular_class
 from spac_theory.learning.diagnosis import (
     appearances,
@@ -33,42 +40,43 @@ TERMS = {
 }
 
 
-def reward_class(settings: dict[str, Any], log: Log) -> LinearClass:
+def reward_class(settings: Settings, log: Log) -> LinearClass:
     """The bounded class: linear in the user's features, or a table."""
-    features = read_features(settings["features"], log)
-    bounds = settings["reward_range"]
-    if bounds is not None and (not isinstance(bounds, list) or len(bounds) != 2):
-        raise InputError(f"reward_range is {bounds!r}; it must be [low, high] or null.")
-    limits = None if bounds is None else (bounds[0], bounds[1])
+    features = read_features(settings.features, log)
+    bounds = settings.norm_bound, settings.reward_range
     if features is None:
-        shape = (len(log.contexts), len(log.actions))
-        return tabular_class(*shape, norm_bound=settings["norm_bound"], reward_range=limits)
-    return LinearClass(features, settings["norm_bound"], limits)
+        contexts, actions = len(log.contexts), len(log.actions)
+        if (contexts * actions) ** 2 > LARGEST:
+            raise InputError(
+                f"data names {contexts} contexts and {actions} actions, and features is null; a table "
+                f"of {contexts * actions} rewards is too large, give features."
+            )
+        return tabular_class(contexts, actions, *bounds)
+    return LinearClass(features, *bounds)
 
 
-def learner_view(settings: dict[str, Any], log: Log) -> LearnerView:
+def learner_view(settings: Settings, log: Log) -> LearnerView:
     """What the learners are told; contexts are weighted as in the data."""
     estimated = appearances(log.counts)
     policies = {
-        name: estimated if settings[name] is None else read_policy(name, settings[name], log)
-        for name in ("reference", "baseline")
+        name: estimated if file is None else read_policy(name, file, log)
+        for name, file in (("reference", settings.reference), ("baseline", settings.baseline))
     }
     return LearnerView(
         reward_class(settings, log),
         context_weights(log.counts),
         policies["reference"],
         policies["baseline"],
-        delta=settings["delta"],
+        delta=settings.delta,
         context_weights="empirical",
     )
 
 
 def learn(
-    settings: dict[str, Any], view: LearnerView, log: Log, console: Console
+    specs: dict[str, Spec], view: LearnerView, log: Log, console: Console
 ) -> dict[str, Tensor]:
     """The policy of every algorithm that can treat the data without an oracle."""
     policies = {"baseline ν": view.baseline}
-    specs = resolve_algorithms(settings["algorithm"])
     for label, spec in specs.items():
         algorithm = build_algorithm(spec)
         reason = algorithm.skip(view, None)
@@ -110,13 +118,7 @@ def show(table: pl.DataFrame, contexts: pl.DataFrame, log: Log, console: Console
         f"actions fall into parts that cannot be ranked against each other: {split}.",
         highlight=False,
     )
-    shown = Table()
-    shown.add_column("policy")
-    for name in TERMS:
-        shown.add_column(name, justify="right")
-    for row in table.iter_rows():
-        shown.add_row(str(row[0]), *(f"{value:.3g}" for value in row[1:]))
-    console.print(shown)
+    Table("", ["policy", *TERMS], [list(row) for row in table.iter_rows()]).show(console)
     for name, meaning in TERMS.items():
         console.print(f"  {name}: {meaning}", markup=False, highlight=False)
 
@@ -152,15 +154,15 @@ def write(
     return [*paths, output / "diagnosis.csv", output / "contexts.csv"]
 
 
-def diagnose(settings: dict[str, Any], output: Path) -> bool:
+def diagnose(values: dict[str, Any], output: Path) -> bool:
     """Read, learn, diagnose, write."""
-    console = make_console()
-    load(settings["plugins"])
+    settings, console = read(Settings, values), make_console()
+    load(settings.plugins)
+    specs = resolve_algorithms(settings.algorithm)
     log = read_log(settings)
     view = learner_view(settings, log)
-    policies = learn(settings, view, log, console)
+    policies = learn(specs, view, log, console)
     table, contexts = policy_table(view, log, policies), context_table(log)
     show(table, contexts, log, console)
-    for path in write(policies, table, contexts, log, output):
-        console.print(f"  {path}", markup=False, highlight=False, soft_wrap=True)
+    show_paths(write(policies, table, contexts, log, output), console)
     return True

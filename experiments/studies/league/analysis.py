@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import polars as pl
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
-from experiments.common.files import write_atomically, write_text
+from experiments.common.figure import save
+from experiments.common.files import write_text
+from experiments.common.table import Table, plus_minus, show_paths
+from experiments.engine.columns import text, write_results
 from experiments.studies.league.entries import BUDGET
 from experiments.studies.league.figure import league_figure
 from spac_theory import PreferenceModel, Problem, pair_law, winner_law
@@ -27,6 +29,7 @@ from spac_theory.concentrability.ratios import (
     largest_ratio,
     mean_ratio,
 )
+from spac_theory.statistics import FEWEST_FOR_A_MEAN
 
 Row = dict[str, Any]
 COEFFICIENTS = {
@@ -39,6 +42,9 @@ COEFFICIENTS = {
     "KL ball": "density ratio over policies within `kl_radius` of the reference",
     "KL ball R/β": "the same with radius R/β, β = 0.1",
     "coverability": "density ratio under the best law of all: of no law in particular",
+}
+COLUMNS = {
+    "tuning": text("default options, or the best of the entry's settings on other data sets: tuned")
 }
 BETA = 0.1  # of the entries that need a ball of radius R/β
 NOT_NUMBERS = {
@@ -73,19 +79,18 @@ def coefficients(problem: Problem, mu: Tensor, radius: float) -> dict[str, float
 def summary(table: pl.DataFrame) -> pl.DataFrame:
     """One line an algorithm: means over cells of default and tuned options, with 95 % intervals.
 
-    A data set's number is its mean over cells; the interval is normal, over data sets. The rank is
-    the mean over cells of the rank of the tuned mean.
+    A data set's number is its mean over cells; the interval is normal, over data sets, and left out
+    where they are too few for one. The rank is the mean over cells of the rank of the tuned mean.
     """
     ran = table.filter(pl.col("suboptimality").is_not_null())
-    if "queries" not in ran.columns:
-        ran = ran.with_columns(pl.lit(0.0).alias("queries"))
-    seeds = ran.group_by("algorithm", "options", "seed").agg(pl.col("suboptimality").mean())
+    seeds = ran.group_by("algorithm", "tuning", "seed").agg(pl.col("suboptimality").mean())
     spread = pl.col("suboptimality").std() / pl.len().sqrt()
-    means = seeds.group_by("algorithm", "options").agg(
-        pl.col("suboptimality").mean().alias("mean"), (1.96 * spread).alias("half")
+    half = pl.when(pl.len() >= FEWEST_FOR_A_MEAN).then(1.96 * spread).alias("half")
+    means = seeds.group_by("algorithm", "tuning").agg(
+        pl.col("suboptimality").mean().alias("mean"), half
     )
-    wide = means.pivot("options", index="algorithm", values=["mean", "half"])
-    tuned = ran.filter(pl.col("options") == "tuned")
+    wide = means.pivot("tuning", index="algorithm", values=["mean", "half"])
+    tuned = ran.filter(pl.col("tuning") == "tuned")
     cells = tuned.group_by("algorithm", "dial", "n").agg(pl.col("suboptimality").mean())
     ranked = cells.with_columns(pl.col("suboptimality").rank().over("dial", "n").alias("rank"))
     ranks = ranked.group_by("algorithm").agg(pl.col("rank").mean())
@@ -108,10 +113,8 @@ def needs_table(table: pl.DataFrame, covered: list[Row], needed: dict[str, str])
     Measured is the mean suboptimality at the largest `n`, default and tuned.
     """
     ran = table.filter(pl.col("suboptimality").is_not_null(), pl.col("n") == pl.col("n").max())
-    means = ran.group_by("algorithm", "dial", "options").agg(pl.col("suboptimality").mean())
-    found = {
-        (r["algorithm"], r["dial"], r["options"]): r["suboptimality"] for r in means.to_dicts()
-    }
+    means = ran.group_by("algorithm", "dial", "tuning").agg(pl.col("suboptimality").mean())
+    found = {(r["algorithm"], r["dial"], r["tuning"]): r["suboptimality"] for r in means.to_dicts()}
     lines = []
     for label, needs in needed.items():
         for place in covered:
@@ -130,21 +133,6 @@ def needs_table(table: pl.DataFrame, covered: list[Row], needed: dict[str, str])
     return lines
 
 
-def number(value: Any) -> str:
-    """A cell of a table: short, `–` for nothing, ∞ for infinity."""
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return "∞" if math.isinf(value) else f"{value:.3g}"
-    return str(value)
-
-
-def markdown(header: list[str], lines: list[list[Any]]) -> str:
-    """A Markdown table."""
-    rows = [header, ["---"] * len(header), *[[number(v) for v in line] for line in lines]]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
-
-
 def write_report(
     folder: Path,
     rows: pl.DataFrame,
@@ -153,58 +141,60 @@ def write_report(
     console: Console,
 ) -> None:
     """Write `results.parquet`, `league.md` and `league.png`, and print the table."""
-    write_atomically(folder / "results.parquet", rows.write_parquet)
     lines = summary(rows)
     told = rows.filter(pl.col("status").is_in(["skipped", "failed"])).to_dicts()
     reasons = {row["algorithm"]: row["reason"] for row in told}
-    write_text(
-        folder / "league.md", page(lines, covered, needs_table(rows, covered, needed), reasons)
-    )
-    picture = league_figure(rows, lines)
-    write_atomically(folder / "league.png", lambda path: picture.savefig(path, format="png"))
-    plt.close(picture)
-    shown = Table(title="League: mean suboptimality, sorted by tuned")
-    for column in ("algorithm", "default", "tuned", "rank", "failures", "queries", "ms"):
-        shown.add_column(column, justify="left" if column == "algorithm" else "right", no_wrap=True)
-    for line in lines.to_dicts():
-        shown.add_row(*cells(line))
-    console.print(shown)
+    needs = needs_table(rows, covered, needed)
+    write_results(rows, folder / "results.parquet", COLUMNS)
+    write_text(folder / "league.md", page(lines, covered, needs, reasons))
+    pictures = save(league_figure(rows, lines), folder / "league", ("png",))
+    standings(lines, "League: mean suboptimality, sorted by tuned").show(console)
     for label, reason in reasons.items():
         console.print(f"{label}: {reason}", style="yellow", markup=False)
-    for name in ("results.parquet", "league.md", "league.png"):
-        console.print(f"  {folder / name}", markup=False, highlight=False, soft_wrap=True)
+    show_paths([folder / "results.parquet", folder / "league.md", *pictures], console)
 
 
-def cells(line: Row) -> list[str]:
-    """One line of the table in words."""
+def standings(lines: pl.DataFrame, title: str = "") -> Table:
+    """One line an entry, in words."""
+    header = ["algorithm", "default", "tuned", "rank", "failures", "queries", "ms a data set"]
+    return Table(title, header, [_line(line) for line in lines.to_dicts()])
+
+
+def _line(line: Row) -> list[Any]:
+    """One line of the table."""
 
     def interval(kind: str) -> str:
         mean, half = line.get(f"mean_{kind}"), line.get(f"half_{kind}")
-        return "skipped" if mean is None or half is None else f"{mean:.3f} ± {half:.3f}"
+        return (
+            "skipped" if mean is None else plus_minus(mean, math.inf if half is None else half, 3)
+        )
 
-    rank = "–" if line["rank"] is None else f"{line['rank']:.1f}"
-    both = [interval("default"), interval("tuned"), rank]
-    return [line["algorithm"], *both, *(number(line[k]) for k in ("failures", "queries", "ms"))]
+    rank = None if line["rank"] is None else f"{line['rank']:.1f}"
+    return [
+        line["algorithm"], interval("default"), interval("tuned"), rank,
+        *(line[name] for name in ("failures", "queries", "ms")),
+    ]  # fmt: skip
 
 
 def page(lines: pl.DataFrame, covered: list[Row], needs: list[Row], reasons: dict[str, str]) -> str:
     """The report in Markdown."""
-    header = ["algorithm", "default", "tuned", "rank", "failures", "queries", "ms a data set"]
     parts = [
         "# League\n",
         f"Tuned means: the best of {BUDGET} settings on other data sets, chosen with the true reward in "
         "hand. Suboptimality is averaged over cells; ± is a 95 % interval over data sets.\n",
-        markdown(header, [list(cells(line)) for line in lines.to_dicts()]),
+        standings(lines).markdown(),
         "## Skipped or failed\n",
         *[f"- {label}: {reason}\n" for label, reason in reasons.items()],
         "## Coverage of each dial\n",
-        markdown(list(covered[0]), [list(place.values()) for place in covered]),
+        table_of(covered).markdown(),
         *[f"- {key}: {text}\n" for key, text in COEFFICIENTS.items()],
         "## What each theory needs, and what was measured at the largest n\n",
         *[f"- {key}: {text}\n" for key, text in NOT_NUMBERS.items()],
-        markdown(
-            ["algorithm", "needs", "dial", "coefficient", "default", "tuned"],
-            [list(line.values()) for line in needs],
-        ),
+        table_of(needs).markdown(),
     ]
     return "\n".join(parts)
+
+
+def table_of(lines: Sequence[Row]) -> Table:
+    """Rows with the same keys as a table without a title."""
+    return Table("", list(lines[0]), [list(line.values()) for line in lines])

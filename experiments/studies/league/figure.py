@@ -7,41 +7,32 @@ from __future__ import annotations
 
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments.common.style import use_style
+from experiments.common.figure import make_figure
+from experiments.common.style import BLACK, BLUE
 
 Row = dict[str, Any]
-HOUSE, FIELD = "#0072B2", "#000000"  # the SPAC family, everybody else
+HOUSE, FIELD = BLUE, BLACK  # the SPAC family, everybody else
 SHADES = ("#c8c8c8", "#7d7d7d", "#000000")  # from the smallest n to the largest
 GAP = 1.6  # rows of white between the two groups
 
 
 def league_figure(rows: pl.DataFrame, lines: pl.DataFrame) -> Figure:
     """The figure of a season: `rows` as `season` returns them, `lines` as `summary` does."""
-    use_style()
     height, places = _places(lines.filter(pl.col("mean_tuned").is_not_null()).to_dicts())
     dials = rows["dial"].unique().sort().to_list()
-    fig, axes = plt.subplots(
-        1,
-        1 + len(dials),
-        figsize=(4.6 + 1.7 * len(dials), 1.5 + 0.175 * height),
-        width_ratios=[2.2, *[1.0] * len(dials)],
-        sharey=True,
-        layout="constrained",
-        squeeze=False,
-    )
+    panels = 1 + len(dials)
+    size = (4.6 + 1.7 * len(dials)) / panels, 1.5 + 0.175 * height
+    ratios = [2.2, *[1.0] * len(dials)]
+    fig, axes = make_figure(1, panels, size, width_ratios=ratios, sharey=True)
     _means(axes[0, 0], places)
     for axis, dial in zip(axes[0, 1:], dials, strict=True):
         _at_coverage(axis, rows.filter(pl.col("dial") == dial), places)
-        axis.set_title(f"coverage {dial:g}")
+        axis.set_title(f"{rows['behaviour'][0].partition('(')[0]} {dial:g}")
         axis.sharex(axes[0, 1])
     axes[0, 0].set_ylim(height - 0.3, -1.2)
     handles, labels = axes[0, 1].get_legend_handles_labels()
@@ -114,7 +105,7 @@ def _headings(axis: Axes, places: list[tuple[float, Row]]) -> None:
 
 def _at_coverage(axis: Axes, rows: pl.DataFrame, places: list[tuple[float, Row]]) -> None:
     """Tuned means at one coverage, a dot for each sample size, darker with more data."""
-    tuned = rows.filter(pl.col("options") == "tuned", pl.col("suboptimality").is_not_null())
+    tuned = rows.filter(pl.col("tuning") == "tuned", pl.col("suboptimality").is_not_null())
     means = tuned.group_by("algorithm", "n").agg(pl.col("suboptimality").mean())
     found = {(r["algorithm"], r["n"]): r["suboptimality"] for r in means.to_dicts()}
     sizes = sorted(rows["n"].unique().to_list())

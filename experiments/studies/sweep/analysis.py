@@ -1,28 +1,33 @@
-"""From rows to curves: one line a (dial, n, algorithm), with intervals over seeds."""
+"""From rows to curves: one line a (dial, n, algorithm), with intervals; and what they say in a sentence."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
+from experiments.common.style import style
 from spac_theory.statistics import mean_interval, quantile_interval
 
 CURVE = ["dial", "n", "algorithm"]
+FROM, TO = 300, 10_000
 
 
 def aggregate(results: pl.DataFrame, delta: float) -> pl.DataFrame:
     """Curves of a sweep, in the order of `results`.
 
     Columns: the cell; `coverage`, `concentrability`, `oracle`; the counts `done, failed, skipped,
-    missing`; over the finished seeds the mean suboptimality and its 95 % bootstrap interval
-    (`mean, mean_low, mean_high`), the `(1 − δ)`-quantile and its distribution-free 95 % interval
-    (`quantile, quantile_low, quantile_high`; infinite where too few seeds allow none), the number
-    of exact `zeros`; the median `bound` of (T1), how many seeds exceed theirs (`violations` of
-    `bounded`), the largest certified `duality_gap`, and the `seconds` of all fits.
+    missing`; over the finished seeds the mean suboptimality and its 95 % bootstrap interval (`mean,
+    mean_low, mean_high`; infinite where none is honest), the `(1 − δ)`-quantile and its
+    distribution-free 95 % interval (`quantile, quantile_low, quantile_high`; infinite where too few
+    seeds allow none), the number of exact `zeros`; the median `bound` of (T1), the bound at `λ*`
+    (`bound_star`) and `range`, how many seeds exceed theirs (`violations` of `bounded`), the largest
+    certified `duality_gap`, and the `seconds` of all fits.
     """
     done = pl.col("status") == "done"
     bounded = done & pl.col("bound_upper").is_not_null()
+    broken = pl.col("bound_upper").is_nan() | (pl.col("suboptimality") > pl.col("bound_upper"))
     counts = [
         (pl.col("status") == s).sum().alias(s) for s in ("done", "failed", "skipped", "missing")
     ]
@@ -36,8 +41,9 @@ def aggregate(results: pl.DataFrame, delta: float) -> pl.DataFrame:
         (pl.col("suboptimality").filter(done) == 0).sum().alias("zeros"),
         pl.col("lam").median(),
         pl.col("bound_upper").median().alias("bound"),
+        pl.col("bound_star", "range").first(),
         bounded.sum().alias("bounded"),
-        (bounded & (pl.col("suboptimality") > pl.col("bound_upper"))).sum().alias("violations"),
+        (bounded & broken).sum().alias("violations"),
         pl.col("gap").filter(pl.col("certified") == "duality gap").max().alias("duality_gap"),
         (pl.col("converged") == False).sum().alias("not_converged"),  # noqa: E712
         pl.col("seconds").sum(),
@@ -60,9 +66,19 @@ def _intervals(samples: list[float], delta: float) -> dict[str, Any]:
 
 def dials_by_coverage(curves: pl.DataFrame) -> list[float]:
     """The dials from the least to the most covered, by concentrability of the optimal policy."""
-    order = curves.group_by("dial").agg(pl.col("concentrability").first())
-    dials: list[float] = order.sort(["concentrability", "dial"], descending=True)["dial"].to_list()
-    return dials
+    order = curves.group_by("dial").agg(pl.col("concentrability").first()).sort("dial")
+    pairs = [(dial, _rounded(c)) for dial, c in order.iter_rows()]
+    return [dial for dial, _ in sorted(pairs, key=lambda pair: (-pair[1], pair[0]))]
+
+
+def _rounded(value: float) -> float:
+    """A number to nine digits: what differs by rounding alone is the same."""
+    return float(f"{value:.9g}")
+
+
+def coverage_varies(curves: pl.DataFrame) -> bool:
+    """Whether concentrability of the optimal policy differs between the dials by more than rounding."""
+    return len({_rounded(c) for c in curves["concentrability"].drop_nulls()}) > 1
 
 
 def shown_dials(curves: pl.DataFrame) -> list[float]:
@@ -71,3 +87,45 @@ def shown_dials(curves: pl.DataFrame) -> list[float]:
     finite = curves.filter(pl.col("concentrability").is_finite())["dial"].unique()
     kept = [dial for dial in ordered if dial in finite] or ordered
     return list(dict.fromkeys([kept[0], kept[round(0.75 * (len(kept) - 1))]]))
+
+
+def finding(curves: pl.DataFrame, hero: str, rivals: Sequence[str]) -> str:
+    """Who falls between n = 300 and 10,000, and at how many coverages; a plain title otherwise.
+
+    A curve *falls* where its interval at the end lies below its interval at the start.
+    """
+    plain = "Suboptimality against the number of comparisons"
+    present = set(curves["algorithm"])
+    if not {FROM, TO} <= set(curves["n"]) or hero not in present:
+        return plain
+    dials = curves["dial"].n_unique()
+    parts = [f"{style(a).name} {falls(curves, a)}" for a in (hero, *rivals) if a in present]
+    return (
+        f"How many of the {dials} coverages see the mean fall from n = {FROM} to {TO:,}: "
+        f"{', '.join(parts)}"
+    )
+
+
+def falls(curves: pl.DataFrame, label: str) -> int:
+    """At how many dials the mean of `label` is surely lower at `TO` than at `FROM`."""
+    rows = curves.filter(pl.col("algorithm") == label)
+    start = rows.filter(pl.col("n") == FROM).select("dial", start="mean_low")
+    end = rows.filter(pl.col("n") == TO).select("dial", end="mean_high")
+    return int(start.join(end, on="dial").filter(pl.col("end") < pl.col("start")).height)
+
+
+def growth(curves: pl.DataFrame, label: str, sizes: Sequence[int]) -> str:
+    """How many times larger the mean is at the worst finite coverage than at the best, by `n`."""
+    rows = curves.filter((pl.col("algorithm") == label) & pl.col("concentrability").is_finite())
+    ordered = dials_by_coverage(rows)
+    if len(ordered) < 2 or not coverage_varies(rows):
+        return "Suboptimality against coverage"
+    worst, best = (rows.filter(pl.col("dial") == dial) for dial in (ordered[0], ordered[-1]))
+    ratios = []
+    for n in sizes:
+        high, low = (part.filter(pl.col("n") == n)["mean"] for part in (worst, best))
+        if len(high) and len(low) and low[0] and low[0] > 0 and high[0] is not None:
+            ratios.append(f"{high[0] / low[0]:.1f}× at n = {n:,}")
+    if not ratios:
+        return "Suboptimality against coverage"
+    return f"{style(label).name}, worst coverage against best: {', '.join(ratios)}"

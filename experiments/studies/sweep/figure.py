@@ -6,61 +6,44 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments.common.files import write_atomically
-from experiments.common.style import GREY, Style, style, use_style
-from experiments.studies.sweep.analysis import dials_by_coverage
-from experiments.studies.sweep.findings import finding, growth
-from spac_theory.checks import InputError, choice
+from experiments.common.figure import make_figure, save
+from experiments.common.style import BAND, GREY, NOTE, Style, style
+from experiments.studies.sweep.analysis import (
+    coverage_varies,
+    dials_by_coverage,
+    finding,
+    growth,
+)
+from experiments.studies.sweep.cells import Pictures
 
-BAND = 0.13
+OPAQUE = 0.13
 
 
-def write_figures(
-    curves: pl.DataFrame, theorem: pl.DataFrame, options: Mapping[str, Any], output: Path
-) -> list[Path]:
+def write_figures(curves: pl.DataFrame, options: Pictures, output: Path) -> list[Path]:
     """Draw both figures in every format of `options` and return the files written.
 
-    Raises InputError for a format that is not known; labels that the sweep lacks are left out.
+    Labels that the sweep lacks are left out.
     """
-    formats = [choice("figure.formats", f, ("png", "pdf", "svg")) for f in options["formats"]]
-    use_style()
     present = curves["algorithm"].unique().to_list()
-    labels = [label for label in options["algorithms"] if label in present]
+    labels = [label for label in options.algorithms if label in present]
     drawable = curves.filter(pl.col("mean").is_not_null())
-    if drawable.is_empty() or not formats:
+    if drawable.is_empty() or not options.formats:
         return []
     figures = {
-        "suboptimality_n": against_n(drawable, theorem, labels),
-        "suboptimality_coverage": against_coverage(drawable, labels, options["sizes"]),
+        "suboptimality_n": against_n(drawable, labels),
+        "suboptimality_coverage": against_coverage(drawable, labels, options.sizes),
     }
     return [
-        path for name, figure in figures.items() for path in _save(figure, output / name, formats)
+        path
+        for name, figure in figures.items()
+        for path in save(figure, output / name, options.formats)
     ]
-
-
-def _save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
-    figure.draw_without_rendering()  # lay out once, not once a format
-    figure.set_layout_engine("none")
-    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in formats]
-    for path, kind in zip(paths, formats, strict=True):
-        metadata = {"CreationDate": None} if kind == "pdf" else None
-
-        def write(temporary: Path, kind: str = kind, metadata: Any = metadata) -> None:
-            figure.savefig(temporary, format=kind, metadata=metadata)
-
-        write_atomically(path, write)
-    plt.close(figure)
-    return paths
 
 
 # --- the floor: exact zeros, and numbers too small to matter ----------------------------------
@@ -75,7 +58,7 @@ def _lift(values: np.ndarray) -> np.ndarray:
 
 def _floor_band(axes: Axes, first: bool) -> None:
     """Mark the band that stands for 0 and all below the floor."""
-    axes.axhspan(FLOOR / 4, FLOOR, color="#efefef", zorder=0, lw=0)
+    axes.axhspan(FLOOR / 4, FLOOR, color=BAND, zorder=0, lw=0)
     axes.set_ylim(bottom=FLOOR / 4)
     if first:
         axes.annotate(
@@ -83,7 +66,7 @@ def _floor_band(axes: Axes, first: bool) -> None:
             (0.03, FLOOR / 2),
             xycoords=("axes fraction", "data"),
             fontsize=7.5,
-            color="#555555",
+            color=NOTE,
             va="center",
         )
 
@@ -107,7 +90,7 @@ def _curve(axes: Axes, rows: pl.DataFrame, x: str, y: str, look: Style | None) -
             _lift(high),
             where=known,
             color=look.colour,
-            alpha=BAND,
+            alpha=OPAQUE,
             lw=0,
             zorder=2,
         )
@@ -174,18 +157,12 @@ def _legend(
 # --- against n ---------------------------------------------------------------------------------
 
 
-def against_n(curves: pl.DataFrame, theorem: pl.DataFrame, labels: Sequence[str]) -> Figure:
+def against_n(curves: pl.DataFrame, labels: Sequence[str]) -> Figure:
     """A column a dial, sparsest first; means above, `(1 − δ)`-quantiles with the bounds below."""
     dials = dials_by_coverage(curves)
-    figure, grid = plt.subplots(
-        2,
-        len(dials),
-        figsize=(max(2.55 * len(dials), 7) + 0.6, 6.6),
-        sharex=True,
-        sharey="row",
-        squeeze=False,
-        layout="constrained",
-    )
+    width = (max(2.55 * len(dials), 7) + 0.6) / len(dials)
+    figure, grid = make_figure(2, len(dials), (width, 3.3), sharex=True, sharey="row")
+    tells_apart = coverage_varies(curves)
     for column, dial in enumerate(dials):
         rows = curves.filter(pl.col("dial") == dial)
         top, bottom = grid[0, column], grid[1, column]
@@ -193,11 +170,11 @@ def against_n(curves: pl.DataFrame, theorem: pl.DataFrame, labels: Sequence[str]
             axes.set(xscale="log", yscale="log")
             _curves(axes, rows, "n", y, labels)
             _floor_band(axes, column == 0)
-        _bounds(bottom, rows, theorem.filter(pl.col("dial") == dial))
-        top.set_title(_column_title(rows.row(0, named=True)), fontsize=9)
+        _bounds(bottom, rows)
+        top.set_title(_column_title(rows.row(0, named=True), not tells_apart), fontsize=9)
         bottom.set_xlabel("comparisons n")
-    grid[0, 0].set_ylim(top=1.5 * max(curves["mean"]))
-    grid[1, 0].set_ylim(top=4 * max(theorem["range"]))
+    _top(grid[0, 0], curves["mean"], 1.5)
+    _top(grid[1, 0], curves["range"], 4)
     grid[0, 0].set_ylabel("mean suboptimality J(π*) − J(π)")
     grid[1, 0].set_ylabel("(1 − δ)-quantile of suboptimality")
     bounds = [
@@ -210,16 +187,27 @@ def against_n(curves: pl.DataFrame, theorem: pl.DataFrame, labels: Sequence[str]
     return figure
 
 
-def _column_title(row: Mapping[str, Any]) -> str:
+def _top(axes: Axes, values: pl.Series, factor: float) -> None:
+    """The upper end of a log axis: a multiple of the largest finite value, if that is above the floor."""
+    finite = [v for v in values.drop_nulls() if FLOOR < v < np.inf]
+    if finite:
+        axes.set_ylim(top=factor * max(finite))
+
+
+def _column_title(row: Mapping[str, Any], dial: bool) -> str:
+    """Coverage of a panel; the dial too where coverage alone does not tell panels apart."""
     share = f"{100 * row['coverage']:.3g} % of the data on π*"
     c = row["concentrability"]
-    return f"{share}\nC(π*) = " + ("∞" if np.isinf(c) else f"{c:.3g}")
+    where = f"dial {row['dial']:g}: {share}" if dial else share
+    return f"{where}\nC(π*) = " + ("∞" if np.isinf(c) else f"{c:.3g}")
 
 
-def _bounds(axes: Axes, rows: pl.DataFrame, theorem: pl.DataFrame) -> None:
+def _bounds(axes: Axes, rows: pl.DataFrame) -> None:
     """The theorem's bound at `λ*`, that of SPAC with `λ*` at its own gap, and the range `R`."""
-    axes.plot(theorem["n"], theorem["theorem"], color="black", lw=1.2, zorder=2)
-    axes.axhline(theorem["range"][0], color="black", lw=0.8, ls=(0, (1, 2)), zorder=1)
+    star = rows.select("n", "bound_star").drop_nulls().unique().sort("n")
+    axes.plot(star["n"], star["bound_star"], color="black", lw=1.2, zorder=2)
+    if rows["range"][0] is not None:
+        axes.axhline(rows["range"][0], color="black", lw=0.8, ls=(0, (1, 2)), zorder=1)
     own = rows.filter((pl.col("algorithm") == "spac_oracle") & pl.col("bound").is_not_null())
     axes.plot(own["n"], own["bound"], color="black", ls="", marker="x", ms=4.5, zorder=2)
 
@@ -229,21 +217,12 @@ def _bounds(axes: Axes, rows: pl.DataFrame, theorem: pl.DataFrame) -> None:
 
 def against_coverage(curves: pl.DataFrame, labels: Sequence[str], sizes: Sequence[int]) -> Figure:
     """Mean suboptimality against concentrability, a panel a sample size."""
-    if not sizes:
-        raise InputError("figure.sizes is empty; it needs at least one sample size.")
     known = curves["n"].unique().sort().to_numpy()
     nearest: Callable[[int], int] = lambda n: int(known[np.abs(np.log(known / n)).argmin()])  # noqa: E731
     panels = sorted({nearest(int(n)) for n in sizes})
     column, words = _coverage_axis(curves)
-    figure, grid = plt.subplots(
-        1,
-        len(panels),
-        figsize=(max(3.3 * len(panels), 7), 4.3),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
+    width = max(3.3 * len(panels), 7) / len(panels)
+    figure, grid = make_figure(1, len(panels), (width, 4.3), sharex=True, sharey=True)
     places, ticks = _finite(curves, column)
     for axes, n in zip(grid[0], panels, strict=True):
         rows = places.filter(pl.col("n") == n)
@@ -261,8 +240,7 @@ def against_coverage(curves: pl.DataFrame, labels: Sequence[str], sizes: Sequenc
 
 def _coverage_axis(curves: pl.DataFrame) -> tuple[str, str]:
     """What to put on the axis: single-policy concentrability, or all-policy where that is fixed."""
-    c = curves["concentrability"].drop_nulls().to_numpy()
-    if np.ptp(np.log(c[np.isfinite(c) & (c > 0)])) > 0.01 if len(c) else False:
+    if coverage_varies(curves):
         return "concentrability", "concentrability C(π*)"
     return "concentrability_all", "all-policy concentrability sup C(π)"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
@@ -9,37 +10,34 @@ from typing import Any
 
 from rich.console import Console
 
+from experiments.common.table import make_console, show_paths
+from experiments.engine.columns import write_results
 from experiments.engine.executor import run_units
-from experiments.engine.progress import make_console, show_progress
-from experiments.engine.specs import Sweep, read_sweep
-from experiments.engine.units import Report, Unit, all_units, by_cost, pending
-from spac_theory import checks
+from experiments.engine.progress import show_progress
+from experiments.engine.store import open_store
+from experiments.engine.units import Report, Unit, by_cost, pending
+from experiments.studies.sweep.cells import Slurm, Sweep, read_sweep
 
 
 def pending_units(sweep: Sweep, store: Path) -> list[Unit]:
     """What is left to do, longest first; finished cells are dropped before anything starts."""
-    left = (pending(unit) for unit in all_units(sweep, store))
+    left = (pending(unit) for unit in sweep.units(store))
     return by_cost([unit for unit in left if unit is not None])
 
 
-def launch(units: list[Unit], launcher: dict[str, Any], output: Path) -> Generator[Report]:
+def launch(units: list[Unit], sweep: Sweep, output: Path) -> Generator[Report]:
     """Run the units where the launcher says."""
-    kind = checks.choice("launcher.name", launcher.get("name"), ("local", "slurm"))
-    if kind == "slurm":
+    launcher = sweep.settings.launcher
+    if isinstance(launcher, Slurm):
         from experiments.engine.slurm import run_on_slurm
 
-        return run_on_slurm(units, launcher, output / "slurm")
-    processes = launcher.get("processes")
-    count = (
-        _cores() if processes is None else checks.integer("launcher.processes", processes, low=0)
-    )
-    return run_units(units, count)
+        where = launcher.cluster, launcher.units_per_job, launcher.parameters
+        return run_on_slurm(units, *where, output / "slurm")
+    return run_units(units, _cores() if launcher.processes is None else launcher.processes)
 
 
 def _cores() -> int:
     """Processor cores this process may use."""
-    import os
-
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -55,39 +53,34 @@ def dry_run(units: list[Unit], console: Console) -> None:
 
 def coverage_sweep(settings: dict[str, Any], output: Path) -> bool:
     """Compute, collect, report; returns whether no fit failed."""
-    sweep, store = read_sweep(settings), Path(settings["store"])
-    console = make_console()
+    sweep = read_sweep(settings)
+    store, console = open_store(sweep.settings.store), make_console()
     units = pending_units(sweep, store)
-    if settings["dry_run"]:
+    if sweep.settings.dry_run:
         dry_run(units, console)
         return True
     fits = sum(len(unit.algorithms) for unit in units)
     console.print(
         f"{fits} fits to compute, in {len(units)} units" if fits else "nothing to compute"
     )
-    with closing(launch(units, settings["launcher"], output)) as reports:
+    with closing(launch(units, sweep, output)) as reports:
         for _ in show_progress(reports, fits, console):
             pass
-    return report(sweep, settings, store, output, console)
+    return report(sweep, store, output, console)
 
 
-def report(
-    sweep: Sweep, settings: dict[str, Any], store: Path, output: Path, console: Console
-) -> bool:
+def report(sweep: Sweep, store: Path, output: Path, console: Console) -> bool:
     """Tidy results, table and figures of a finished sweep."""
-    from experiments.engine.collect import collect, status_line, write_results
+    from experiments.engine.collect import collect, status_line
     from experiments.studies.sweep.analysis import aggregate
     from experiments.studies.sweep.figure import write_figures
     from experiments.studies.sweep.table import write_summary
-    from experiments.studies.sweep.theorem import theorem_curve
 
-    results = collect(sweep, store)
+    results = collect(sweep.units(store), sweep.seeds)
     write_results(results, output / "results.parquet")
-    curves = aggregate(results, sweep.learner["delta"])
-    theorem = theorem_curve(sweep)
-    tables = write_summary(curves, theorem, output, console)
-    figures = write_figures(curves, theorem, settings["figure"], output)
+    curves = aggregate(results, sweep.settings.learner.delta)
+    tables = write_summary(curves, output, console)
+    figures = write_figures(curves, sweep.settings.figure, output)
     console.print(status_line(results))
-    for path in [output / "results.parquet", *tables, *figures]:
-        console.print(f"  {path}", markup=False, highlight=False, soft_wrap=True)
+    show_paths([output / "results.parquet", *tables, *figures], console)
     return not (results["status"] == "failed").any()

@@ -1,0 +1,14 @@
+"""Which baseline `ν`: it moves `C(π*)` and with it what the critic may claim."""
+
+from experiments.engine.study import Study
+from experiments.studies.baseline import analysis, cells, figure
+
+STUDY = Study(
+    name="baseline",
+    settings=cells.Settings,
+    cells=cells.cells,
+    compute=cells.compute,
+    columns={},
+    report=analysis.report,
+    draw=figure.draw,
+)

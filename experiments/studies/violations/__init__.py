@@ -1,0 +1,14 @@
+"""How often the theorem fails on random realizable instances, and how loose it is."""
+
+from experiments.engine.study import Study
+from experiments.studies.violations import analysis, cells, figure
+
+STUDY = Study(
+    name="violations",
+    settings=cells.Settings,
+    cells=cells.cells,
+    compute=cells.compute,
+    columns=cells.COLUMNS,
+    report=analysis.report,
+    draw=figure.draw,
+)
