@@ -10,6 +10,9 @@ import sys
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
+from llm.models.shape import empty_model, layer_classes, layers, token_widths
 from llm.settings import Settings
 from spac_theory.checks import InputError, integer, number
 
@@ -32,6 +35,7 @@ class Size:
     trained: int
     layer: int
     widths: int
+    wrapped: list[str]
 
 
 @dataclass(frozen=True)
@@ -46,40 +50,32 @@ class Hardware:
 
 def measure(settings: Settings) -> Size:
     """Build the model on the meta device (no memory, no download) and count."""
-    import torch
-    from transformers import MistralConfig, MistralForCausalLM
-
     from llm.models.load import add_lora
 
-    shape = settings.model.architecture
-    if "hidden_size" not in shape:
-        raise InputError(
-            "model.architecture does not describe a full model; plan needs one that does, such as "
-            "model=mistral-7b."
-        )
-    with torch.device("meta"):
-        model: Any = MistralForCausalLM(MistralConfig(**shape))
-        total = sum(p.numel() for p in model.parameters())
-        layer = sum(p.numel() for p in model.model.layers[0].parameters())
-        if settings.model.lora is not None:
+    model: Any = empty_model(settings.model)
+    config, wrapped = model.config.get_text_config(), layers(model)
+    largest = max(wrapped, key=_parameters, default=model)
+    active = getattr(config, "num_experts_per_tok", None) or 1
+    embedding = model.get_input_embeddings().weight
+    total, classes = _parameters(model), layer_classes(model)
+    if settings.model.lora is not None:
+        with torch.device("meta"):
             model = add_lora(model, settings.model.lora)
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    config = model.config
-    heads = config.hidden_size // config.num_attention_heads
-    # What one layer keeps for one token inside its recomputation: norms, q, k, v, context, two
-    # residuals, gate, up and their product.
-    widths = 6 * config.hidden_size + 2 * heads * config.num_key_value_heads
-    widths += 3 * config.intermediate_size
     return Size(
-        total,
-        config.vocab_size * config.hidden_size,
-        config.num_hidden_layers,
-        config.hidden_size,
-        config.vocab_size,
-        trained,
-        layer,
-        widths,
+        parameters=total,
+        embedding=embedding.numel(),
+        layers=config.num_hidden_layers,
+        hidden=config.hidden_size,
+        vocabulary=embedding.shape[0],
+        trained=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        layer=_parameters(largest),
+        widths=token_widths(largest, config.hidden_size, active),
+        wrapped=classes,
     )
+
+
+def _parameters(module: torch.nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
 
 
 def memory(settings: Settings, size: Size, hardware: Hardware) -> dict[str, float]:
@@ -206,6 +202,7 @@ def show(settings: Settings, hardware: Hardware, rows: int, tokens: float) -> No
         table.add_row(f"{name}, a round", f"{value:.3g} FLOP")
     for name, value in hours(settings, size, hardware, rows, tokens).items():
         table.add_row(f"{name}, a round", f"{value:.2f} h")
+    table.add_row("wrapped one by one (FSDP)", ", ".join(size.wrapped) or "nothing")
     table.add_row("disk of the run", f"{disk(settings, size):.0f} GiB")
     console = Console(width=100)
     console.print(table)

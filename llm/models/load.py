@@ -98,7 +98,9 @@ def load_model(path: str, settings: ModelSettings, *, trainable: bool = False) -
 
 
 def _load_base(name: str, settings: ModelSettings) -> Any:
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from llm.models.probe import require_causal_configuration
 
     extra: dict[str, Any] = {}
     if settings.quantise == "nf4":
@@ -111,6 +113,8 @@ def _load_base(name: str, settings: ModelSettings) -> Any:
             bnb_4bit_compute_dtype=DTYPES[settings.dtype],
         )
     revision = settings.revision if name == settings.name and not Path(name).is_dir() else None
+    config = _reach(name, lambda: AutoConfig.from_pretrained(name, revision=revision))
+    require_causal_configuration(config, name)
     return _reach(
         name,
         lambda: AutoModelForCausalLM.from_pretrained(

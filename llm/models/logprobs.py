@@ -1,21 +1,36 @@
 """Sequence log-probabilities `log π(y|x)` without ever holding the full `(B, L, V)` logits.
 
-The hidden states of response positions are picked out first, then the output layer is applied to
-`chunk` of them at a time. The log-sum-exp runs in float32 (float64 for a float64 model). In
-training each chunk is recomputed in the backward pass, so its logits are never stored.
+A causal model of transformers is a *body*, which gives a hidden state at every position, and what
+its own forward pass does to those states one position at a time: norm, output layer, scale,
+soft-cap, bias. Nothing here knows that second part. The body runs once over the batch; the states
+that predict a response token are picked out; then the model's own forward pass runs again over
+`chunk` of them at a time, with the body's place taken by their states (:mod:`llm.models.bodies`). The
+log-sum-exp runs in float32 (float64 for a float64 model). In training each chunk is recomputed in
+the backward pass, so its logits are never stored.
+
+A model earns this on a small batch against its own logits (:mod:`llm.models.probe`). One that treats
+positions together after its body gets its full logits, one row at a time; one that is not causal is
+refused.
 
 The computation lives inside the model's own forward pass (:func:`with_logps`), because wrappers
 such as distributed data parallel and `fully_shard` only act on a call of the whole model.
+
+Router losses of mixtures of experts are no part of a log-probability, so no part of any loss here.
 """
 
 from __future__ import annotations
 
+import functools
 import types
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+from llm.models import probe
+from llm.models.bodies import body_outputs, logits_of_states, own_logits
 
 DEFAULT_CHUNK = 1024
 
@@ -27,32 +42,57 @@ def token_logps(logits: Tensor, targets: Tensor) -> Tensor:
     return picked - wide.logsumexp(-1)
 
 
-def chunked_logps(head: nn.Module, hidden: Tensor, targets: Tensor, chunk: int) -> Tensor:
+def _recomputed(piece: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """`piece(*tensors)`, computed again in the backward pass instead of stored."""
+    if torch.is_grad_enabled():
+        return cast(Tensor, checkpoint(piece, *tensors, use_reentrant=False))
+    return piece(*tensors)
+
+
+def chunked_logps(
+    head: Callable[[Tensor], Tensor], hidden: Tensor, targets: Tensor, chunk: int
+) -> Tensor:
     """`token_logps(head(hidden), targets)` in pieces of `chunk` rows: `(N, d), (N,) -> (N,)`."""
 
     def piece(states: Tensor, ids: Tensor) -> Tensor:
         return token_logps(head(states), ids)
 
-    pieces = []
-    for states, ids in zip(torch.split(hidden, chunk), torch.split(targets, chunk), strict=True):
-        if torch.is_grad_enabled():
-            pieces.append(checkpoint(piece, states, ids, use_reentrant=False))
-        else:
-            pieces.append(piece(states, ids))
-    return torch.cat(pieces)
+    pairs = zip(torch.split(hidden, chunk), torch.split(targets, chunk), strict=True)
+    return torch.cat([_recomputed(piece, states, ids) for states, ids in pairs])
 
 
-def _forward(self: Any, *args: Any, **kwargs: Any) -> Any:
-    """The model's forward pass, or summed response log-probs when `completion_mask` is given."""
-    mask = kwargs.pop("completion_mask", None)
-    chunk = kwargs.pop("logp_chunk", DEFAULT_CHUNK)
-    if mask is None:
-        return type(self).forward(self, *args, **kwargs)
-    ids = kwargs["input_ids"]
-    outputs = self.model(input_ids=ids, attention_mask=kwargs["attention_mask"], use_cache=False)
-    keep = mask[:, 1:].bool()  # the state at position t predicts token t + 1
-    hidden = outputs.last_hidden_state[:, :-1][keep]
-    values = chunked_logps(self.get_output_embeddings(), hidden, ids[:, 1:][keep], chunk)
+def picked_logps(
+    model: Any, body: str, ids: Tensor, attention: Tensor, keep: Tensor, chunk: int
+) -> Tensor:
+    """`log π` of the tokens `ids[:, 1:][keep]`, `(N,)`; `keep` is bool `(B, L - 1)`."""
+    outputs, states = body_outputs(model, body, ids, attention)
+    hidden = states[:, :-1][keep]  # the state at position t predicts token t + 1
+    head = functools.partial(logits_of_states, model, body, type(outputs))
+    return chunked_logps(head, hidden, ids[:, 1:][keep], chunk)
+
+
+def rowwise_logps(model: Any, ids: Tensor, attention: Tensor, keep: Tensor) -> Tensor:
+    """The same from the model's full logits, one row of the batch at a time: exact, but slower."""
+
+    def row(one: Tensor, seen: Tensor, kept: Tensor) -> Tensor:
+        logits = own_logits(model, one[None], seen[None])[0, :-1]
+        return token_logps(logits[kept], one[1:][kept])
+
+    rows = zip(ids, attention, keep, strict=True)
+    return torch.cat([_recomputed(row, *tensors) for tensors in rows])
+
+
+def _summed(
+    model: Any, input_ids: Tensor, attention_mask: Tensor, completion_mask: Tensor, chunk: int
+) -> Tensor:
+    """`log π(y|x)` of each row, `(B,)`, inside the forward pass of `model`."""
+    if model.logp_body is probe.UNKNOWN:
+        model.logp_body = probe.find_body(model)
+    keep = completion_mask[:, 1:].bool()
+    if model.logp_body is None:
+        values = rowwise_logps(model, input_ids, attention_mask, keep)
+    else:
+        values = picked_logps(model, model.logp_body, input_ids, attention_mask, keep, chunk)
     table = torch.zeros(keep.shape, dtype=values.dtype, device=values.device)
     return table.masked_scatter(keep, values).sum(-1)
 
@@ -64,10 +104,27 @@ def causal_model(model: nn.Module) -> nn.Module:
 
 
 def with_logps(model: nn.Module) -> nn.Module:
-    """Teach `model` (in place) to answer `completion_mask=` with summed log-probs; return it."""
-    base = causal_model(model)
-    base.forward = types.MethodType(_forward, base)
+    """Teach `model` (in place) to answer `completion_mask=` with summed log-probs; return it.
+
+    What the log-probs rest on is checked here, against the model's own logits, or at the first call
+    where the weights come later (sharded loading). Raises InputError for a model that is not causal.
+    """
+    base: Any = causal_model(model)
+    if "logp_body" not in vars(base):
+        base.logp_body = probe.find_body(base) if probe.has_weights(base) else probe.UNKNOWN
+        base.forward = types.MethodType(_scoring(type(base).forward), base)
     return model
+
+
+def _scoring(forward: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(forward)  # generation reads the names of its arguments
+    def scoring(self: Any, *args: Any, **kwargs: Any) -> Any:
+        """The model's forward pass, or summed log-probs when `completion_mask` is given."""
+        if kwargs.get("completion_mask") is None:
+            return forward(self, *args, **kwargs)
+        return _summed(self, *args, **kwargs)
+
+    return scoring
 
 
 def sequence_logps(
@@ -88,6 +145,6 @@ def sequence_logps(
             input_ids=input_ids,
             attention_mask=attention_mask,
             completion_mask=completion_mask,
-            logp_chunk=chunk,
+            chunk=chunk,
         ),
     )
