@@ -92,14 +92,26 @@ class ActionSets:
         out = flat.new_zeros(*flat.shape[:-1], self.total)
         return out.index_add(-1, self.index.flatten(), flat)
 
+    def fold(self, policy: Tensor) -> Tensor:
+        """A policy `(…, X, A)` with the mass of repeats on what they repeat; its value is the same."""
+        return self.gather(policy)[..., self.index] * self.real
+
     def uniform(self) -> Tensor:
         """The same mass on each real action of a context, `(X, A)` float64."""
         return self.real.to(torch.float64) / self.sizes[:, None]
 
     def counts(
-        self, context: Sequence[int], winner: Sequence[int], loser: Sequence[int]
+        self,
+        context: Sequence[int],
+        winner: Sequence[int],
+        loser: Sequence[int],
+        weight: Sequence[int] | None = None,
+        unit: int = 1,
     ) -> WinnerCounts:
-        """Winner counts (`S = 1`) of triples whose actions are slots `0 … sizes[x] − 1` of their context."""
+        """Winner counts (`S = 1`) of triples whose actions are slots `0 … sizes[x] − 1` of their context.
+
+        `weight` says how many units of `1/unit` comparison each triple stands for; None for one.
+        """
         x = torch.as_tensor(context)
         for name, slots in (("winner", winner), ("loser", loser)):
             bad = torch.as_tensor(slots) >= self.sizes[x]
@@ -110,7 +122,14 @@ class ActionSets:
                     f"{int(self.sizes[x[row]])} actions."
                 )
         contexts, actions = self.shape
-        return WinnerCounts.from_triples(context, winner, loser, contexts=contexts, actions=actions)
+        if weight is None:
+            return WinnerCounts.from_triples(
+                context, winner, loser, contexts=contexts, actions=actions
+            )
+        cell = (x * actions + torch.as_tensor(winner)) * actions + torch.as_tensor(loser)
+        wins = torch.zeros(contexts * actions**2, dtype=torch.int64)
+        wins.index_add_(0, cell, torch.as_tensor(weight, dtype=torch.int64))
+        return WinnerCounts(wins.reshape(1, contexts, actions, actions), unit)
 
 
 def from_groups(groups: Sequence[int]) -> ActionSets:

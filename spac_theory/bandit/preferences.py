@@ -32,9 +32,14 @@ class WinnerCounts:
     wins : (S, X, A, A) int64
         `wins[s,x,a,b]` = how often `a` beat `b` at context `x` in data set `s`. Draws with `a = b`
         are kept on the diagonal: they carry `log 2` and count in `n`.
+    unit : int ≥ 1
+        `wins` counts in units of `1/unit` comparison, so that a comparison can be shared: with
+        `unit = 2` a tie is half a win each way. Lemma (H) holds for shares that are the probability of
+        winning given what is recorded: by Jensen, averaging the log-ratio only lowers its exponential.
     """
 
     wins: Tensor
+    unit: int = 1
 
     def __post_init__(self) -> None:
         wins = self.wins
@@ -48,6 +53,9 @@ class WinnerCounts:
                 f"wins has the negative count {int(wins.min())}; counts are at least 0."
             )
         object.__setattr__(self, "wins", wins.to(torch.int64))
+        checks.integer("unit", self.unit, low=1)
+        if bool((self.wins.sum((-3, -2, -1)) % self.unit != 0).any()):
+            raise InputError(f"wins sums to no multiple of unit, which is {self.unit}.")
         if wins.numel() == 0 or bool((self.n == 0).any()):
             raise InputError(
                 "n is 0 in at least one data set; every data set needs n >= 1 comparison."
@@ -56,12 +64,13 @@ class WinnerCounts:
     @property
     def n(self) -> Tensor:
         """Number of comparisons in each data set, `(S,)`."""
-        return self.wins.sum((-3, -2, -1))
+        return self.wins.sum((-3, -2, -1)) // self.unit
 
     @property
     def fraction(self) -> Tensor:
         """`W / n`, the weights of `E_D`, `(S, X, A, A)` float64."""
-        return self.wins.to(torch.float64) / self.n.to(torch.float64)[:, None, None, None]
+        total = self.n.to(torch.float64) * self.unit
+        return self.wins.to(torch.float64) / total[:, None, None, None]
 
     @property
     def compared(self) -> Tensor:
@@ -80,6 +89,11 @@ class WinnerCounts:
         stream is keyed by `key` and by the data set's own counts: it does not depend on its place.
         """
         share = checks.number("share", share, low=0, high=1, open_low=True, open_high=True)
+        if self.unit != 1:
+            raise InputError(
+                f"unit is {self.unit}; comparisons that are shared cannot be split by counts, so "
+                "hold rows out before counting."
+            )
         if bool((self.n < 2).any()):
             raise InputError("n is 1 in at least one data set; a split needs n >= 2 comparisons.")
         held = torch.stack([_thin(w, share, key) for w in self.wins])

@@ -10,7 +10,7 @@ empirical concentrability, and what the theory certifies of its value. With prob
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from scipy.sparse import coo_matrix
@@ -144,7 +144,7 @@ def _certified(view: LearnerView, data: WinnerCounts, tables: Tensor) -> tuple[T
     root, count = data.n.to(torch.float64).sqrt(), len(tables)
     grid = torch.tensor(MULTIPLES, dtype=torch.float64) * root
     lam = grid.repeat_interleave(count)
-    lanes = WinnerCounts(data.wins.expand(len(lam), -1, -1, -1))
+    lanes = replace(data, wins=data.wins.expand(len(lam), -1, -1, -1))
     linear = view.rho[:, None] * (tables.repeat(len(grid), 1, 1) - view.baseline)
     response = view.reward_class.best_response(linear, lam, lanes.fraction, view.link)
     value = (response.value - response.gap).reshape(len(grid), count)
