@@ -147,7 +147,7 @@ def _usable(
         cleaning.tied += 1
         if reading.ties == "refuse":
             raise InputError(
-                f"{one.place.capitalize()} is a tie; set rows.ties to half (half a win each way) or drop."
+                f"{one.place.capitalize()} is a tie; set reading.ties to half (half a win each way) or drop."
             )
         if reading.ties == "drop":
             return False
@@ -188,6 +188,9 @@ class _Book:
             self._answer(x, key, text)
             for key, text in zip(firsts, (one.first, one.second), strict=True)
         )
+        for text in one.candidates:
+            if said := canonical(text):
+                self._answer(x, said, text)
         return x, a, b
 
     def _answer(self, x: int, key: str, text: str) -> int:

@@ -6,7 +6,8 @@
 | two sides | `prompt`, `answer_a`, `answer_b`, `winner` ("a", "b" or "tie") |
 | several | `prompt`, `answers` with `ratings` (high is good) or `ranks` (1 is best), or rated answers |
 
-`tie` (true or false) and `count` (how many annotators said so) may stand in any row.
+`tie` (true or false), `count` (how many annotators said so) and `candidates` (further answers that
+nobody judged, such as samples of a model) may stand in any row.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "answers": ("answers", "responses", "completions"),
     "ratings": ("ratings", "scores"),
     "ranks": ("ranks", "ranking"),
+    "candidates": ("candidates", "samples"),
     "tie": ("tie",),
     "count": ("count",),
     "annotator": ("annotator", "judge", "user"),
@@ -65,13 +67,13 @@ class Reading:
     duplicates: str = "drop"
 
     def __post_init__(self) -> None:
-        choice("rows.ties", self.ties, ("half", "drop", "refuse"))
-        choice("rows.labels", self.labels, ("hard", "soft"))
-        choice("rows.pairs", self.pairs, ("all", "extremes"))
-        choice("rows.duplicates", self.duplicates, ("drop", "keep"))
-        number("rows.scale", self.scale, low=0, open_low=True)
+        choice("reading.ties", self.ties, ("half", "drop", "refuse"))
+        choice("reading.labels", self.labels, ("hard", "soft"))
+        choice("reading.pairs", self.pairs, ("all", "extremes"))
+        choice("reading.duplicates", self.duplicates, ("drop", "keep"))
+        number("reading.scale", self.scale, low=0, open_low=True)
         for name in self.columns:
-            choice("rows.columns", name, NAMES)
+            choice("reading.columns", name, NAMES)
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Judgement:
     annotator: str
     source: str
     place: str
+    candidates: tuple[str, ...] = ()
 
 
 def judgements(row: Any, place: str, reading: Reading) -> Iterator[Judgement]:
@@ -94,7 +97,7 @@ def judgements(row: Any, place: str, reading: Reading) -> Iterator[Judgement]:
         raise InputError(f"{_at(place)} is {row!r:.60}; it must be an object with named fields.")
     given = _named(row, place, reading.columns)
     prompt, pairs = _pairs(given, place, reading)
-    tied, count = _flag(given, place), _count(given, place)
+    tied, count, others = _flag(given, place), _count(given, place), _others(given, place)
     for first, second, share in pairs:
         yield Judgement(
             prompt,
@@ -105,7 +108,9 @@ def judgements(row: Any, place: str, reading: Reading) -> Iterator[Judgement]:
             str(given.get("annotator", "")),
             str(given.get("source", "")),
             place,
+            others,
         )
+        others = ()
 
 
 def _at(place: str) -> str:
@@ -119,7 +124,7 @@ def _named(row: Mapping[str, Any], place: str, columns: Mapping[str, str]) -> di
         names = (columns[ours],) if ours in columns else theirs
         if ours in columns and columns[ours] not in row:
             raise InputError(
-                f"{_at(place)} has no column {columns[ours]!r}, which rows.columns names for {ours}; "
+                f"{_at(place)} has no column {columns[ours]!r}, which reading.columns names for {ours}; "
                 f"it has: {', '.join(map(str, row))}."
             )
         value = next((row[n] for n in names if row.get(n) is not None), None)
@@ -156,8 +161,8 @@ def _chosen(given: dict[str, Any], place: str, reading: Reading) -> tuple[Prompt
     share = 1.0 if margin is None else _share(margin, reading)
     if margin is None and reading.labels == "soft":
         raise InputError(
-            f"{_at(place)} has no margin and no scores, which rows.labels = soft needs; give them or "
-            "set rows.labels=hard."
+            f"{_at(place)} has no margin and no scores, which reading.labels = soft needs; give them or "
+            "set reading.labels=hard."
         )
     return row.prompt, [(row.chosen, row.rejected, share)]
 
@@ -242,6 +247,14 @@ def _real(value: Any, place: str, name: str) -> float:
     if not math.isfinite(found):
         raise InputError(f"{_at(place)}: {name} is {value!r:.40}; it must be a finite number.")
     return found
+
+
+def _others(given: dict[str, Any], place: str) -> tuple[str, ...]:
+    values = given.get("candidates", [])
+    texts = [_text(v) for v in values] if isinstance(values, list) else [None]
+    if not all(isinstance(text, str) for text in texts):
+        raise InputError(f"{_at(place)}: candidates is {values!r:.40}; it must be a list of texts.")
+    return tuple(texts)
 
 
 def _flag(given: dict[str, Any], place: str) -> bool:

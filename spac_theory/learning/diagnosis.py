@@ -9,7 +9,7 @@ empirical concentrability, and what the theory certifies of its value. With prob
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -100,9 +100,14 @@ def context_weights(data: WinnerCounts) -> Tensor:
 
 
 def policies_report(
-    view: LearnerView, data: WinnerCounts, policies: Mapping[str, Tensor]
+    view: LearnerView,
+    data: WinnerCounts,
+    policies: Mapping[str, Tensor],
+    multiples: Sequence[float] = MULTIPLES,
 ) -> dict[str, PolicyReport]:
     """One report a policy; `data` holds one data set, `policies` tables `(X, A)`.
+
+    `multiples` of `√n` are the `λ` tried for the lower bounds; 1 must be among them.
 
     Raises InputError for another class than a linear one, more than one data set, or a policy that
     is no probability.
@@ -120,7 +125,7 @@ def policies_report(
     columns = (
         _unseen_mass(view, data, tables),
         _concentrability(view, data, tables),
-        *_certified(view, data, tables),
+        *_certified(view, data, tables, multiples),
     )
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return {name: PolicyReport(*row) for name, row in zip(names, rows, strict=True)}
@@ -139,10 +144,12 @@ def _concentrability(view: LearnerView, data: WinnerCounts, tables: Tensor) -> T
     return seen.squared_norm(view.rho[:, None] * (tables - view.baseline))
 
 
-def _certified(view: LearnerView, data: WinnerCounts, tables: Tensor) -> tuple[Tensor, ...]:
+def _certified(
+    view: LearnerView, data: WinnerCounts, tables: Tensor, multiples: Sequence[float]
+) -> tuple[Tensor, ...]:
     """The pessimistic value at `λ = √n`, and the two lower bounds on the improvement, each `(P,)`."""
     root, count = data.n.to(torch.float64).sqrt(), len(tables)
-    grid = torch.tensor(MULTIPLES, dtype=torch.float64) * root
+    grid = torch.tensor(multiples, dtype=torch.float64) * root
     lam = grid.repeat_interleave(count)
     lanes = replace(data, wins=data.wins.expand(len(lam), -1, -1, -1))
     linear = view.rho[:, None] * (tables.repeat(len(grid), 1, 1) - view.baseline)
@@ -154,4 +161,4 @@ def _certified(view: LearnerView, data: WinnerCounts, tables: Tensor) -> tuple[T
     for radius in ("theorem", "wilks"):
         level = fit.value + lambda_rules.loss_radius(view, data, radius)
         bounds.append((value - grid[:, None] * level).max(0).values)
-    return value[MULTIPLES.index(1.0)] - root * fit.value, *bounds
+    return value[list(multiples).index(1.0)] - root * fit.value, *bounds

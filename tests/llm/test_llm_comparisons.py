@@ -114,6 +114,14 @@ def test_several_answers_are_all_pairs_or_the_extremes(tmp_path: Path) -> None:
     assert wins(told(tmp_path, [row], pairs="extremes")) == {("Sum?", "c", "a", 1.0)}
 
 
+def test_candidates_are_answers_that_nobody_judged(tmp_path: Path) -> None:
+    found = told(tmp_path, [{**PAIR, "candidates": ["six", " four", "  ", 7]}])
+    assert found.answers == ["four", "five", "six", "7"]
+    assert wins(found) == SAID
+    with pytest.raises(InputError, match="Line 1: candidates is 'six'"):
+        told(tmp_path, [{**PAIR, "candidates": "six"}])
+
+
 def test_a_messy_file_is_cleaned_and_every_repair_counted(tmp_path: Path) -> None:
     rows = [
         PAIR,
@@ -182,5 +190,5 @@ def test_what_is_no_file_of_preferences_is_one_sentence(tmp_path: Path) -> None:
             (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=message):
             told_file(tmp_path / name)
-    with pytest.raises(InputError, match=r"rows\.columns is 'answer'"):
+    with pytest.raises(InputError, match=r"reading\.columns is 'answer'"):
         Reading(columns={"answer": "x"})

@@ -159,7 +159,7 @@ def test_plain_features_and_features_of_ones_own(rows: Path, tmp_path: Path) -> 
         (("model=null",), "model is None"),
         (("pooling=first",), "pooling is 'first'"),
         (("dimension=0",), "dimension is 0"),
-        (("reading.ties=both",), "rows.ties is 'both'"),
+        (("reading.ties=both",), "reading.ties is 'both'"),
         (("model=absent/folder",), "model.name is 'absent/folder'"),
         (("chat_template=none",), "data.chat_template is 'none'"),
     ],

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from experiments.common.configuration import Count, Positive, Probability
+from experiments.studies.diagnosis.rows import RowSettings
+from llm.data.judgements import Reading
 from spac_theory import InputError, WinnerCounts, checks
 
 TRIPLE = ("context", "winner", "loser")
@@ -41,6 +43,8 @@ class Settings:
     norm_bound: Positive | None
     delta: Probability
     plugins: tuple[str, ...]
+    reading: Reading
+    rows: RowSettings
 
 
 @dataclass(frozen=True)

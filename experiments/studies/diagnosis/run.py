@@ -23,6 +23,8 @@ from experiments.studies.diagnosis.logs import (
     read_log,
     read_policy,
 )
+from experiments.studies.diagnosis.row_run import diagnose_rows
+from experiments.studies.diagnosis.rows import is_rows
 from spac_theory import InputError, LearnerView, LinearClass, tabular_class
 from spac_theory.learning.diagnosis import (
     appearances,
@@ -159,6 +161,9 @@ def diagnose(values: dict[str, Any], output: Path) -> bool:
     settings, console = read(Settings, values), make_console()
     load(settings.plugins)
     specs = resolve_algorithms(settings.algorithm)
+    if is_rows(settings.data, settings.reading.columns):
+        diagnose_rows(settings, specs, output, console)
+        return True
     log = read_log(settings)
     view = learner_view(settings, log)
     policies = learn(specs, view, log, console)
