@@ -11,6 +11,7 @@ import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -58,8 +59,8 @@ def make_rows(folder: Path, prompts: int, shared: int, seed: int) -> Made:
         table += [(prompt, text, phi) for text, phi in features.items()]
     (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     phi = np.stack([f for *_, f in table])
-    columns = {"prompt": [p for p, *_ in table], "answer": [a for _, a, _ in table]}
-    columns |= {f"x{i}": phi[:, i] for i in range(phi.shape[1])}  # type: ignore[dict-item]
+    columns: dict[str, Any] = {"prompt": [p for p, *_ in table], "answer": [a for _, a, _ in table]}
+    columns |= {f"x{i}": phi[:, i] for i in range(phi.shape[1])}
     pl.DataFrame(columns).write_parquet(folder / "features.parquet")
     reward = {(p, a): float(f @ theta) for p, a, f in table}
     return Made(folder / "rows.jsonl", folder / "features.parquet", reward)
@@ -138,7 +139,7 @@ def check(made: Made, found: Findings) -> Checked:
     return Checked(gains, losses, violations, groups)
 
 
-SIZES = {"small": (4, 800, 8), "full": (20, 6000, 24), "real": (1, 60_000, 56)}
+SIZES = {"small": (3, 600, 6), "full": (20, 6000, 24), "real": (1, 60_000, 56)}
 
 
 @CLAIMS.register("own_data_in_words")

@@ -72,8 +72,8 @@ class Comparisons:
     def counts(self, rows: Tensor | None = None) -> WinnerCounts:
         """Winner counts of all judgements, or of `rows` (m,) bool."""
         keep = torch.ones_like(self.context, dtype=torch.bool) if rows is None else rows
-        parts = (t[keep] for t in (self.context, self.winner, self.loser, self.weight))
-        return self.sets.counts(*parts, unit=self.unit)  # type: ignore[arg-type]
+        parts = [t[keep] for t in (self.context, self.winner, self.loser, self.weight)]
+        return self.sets.counts(parts[0], parts[1], parts[2], parts[3], self.unit)
 
     @property
     def prompt_of(self) -> Tensor:

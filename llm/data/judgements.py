@@ -51,7 +51,7 @@ class Reading:
 
     Attributes
     ----------
-    columns : our name of a column to the file's own
+    columns : our name of a column to the file's own; null for the usual names
     ties : "half" (half a win each way), "drop" or "refuse"
     labels : "hard" (the better one wins), or "soft": `P(a ≻ b) = σ((rating_a − rating_b)/scale)`
     scale : of the soft labels, in units of the ratings
@@ -59,7 +59,7 @@ class Reading:
     duplicates : rows that repeat another word for word: "drop" or "keep"
     """
 
-    columns: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, str | None] = field(default_factory=dict)
     ties: str = "half"
     labels: str = "hard"
     scale: float = 1.0
@@ -74,6 +74,11 @@ class Reading:
         number("reading.scale", self.scale, low=0, open_low=True)
         for name in self.columns:
             choice("reading.columns", name, NAMES)
+
+    @property
+    def mapped(self) -> dict[str, str]:
+        """The columns that the user names."""
+        return {ours: theirs for ours, theirs in self.columns.items() if theirs is not None}
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ def judgements(row: Any, place: str, reading: Reading) -> Iterator[Judgement]:
     """The judgements of one row. Raises InputError, one sentence that begins with its place."""
     if not isinstance(row, dict):
         raise InputError(f"{_at(place)} is {row!r:.60}; it must be an object with named fields.")
-    given = _named(row, place, reading.columns)
+    given = _named(row, place, reading.mapped)
     prompt, pairs = _pairs(given, place, reading)
     tied, count, others = _flag(given, place), _count(given, place), _others(given, place)
     for first, second, share in pairs:
@@ -254,7 +259,7 @@ def _others(given: dict[str, Any], place: str) -> tuple[str, ...]:
     texts = [_text(v) for v in values] if isinstance(values, list) else [None]
     if not all(isinstance(text, str) for text in texts):
         raise InputError(f"{_at(place)}: candidates is {values!r:.40}; it must be a list of texts.")
-    return tuple(texts)
+    return tuple(str(text) for text in texts)
 
 
 def _flag(given: dict[str, Any], place: str) -> bool:

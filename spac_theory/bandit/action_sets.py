@@ -20,6 +20,7 @@ from spac_theory import checks
 from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.checks import InputError
 
+Whole = Sequence[int] | Tensor
 LARGEST_RECTANGLE = 2**28  # cells X A² of winner counts: 2 GiB
 
 
@@ -102,10 +103,10 @@ class ActionSets:
 
     def counts(
         self,
-        context: Sequence[int],
-        winner: Sequence[int],
-        loser: Sequence[int],
-        weight: Sequence[int] | None = None,
+        context: Whole,
+        winner: Whole,
+        loser: Whole,
+        weight: Whole | None = None,
         unit: int = 1,
     ) -> WinnerCounts:
         """Winner counts (`S = 1`) of triples whose actions are slots `0 … sizes[x] − 1` of their context.
@@ -132,7 +133,7 @@ class ActionSets:
         return WinnerCounts(wins.reshape(1, contexts, actions, actions), unit)
 
 
-def from_groups(groups: Sequence[int]) -> ActionSets:
+def from_groups(groups: Whole) -> ActionSets:
     """The action sets of a list of actions in context order: `groups[i]` is the context of action `i`.
 
     Raises InputError unless contexts are `0, 1, …` in order, each in one run.

@@ -87,7 +87,7 @@ def gather_evidence(problem: RowProblem, rewards: dict[str, Tensor], permutation
     return Evidence(
         found,
         calibration(margins["features"][test], weight[test], data.unit),
-        difference_interval(*right, "diagnose", "length"),
+        difference_interval(right[0], right[1], "diagnose", "length"),
         clopper_pearson(int((longer & decided).sum()), max(1, int(decided.sum()))),
         permutation_test(problem, permutations) if permutations else None,
     )
@@ -136,7 +136,7 @@ def permutation_test(problem: RowProblem, permutations: int) -> float:
         for part in flips.split(LANES)
     ]
     loss = torch.cat(losses)
-    return float((1 + (loss[1:] <= loss[0]).sum()) / (1 + permutations))
+    return (1 + int((loss[1:] <= loss[0]).sum())) / (1 + permutations)
 
 
 def _flipped_losses(

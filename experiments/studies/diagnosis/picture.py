@@ -76,5 +76,6 @@ def _groups(axis: Any, found: Findings) -> None:
         axis.barh(row, group.regularised, height=0.6, alpha=0.75, edgecolor="white", **look)
     names = [f"{g.kind}: {g.name}"[:38] for g in groups]
     axis.set_yticks(range(len(groups)), names, fontsize=7)
+    axis.set_axisbelow(True)
     axis.set(xlabel="C_γ of the policy within the group")
     axis.set_title(f"where {found.best} is covered least\n(red, hatched: not known to be better)")

@@ -161,7 +161,7 @@ def diagnose(values: dict[str, Any], output: Path) -> bool:
     settings, console = read(Settings, values), make_console()
     load(settings.plugins)
     specs = resolve_algorithms(settings.algorithm)
-    if is_rows(settings.data, settings.reading.columns):
+    if is_rows(settings.data, settings.reading.mapped):
         diagnose_rows(settings, specs, output, console)
         return True
     log = read_log(settings)
