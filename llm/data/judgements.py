@@ -23,6 +23,8 @@ from spac_theory.checks import InputError, choice, number
 
 # Our names, and what else the ecosystem calls them.
 NAMES: dict[str, tuple[str, ...]] = {
+    "context": (),  # context and loser are columns of logs of triples alone
+    "loser": (),
     "prompt": ("prompt", "question", "instruction", "input"),
     "chosen": ("chosen",),
     "rejected": ("rejected",),

@@ -123,14 +123,15 @@ class ActionSets:
                     f"{int(self.sizes[x[row]])} actions."
                 )
         contexts, actions = self.shape
-        if weight is None:
-            return WinnerCounts.from_triples(
-                context, winner, loser, contexts=contexts, actions=actions
-            )
-        cell = (x * actions + torch.as_tensor(winner)) * actions + torch.as_tensor(loser)
-        wins = torch.zeros(contexts * actions**2, dtype=torch.int64)
-        wins.index_add_(0, cell, torch.as_tensor(weight, dtype=torch.int64))
-        return WinnerCounts(wins.reshape(1, contexts, actions, actions), unit)
+        return WinnerCounts.from_triples(
+            context,
+            winner,
+            loser,
+            contexts=contexts,
+            actions=actions,
+            weight=weight,
+            unit=unit,
+        )
 
 
 def from_groups(groups: Whole) -> ActionSets:

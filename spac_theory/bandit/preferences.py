@@ -101,9 +101,18 @@ class WinnerCounts:
 
     @staticmethod
     def from_triples(
-        context: Any, winner: Any, loser: Any, *, contexts: int, actions: int
+        context: Any,
+        winner: Any,
+        loser: Any,
+        *,
+        contexts: int,
+        actions: int,
+        weight: Any = None,
+        unit: int = 1,
     ) -> WinnerCounts:
         """Counts of one data set (`S = 1`) from `n` triples `(x, a⁺, a⁻)` of whole numbers.
+
+        `weight` says how many units of `1/unit` comparison each triple stands for; None for one.
 
         Raises InputError for unequal lengths, no rows, or an index out of range.
         """
@@ -118,8 +127,9 @@ class WinnerCounts:
         if lengths["context"] == 0:
             raise InputError("n is 0: there is no triple; at least one comparison is needed.")
         flat = (arrays["context"] * actions + arrays["winner"]) * actions + arrays["loser"]
-        counts = np.bincount(flat, minlength=contexts * actions * actions)
-        return WinnerCounts(torch.from_numpy(counts).reshape(1, contexts, actions, actions))
+        counts = np.zeros(contexts * actions * actions, dtype=np.int64)
+        np.add.at(counts, flat, 1 if weight is None else np.asarray(weight, dtype=np.int64))
+        return WinnerCounts(torch.from_numpy(counts).reshape(1, contexts, actions, actions), unit)
 
     def to_triples(self, index: int = 0) -> np.ndarray:
         """The `(n, 3)` array of triples `(x, a⁺, a⁻)` of data set `index`, in lexicographic order."""

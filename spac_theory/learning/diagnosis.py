@@ -72,15 +72,15 @@ class PolicyReport:
 
 def contexts_report(data: WinnerCounts) -> list[ContextReport]:
     """One report a context of the first data set."""
-    return [_context(x, counts) for x, counts in enumerate(data.compared[0])]
+    return [_context(x, counts, data.unit) for x, counts in enumerate(data.compared[0])]
 
 
-def _context(context: int, compared: Tensor) -> ContextReport:
+def _context(context: int, compared: Tensor, unit: int) -> ContextReport:
     """`compared (A, A)` is symmetric with an empty diagonal: every comparison is in it twice."""
     present = (compared.sum(-1) > 0).nonzero().flatten()
     graph = coo_matrix(compared[present][:, present].numpy())
     parts = connected_components(graph, directed=False)[0] if len(present) else 0
-    return ContextReport(context, int(compared.sum()) // 2, len(present), int(parts))
+    return ContextReport(context, int(compared.sum()) // (2 * unit), len(present), int(parts))
 
 
 def appearances(data: WinnerCounts) -> Tensor:

@@ -120,6 +120,8 @@ def show(table: pl.DataFrame, contexts: pl.DataFrame, log: Log, console: Console
         f"actions fall into parts that cannot be ranked against each other: {split}.",
         highlight=False,
     )
+    for note in log.notes:
+        console.print(f"Note: {note}.", markup=False, highlight=False)
     Table("", ["policy", *TERMS], [list(row) for row in table.iter_rows()]).show(console)
     for name, meaning in TERMS.items():
         console.print(f"  {name}: {meaning}", markup=False, highlight=False)
