@@ -25,6 +25,7 @@ from spac_theory.learning import lambda_rules
 from spac_theory.rewards.linear import LinearClass
 from spac_theory.view import LearnerView
 
+LARGEST_BATCH = 2**21  # cells (λ, x, a) that are answered at once
 MULTIPLES = (0.0, 0.01, 0.03, *lambda_rules.GRID)  # of √n: the λ tried for the lower bounds
 
 
@@ -147,14 +148,14 @@ def _concentrability(view: LearnerView, data: WinnerCounts, tables: Tensor) -> T
 def _certified(
     view: LearnerView, data: WinnerCounts, tables: Tensor, multiples: Sequence[float]
 ) -> tuple[Tensor, ...]:
-    """The pessimistic value at `λ = √n`, and the two lower bounds on the improvement, each `(P,)`."""
-    root, count = data.n.to(torch.float64).sqrt(), len(tables)
+    """The pessimistic value at `λ = √n`, and the two lower bounds on the improvement, each `(P,)`.
+
+    Policies are taken a few at a time: every `λ` of every policy is a lane of its own.
+    """
+    root, cells = data.n.to(torch.float64).sqrt(), tables[0].numel()
     grid = torch.tensor(multiples, dtype=torch.float64) * root
-    lam = grid.repeat_interleave(count)
-    lanes = replace(data, wins=data.wins.expand(len(lam), -1, -1, -1))
-    linear = view.rho[:, None] * (tables.repeat(len(grid), 1, 1) - view.baseline)
-    response = view.reward_class.best_response(linear, lam, lanes.fraction, view.link)
-    value = (response.value - response.gap).reshape(len(grid), count)
+    few = max(1, LARGEST_BATCH // (len(grid) * cells))
+    value = torch.cat([_pessimistic(view, data, part, grid) for part in tables.split(few)], 1)
     nothing = torch.zeros(1, *view.reward_class.shape, dtype=torch.float64)
     fit = view.reward_class.best_response(nothing, torch.ones(1), data.fraction, view.link)
     bounds = []
@@ -162,3 +163,12 @@ def _certified(
         level = fit.value + lambda_rules.loss_radius(view, data, radius)
         bounds.append((value - grid[:, None] * level).max(0).values)
     return value[list(multiples).index(1.0)] - root * fit.value, *bounds
+
+
+def _pessimistic(view: LearnerView, data: WinnerCounts, tables: Tensor, grid: Tensor) -> Tensor:
+    """Certified lower bounds on `min_r G(π, r)`, `(len(grid), P)`."""
+    lam = grid.repeat_interleave(len(tables))
+    lanes = replace(data, wins=data.wins.expand(len(lam), -1, -1, -1))
+    linear = view.rho[:, None] * (tables.repeat(len(grid), 1, 1) - view.baseline)
+    response = view.reward_class.best_response(linear, lam, lanes.fraction, view.link)
+    return (response.value - response.gap).reshape(len(grid), len(tables))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from experiments.engine.specs import Spec, build_algorithm
@@ -85,12 +86,11 @@ class Judged:
 def judge(
     view: LearnerView, counts: WinnerCounts, policies: dict[str, Tensor]
 ) -> dict[str, Judged]:
-    """What the data say of each policy, one policy at a time: that bounds the memory."""
+    """What the data say of each policy."""
     n, features = float(counts.n[0]), view.reward_class.features  # type: ignore[attr-defined]
     pairs = counts.fraction[0] / view.rho[:, None, None]
-    found = {}
-    for name, policy in policies.items():
-        report = policies_report(view, counts, {name: policy}, MULTIPLES)[name]
-        regularised = ridge_concentrability(features, view.rho, pairs, policy, view.baseline, 1 / n)
-        found[name] = Judged(report, float(regularised))
-    return found
+    reports = policies_report(view, counts, policies, MULTIPLES)
+    tables = torch.stack(list(policies.values()))
+    regularised = ridge_concentrability(features, view.rho, pairs, tables, view.baseline, 1 / n)
+    values = zip(reports.items(), regularised.tolist(), strict=True)
+    return {name: Judged(report, value) for (name, report), value in values}
