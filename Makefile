@@ -12,11 +12,11 @@ export MKL_NUM_THREADS := 1
 export TOKENIZERS_PARALLELISM := false
 unexport HYDRA_FULL_ERROR
 
-.PHONY: help sweep test lint claims benchmark llm clean
+.PHONY: help sweep test lint claims benchmark llm llm-real clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 sweep: $(VENV)/.core ## Sweep coverage and sample size, and write the report (ARGS="...")
 	@$(PY) -m experiments.coverage_sweep $(ARGS)
@@ -30,8 +30,9 @@ lint: $(VENV)/.dev ## Check style, types and imports only
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports --no-logo
 
-claims: $(VENV)/.dev ## Test every claim in full and write docs/claims.md (ARGS="...")
+claims: $(VENV)/.dev ## Test every claim in full, write docs/claims.md, run the slow tests (ARGS="...")
 	@$(PY) -m experiments.claims $(ARGS)
+	@$(PY) -m pytest -m slow
 
 benchmark: $(VENV)/.dev ## Run every benchmark in benchmarks/ (ARGS="...")
 	@for script in benchmarks/[!_]*.py; do \
@@ -40,6 +41,9 @@ benchmark: $(VENV)/.dev ## Run every benchmark in benchmarks/ (ARGS="...")
 
 llm: $(VENV)/.dev ## Run the language-model pipeline (ARGS="...")
 	@$(PY) -m llm.run $(ARGS)
+
+llm-real: $(VENV)/.dev ## Compare methods on a real model (SmolLM2) with a known reward (ARGS="...")
+	@$(PY) -m llm.run model=smollm2-135m run_dir=runs/llm-real $(ARGS)
 
 clean: ## Remove the environment and every cache; results stay
 	rm -rf $(VENV) build dist ./*.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache

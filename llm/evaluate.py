@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common.files import write_json
+from experiments.common.program import guarded
 from llm.files import processes
 from llm.models.load import adapter_base
-from llm.run import guarded
 from llm.stages.answer import models_of
-from spac_theory.checks import InputError
+from spac_theory.checks import InputError, integer
 
 TASKS = Path(__file__).resolve().parent.parent / "conf" / "llm" / "tasks"
 
@@ -59,7 +59,9 @@ def evaluate_model(
     local = all((TASKS / f"{task.name}.yaml").exists() for task in tasks)
     manager = TaskManager(include_path=str(TASKS), include_defaults=not local)
     where = single(path)
-    model = HFLM(batch_size=batch, dtype="auto", device=processes.device(), **where)
+    model = HFLM(
+        batch_size=batch, dtype="auto", device=processes.device(), trust_remote_code=False, **where
+    )
     scores = {}
     for task in tasks:
         out = simple_evaluate(
@@ -75,6 +77,20 @@ def evaluate_model(
         )
         scores[task.name] = pick(out["results"], task)
     return scores
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Refuse numbers below 1, and folders that are not there."""
+    for field in ("batch", "limit", "max_new_tokens"):
+        value = getattr(arguments, field)
+        if value is not None:
+            integer(f"--{field.replace('_', '-')}", value, low=1)
+    for path in arguments.models:
+        local = path.startswith((".", "/", "~")) or path.count("/") != 1
+        if local and not Path(path).is_dir():
+            raise InputError(
+                f"{path} is no folder; name a folder with a model, or owner/name on the hub."
+            )
 
 
 def single(path: str) -> dict[str, str]:
@@ -126,6 +142,7 @@ def judge(arguments: argparse.Namespace) -> None:
     from rich.table import Table
 
     from llm import judging
+    from llm.models.judges import load_judge
 
     if arguments.prompts is None or len(arguments.models) < 2:
         raise InputError(
@@ -135,7 +152,7 @@ def judge(arguments: argparse.Namespace) -> None:
     prompts = judging.read_prompts(arguments.prompts)[: arguments.limit]
     rates = judging.compare(
         arguments.models,
-        judging.load_judge(arguments.judge),
+        load_judge(arguments.judge),
         prompts,
         arguments.max_new_tokens,
         arguments.batch,
@@ -184,7 +201,12 @@ def main() -> None:
     parser.add_argument("--output", default=None, help="write the scores to this JSON file")
     arguments = parser.parse_args()
     action = judge if arguments.judge else program
-    sys.exit(guarded(lambda: action(arguments)))
+
+    def checked() -> None:
+        check(arguments)
+        action(arguments)
+
+    sys.exit(guarded(checked))
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common.files import read_json, write_json
+from experiments.common.program import guarded
 from llm.files.digests import model_digest
-from llm.run import guarded
 from llm.stages.answer import models_of
 from spac_theory.checks import InputError
 
@@ -25,13 +25,13 @@ tags: [preference-optimisation, spac]
 ---
 # {name}
 
-A language model trained with practical SPAC (Ji et al., 2024, arXiv 2406.04274).
+A language model trained on preference pairs by the method below.
 
 | | |
 |---|---|
 | start of the round | `{policy}` (hash of its weights) |
 | rows with reference log-probs | `{streams}` (hash) |
-| objective | {objective} |
+| method | {method} |
 | training | {train} |
 | steps, final loss | {steps}, {loss} |
 | hash of these weights | `{weights}` |
@@ -70,11 +70,13 @@ def save(iterate: Path, folder: Path, name: str) -> None:
     if (iterate / "adapter_config.json").exists():
         from peft import AutoPeftModelForCausalLM
 
-        model = AutoPeftModelForCausalLM.from_pretrained(iterate).merge_and_unload()
+        model = AutoPeftModelForCausalLM.from_pretrained(
+            iterate, trust_remote_code=False
+        ).merge_and_unload()
     else:
-        model = AutoModelForCausalLM.from_pretrained(iterate)
+        model = AutoModelForCausalLM.from_pretrained(iterate, trust_remote_code=False)
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(iterate).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(iterate, trust_remote_code=False).save_pretrained(folder)
     (folder / "README.md").write_text(card(iterate, name, folder), encoding="utf-8")
 
 
@@ -87,7 +89,7 @@ def card(iterate: Path, name: str, saved: Path) -> str:
         name=name,
         policy=given.get("policy"),
         streams=given.get("streams"),
-        objective=_words(given.get("objective")),
+        method=_words(given.get("method")),
         train=_words(given.get("train")),
         steps=made.get("steps"),
         loss=made.get("final_loss"),

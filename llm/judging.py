@@ -6,26 +6,21 @@ A judge scores pairs (prompt, answer); higher is better. It is a function of the
 
 from __future__ import annotations
 
-import importlib
 import math
-import os
 import statistics
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from llm.data import formats
 from llm.data.encode import prompt_ids
 from llm.data.formats import Prompt
-from llm.files import processes
+from llm.files.parts import part_seed
+from llm.models.engines import GenerationSettings, TransformersEngine
+from llm.models.judges import Judge, finite_scores
 from llm.models.load import ModelSettings, adapter_base, load_tokenizer
 from llm.stages.answer import MixtureEngine, models_of
-from llm.stages.sample import GenerationSettings, TransformersEngine, part_seed
 from spac_theory.checks import InputError
-
-Judge = Callable[[list[str], list[str]], Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -51,66 +46,6 @@ def win_rate(ours: Sequence[float], theirs: Sequence[float]) -> WinRate:
     wins = [1.0 if a > b else 0.5 if a == b else 0.0 for a, b in zip(ours, theirs, strict=True)]
     error = statistics.stdev(wins) / math.sqrt(len(wins))
     return WinRate(statistics.fmean(wins), error, wins.count(0.5), len(wins))
-
-
-def load_judge(name: str) -> Judge:
-    """The judge called `name`: a reward model's folder, or `module:function`."""
-    if name and Path(name).is_dir():
-        return RewardModel(name)
-    module, _, function = name.partition(":")
-    try:
-        sys.path.insert(0, os.getcwd())  # a judge may lie in the current folder
-        judge: Judge = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(
-            f"judge is {name!r}; it must be the folder of a reward model, or module:function of "
-            f"something that can be imported ({error})."
-        ) from error
-    finally:
-        sys.path.pop(0)
-    return judge
-
-
-class RewardModel:
-    """A sequence classifier with one output, on the prompt and answer as its tokenizer has them."""
-
-    def __init__(self, folder: str, batch: int = 8) -> None:
-        from transformers import AutoModelForSequenceClassification
-
-        self.tokenizer, self.batch = load_tokenizer(folder), batch
-        loaded: Any = AutoModelForSequenceClassification.from_pretrained(folder)
-        self.model = loaded.to(processes.device()).eval()
-        if self.model.config.num_labels != 1:
-            raise InputError(
-                f"judge is {folder!r}, a classifier with {self.model.config.num_labels} outputs; a "
-                "reward model has 1."
-            )
-        self.model.config.pad_token_id = self.tokenizer.pad_token_id
-
-    def __call__(self, prompts: list[str], answers: list[str]) -> list[float]:
-        """One score a pair."""
-        import torch
-
-        scores: list[float] = []
-        texts = [self.render(p, a) for p, a in zip(prompts, answers, strict=True)]
-        self.tokenizer.padding_side = "right"
-        for start in range(0, len(texts), self.batch):
-            part = texts[start : start + self.batch]
-            coded = self.tokenizer(
-                part, add_special_tokens=False, padding=True, return_tensors="pt"
-            ).to(self.model.device)
-            with torch.no_grad():
-                out = self.model(coded["input_ids"], attention_mask=coded["attention_mask"])
-            scores += out.logits.float().squeeze(-1).tolist()
-        return scores
-
-    def render(self, prompt: str, answer: str) -> str:
-        """The conversation in the reward model's own template; plain text without one."""
-        if not self.tokenizer.chat_template:
-            return prompt + answer
-        turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
-        text: str = self.tokenizer.apply_chat_template(turns, tokenize=False)
-        return text
 
 
 def read_prompts(source: str, split: str = "test") -> list[Prompt]:
@@ -155,7 +90,7 @@ def compare(
     """The win rate of every model but the first against the first."""
     asked = [question(prompt) for prompt in prompts]
     scores = {
-        path: [float(x) for x in judge(asked, answers(path, prompts, length, batch, seed))]
+        path: finite_scores(judge, asked, answers(path, prompts, length, batch, seed))
         for path in models
     }
     base = scores[models[0]]

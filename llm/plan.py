@@ -6,14 +6,18 @@ GPU and refuses, with exit code 2, a plan that cannot fit, saying what would.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from experiments.common.program import launch
 from llm.models.shape import empty_model, layer_classes, layers, token_widths
+from llm.recipes import settled
+from llm.run import CONFIG
 from llm.settings import Settings
+from llm.training.rollouts import frozen_names
 from spac_theory.checks import InputError, integer, number
 
 GIB = 2**30
@@ -85,14 +89,14 @@ def memory(settings: Settings, size: Size, hardware: Hardware) -> dict[str, floa
     frozen_bytes = (
         0.55 if settings.model.quantise else (4 if settings.model.dtype == "float32" else 2)
     )
-    streams = 2 + (settings.generation.samples if _selfplay(settings) else 0)
-    tokens = train.micro_batch * streams * settings.data.max_length
+    tokens = train.micro_batch * sequences(settings) * settings.data.max_length
     compute = 2 if train.bf16 else 4
     kept = size.layers * size.hidden * compute * tokens
     inside = size.widths * compute * tokens * (1 if train.gradient_checkpointing else size.layers)
     parts = {
         "trained weights": 4 * size.trained / share,
         "frozen weights": frozen_bytes * frozen / share,
+        "frozen copies": frozen_bytes * size.parameters * frozen_copies(settings),
         "gradients": 4 * size.trained / share,
         "optimiser state": STATE[train.optimiser] * size.trained / share,
         "average (EMA)": 4 * size.trained if train.ema else 0,
@@ -108,15 +112,36 @@ def memory(settings: Settings, size: Size, hardware: Hardware) -> dict[str, floa
     return {name: value / GIB for name, value in parts.items()}
 
 
-def _selfplay(settings: Settings) -> bool:
-    return any(m.objective.uses_selfplay for m in settings.methods.values())
+def sequences(settings: Settings) -> int:
+    """Responses a prompt that a step trains on: the most any of the methods reads."""
+    return max(sum(s.count or 0 for s in settings.streams(m)) for m in settings.methods.values())
+
+
+def sampled(settings: Settings) -> float:
+    """Responses a prompt drawn in a round, those of every step and epoch counted."""
+    epochs = settings.train.epochs
+    return max(
+        sum(
+            (s.count or 0) * (epochs if s.when == "step" else 1)
+            for s in settings.streams(m)
+            if s.source != "data"
+        )
+        for m in settings.methods.values()
+    )
+
+
+def frozen_copies(settings: Settings) -> int:
+    """Frozen policies that lie beside the trained one: what a step asks, less `π_1` under adapters."""
+    names = {name for m in settings.methods.values() for name in frozen_names(settings.streams(m))}
+    return len(names - ({"initial"} if settings.model.lora else set()))
 
 
 def arithmetic(settings: Settings, size: Size, rows: int, tokens: float) -> dict[str, float]:
     """FLOP a round: `rows` pairs with `tokens` tokens a sequence, prompt included."""
-    streams = 2 + (settings.generation.samples if _selfplay(settings) else 0)
     matmul = size.parameters - size.embedding
-    forward = (2 * matmul + 2 * size.layers * size.hidden * tokens) * tokens * streams * rows
+    forward = (
+        (2 * matmul + 2 * size.layers * size.hidden * tokens) * tokens * rows * sequences(settings)
+    )
     passes = 4 if settings.train.gradient_checkpointing else 3
     return {
         "reference pass": forward,
@@ -127,12 +152,12 @@ def arithmetic(settings: Settings, size: Size, rows: int, tokens: float) -> dict
 def hours(
     settings: Settings, size: Size, hardware: Hardware, rows: int, tokens: float
 ) -> dict[str, float]:
-    """Hours a round for self-play, reference pass and training."""
+    """Hours a round for sampling, reference pass and training."""
     speed = PEAK * hardware.mfu * hardware.gpus
     parts = {k: v / speed / 3600 for k, v in arithmetic(settings, size, rows, tokens).items()}
-    samples = rows * settings.generation.samples * settings.generation.max_new_tokens
+    samples = rows * sampled(settings) * settings.generation.max_new_tokens
     generation = samples / (hardware.generated_tokens * hardware.gpus) / 3600
-    return {"self-play (upper bound)": generation if _selfplay(settings) else 0.0, **parts}
+    return {"sampling (upper bound)": generation, **parts}
 
 
 def disk(settings: Settings, size: Size) -> float:
@@ -213,7 +238,7 @@ def show(settings: Settings, hardware: Hardware, rows: int, tokens: float) -> No
     check(settings, size, hardware)
 
 
-def plan(values: dict[str, Any]) -> None:
+def execute(values: dict[str, Any], output: Path | None = None) -> None:
     """Build settings from a plain mapping and print the plan."""
     from llm.settings import build
 
@@ -225,14 +250,12 @@ def plan(values: dict[str, Any]) -> None:
     )
     rows = integer("pairs", values.pop("pairs", 61135), low=1)
     tokens = number("tokens", values.pop("tokens", 500.0), low=1)
-    show(build(Settings, values), hardware, rows, tokens)
+    show(build(Settings, settled(values)), hardware, rows, tokens)
 
 
 def main() -> None:
-    """Hydra entry point."""
-    from llm.run import hydra_program
-
-    sys.exit(hydra_program(plan))
+    """The command line."""
+    launch("llm.plan", "llm.plan:execute", folder=CONFIG, config="run")
 
 
 if __name__ == "__main__":

@@ -11,13 +11,6 @@ from llm.settings import Settings
 from llm.stages.answer import numbers
 
 Results = dict[str, list[dict[str, Any]]]
-NAMES = {
-    "sft": "SFT",
-    "dpo": "DPO",
-    "moving-dpo": "DPO, moving reference",
-    "spin": "SPIN",
-    "spac": "SPAC",
-}
 COLUMNS = {
     "value": "value J",
     "suboptimality": "suboptimality",
@@ -27,6 +20,7 @@ COLUMNS = {
     "logp_chosen": "log π(y⁺)",
     "misled": "mass k = 3",
     "accuracy": "pair accuracy",
+    "labels": "labels",
 }
 
 
@@ -42,7 +36,12 @@ def summary(results: Results, iterate: str) -> dict[str, dict[str, Any]]:
     return rows
 
 
-def table(rows: dict[str, dict[str, Any]], iterate: str) -> Any:
+def titles(settings: Settings) -> dict[str, str]:
+    """How each line of the table is called."""
+    return {"sft": "SFT"} | {name: m.title or name for name, m in settings.methods.items()}
+
+
+def table(rows: dict[str, dict[str, Any]], iterate: str, names: dict[str, str]) -> Any:
     """The rows as a rich table; columns nobody fills are left out."""
     from rich.table import Table
 
@@ -52,12 +51,18 @@ def table(rows: dict[str, dict[str, Any]], iterate: str) -> Any:
     for title in shown.values():
         grid.add_column(title, justify="right")
     for method, row in rows.items():
-        cells = [f"{row[key]:.3f}" if key in row else "" for key in shown]
-        grid.add_row(NAMES.get(method, method), *cells)
+        cells = [_cell(row.get(key)) for key in shown]
+        grid.add_row(names[method], *cells)
     return grid
 
 
-def figure(results: Results, path: Path, title: str) -> None:
+def _cell(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
+
+
+def figure(results: Results, path: Path, title: str, names: dict[str, str]) -> None:
     """Suboptimality by iteration: last iterate (lines) and mixture (dotted)."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -79,8 +84,7 @@ def figure(results: Results, path: Path, title: str) -> None:
         for (marker, colour), name in zip(styles[1:] * 9, methods, strict=False):
             last = [start] + [r["suboptimality"] for r in results[name]]
             mixed = [r["mixture_suboptimality"] for r in results[name]]
-            label = NAMES.get(name, name)
-            axes.plot(range(len(last)), last, marker=marker, color=colour, label=label)
+            axes.plot(range(len(last)), last, marker=marker, color=colour, label=names[name])
             axes.plot(range(1, len(last)), mixed, ":", color=colour, lw=1.2)
         axes.set(
             xlabel="iteration", ylabel="suboptimality  J(π*) − J(π)", title=title, ylim=(0, None)
@@ -91,7 +95,7 @@ def figure(results: Results, path: Path, title: str) -> None:
 
 
 def write_report(settings: Settings, results: Results) -> None:
-    """Print the table; write `results.json` and, on a language, `suboptimality.png`."""
+    """Print the table; write `results.json` and, on a language, `suboptimality.png`, else a page."""
     if not processes.is_main():
         return
     from rich.console import Console
@@ -99,10 +103,14 @@ def write_report(settings: Settings, results: Results) -> None:
     folder = Path(settings.run_dir)
     rows = summary(results, settings.iterate)
     write_json(folder / "results.json", {"summary": rows, "rounds": results})
-    Console(width=120).print(table(rows, settings.iterate))
-    if settings.data.language is not None:
+    if settings.data.language is None:
+        from llm.reporting.write import write
+
+        write(settings, results, titles(settings))
+    else:
+        Console(width=120).print(table(rows, settings.iterate, titles(settings)))
         language = settings.data.language
         title = f"Language “{language.name}”, coverage {language.coverage:g}, n = {language.pairs}"
-        figure(results, folder / "suboptimality.png", title)
+        figure(results, folder / "suboptimality.png", title, titles(settings))
         print(f"Figure: {folder / 'suboptimality.png'}")
     print(f"Manifest: {folder / 'manifest.json'}")

@@ -2,38 +2,88 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
-import types
-import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from llm.methods.objective import Objective
+from pydantic import Field, PlainValidator
+
+from experiments.common.configuration import Comparisons, Count, Natural, Positive, Share, read
+from llm.data import templates
+from llm.files import processes
+from llm.methods import Conditions, Method, Stream, make_method, streams_of
+from llm.models.bundled import WHEELS
+from llm.models.engines import GenerationSettings
 from llm.models.load import ModelSettings
-from llm.stages.sample import GenerationSettings
 from llm.training.settings import TrainSettings
-from spac_theory.checks import InputError, choice, integer
+from llm.worlds.language import RARE
+from llm.worlds.sentiment import SentimentSettings
+from spac_theory.checks import InputError
+from spac_theory.registry import load_plugins
 
 T = TypeVar("T")
+LANGUAGE = "language"
+RESERVED = ("initial", "prepare", "responses", "sft")
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Kind = Literal["responses", "prepare", "sft", "sample", "label", "reference", "train", "evaluate"]
+
+
+def _methods(value: Any) -> dict[str, Method]:
+    """Methods by name from mappings of options; all that is wrong at once."""
+    if isinstance(value, Mapping) and all(isinstance(m, Method) for m in value.values()):
+        return dict(value)
+    if not isinstance(value, Mapping) or not value:
+        raise InputError(f"methods is {value!r:.60}; it must name at least one method.")
+    found, told = dict[str, Method](), list[str]()
+    for name, options in value.items():
+        try:
+            _folder(str(name))
+            if options is not None:
+                found[str(name)] = make_method(str(name), options)
+        except InputError as error:
+            told.append(str(error))
+    if told:
+        raise InputError("\n".join(told))
+    return found
+
+
+def _folder(name: str) -> None:
+    """Refuse a name that is no folder of its own in the run directory."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 ._=+-]*", name) or name in RESERVED:
+        raise InputError(
+            f"methods.{name} is no name for a method; its folder in run_dir is called so, so use "
+            f"letters, digits, dots, dashes and spaces, and none of: {', '.join(RESERVED)}."
+        )
 
 
 @dataclass(frozen=True)
 class LanguageSettings:
     """A synthetic language and how much data it gives."""
 
-    name: str
-    coverage: float
-    scale: float
-    pairs: int
-    demonstrations: int
+    name: Literal["misleads", "extrapolates"]
+    coverage: Annotated[float, Field(ge=0, le=1 - RARE)]
+    scale: Positive
+    pairs: Comparisons
+    demonstrations: Comparisons
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How many held-out prompts a policy answers, and how often; 0 prompts: none."""
+
+    prompts: Natural = 64
+    samples: Count = 1
 
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Preference rows: `language`, or `source` (file, folder or hub name) with its splits."""
+    """Preference rows: `language`, `sentiment`, or `source` (file, folder, hub name) with its splits.
+
+    Without a test split, `test_share` of the prompts is held out; `columns` says how the file calls
+    what is needed, see :mod:`llm.data.columns`.
+    """
 
     language: LanguageSettings | None
     source: str | None
@@ -41,128 +91,121 @@ class DataSettings:
     split: str
     test_split: str | None
     chat_template: str | None
-    max_prompt_length: int
-    max_length: int
-    identical_pairs: str
-    max_rows: int | None
+    max_prompt_length: Count
+    max_length: Count
+    identical_pairs: Literal["keep", "drop", "refuse"]
+    max_rows: Count | None
+    sentiment: SentimentSettings | None = None
+    test_share: Share = 0.1
+    columns: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
-        if (self.language is None) == (self.source is None):
+        given = [self.language, self.sentiment, self.source]
+        if sum(kind is not None for kind in given) != 1:
             raise InputError(
-                f"data.source is {self.source!r} and data.language.name is "
-                f"{self.language.name if self.language else None!r}; exactly one of the two must "
-                "be set."
+                f"data.source is {self.source!r}, data.language is {'' if self.language else 'not '}"
+                f"set and data.sentiment is {'' if self.sentiment else 'not '}set; exactly one of "
+                "the three must be set."
             )
-
-
-@dataclass(frozen=True)
-class Method:
-    """One column of the comparison: an objective, and which policy is the reference `π_t`."""
-
-    objective: Objective
-    reference: str
-
-    def __post_init__(self) -> None:
-        choice("method.reference", self.reference, ("initial", "previous"))
+        if self.max_prompt_length >= self.max_length:
+            raise InputError(
+                f"data.max_prompt_length is {self.max_prompt_length}; it must be below "
+                f"data.max_length, which is {self.max_length}."
+            )
+        templates.source(self.chat_template)
 
 
 @dataclass(frozen=True)
 class Settings:
     """Everything `python -m llm.run` does."""
 
-    run_dir: str
-    seed: int
-    rounds: int
-    iterate: str
-    reference_batch: int
+    run_dir: Annotated[str, Field(min_length=1)]
+    seed: Seed
+    rounds: Count
+    iterate: Literal["last", "best", "mixture"]
+    reference_batch: Count
     data: DataSettings
     model: ModelSettings
     sft: TrainSettings | None
     generation: GenerationSettings
     train: TrainSettings
-    methods: dict[str, Method]
-    stages: list[str] | None
+    methods: Annotated[dict[str, Method], PlainValidator(_methods)]
+    judge: str | None
+    stages: list[Kind] | None
+    plugins: list[str]
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
 
     def __post_init__(self) -> None:
-        integer("rounds", self.rounds, low=1)
-        integer("seed", self.seed, low=0)
-        integer("reference_batch", self.reference_batch, low=1)
-        choice("iterate", self.iterate, ("last", "best", "mixture"))
-        if self.iterate == "best" and self.data.language is None and self.data.test_split is None:
+        source = self.data.source is not None
+        if self.iterate == "best" and source and not (self.data.test_split or self.data.test_share):
             raise InputError(
-                "iterate is 'best' and data.test_split is null; choosing needs held-out rows, so "
-                "set data.test_split, or use last or mixture."
+                "iterate is 'best', data.test_split is null and data.test_share is 0; choosing needs "
+                "held-out rows, so set one of the two, or use last or mixture."
             )
-        if not self.methods:
-            raise InputError("methods is empty; name at least one method.")
+        if self.judge == LANGUAGE and self.data.language is None:
+            raise InputError(
+                "judge is 'language' and data.language is null; only a language knows its reward, so "
+                "name module:function or the folder of a reward model."
+            )
+        if self.sft is not None and self.data.language is None:
+            raise InputError(
+                "sft is set and data.language is null; only a language has demonstrations, so set sft "
+                "to null and model.name to a model that is fine-tuned already."
+            )
+        found = [_cannot(name, method, self) for name, method in self.methods.items()]
+        if any(found):
+            raise InputError("\n".join(filter(None, found)))
+
+    def streams(self, method: Method) -> tuple[Stream, ...]:
+        """The streams of a method with their counts."""
+        return streams_of(method, self.generation.samples)
+
+
+def _cannot(name: str, method: Method, settings: Settings) -> str | None:
+    """Why a method cannot run here, as a sentence."""
+    conditions = Conditions(
+        language=settings.data.language is not None,
+        judge=settings.judge is not None,
+        sharded=processes.sharded(),
+    )
+    reason = method.skip(conditions)
+    if reason is None and settings.judge is None:
+        asks = [s.name for s in settings.streams(method) if s.labels]
+        reason = f"its stream {asks[0]} needs labels, and judge is null" if asks else None
+    return f"methods.{name} cannot run here: {reason}." if reason else None
 
 
 def require_pins(settings: Settings) -> None:
-    """Refuse a hub name without a commit: what it stands for could change under a run."""
-    data, model = settings.data, settings.model
+    """Refuse a file that is not there, and a hub name without a commit: what it stands for could change."""
+    data, model, told = settings.data, settings.model, list[str | None]()
     if data.source is not None:
         path = Path(data.source).expanduser()
-        if not path.exists() and path.suffix not in (".jsonl", ".parquet"):
-            _pinned("data", "data.source", data.source, data.revision)
-    if settings.sft is None and not model.is_local:
-        _pinned("model", "model.name", model.name, model.revision)
-
-
-def _pinned(group: str, field: str, name: str, revision: str | None) -> None:
-    if revision is None or not re.fullmatch(r"[0-9a-f]{40}", revision):
-        raise InputError(
-            f"{field} is the hub name {name!r} and {group}.revision is {revision!r}; set "
-            f"{group}.revision to a commit (40 hexadecimal digits, listed under its files on the "
-            "hub), or give a local path."
-        )
-
-
-def build(kind: type[T], values: Any, path: str = "") -> T:
-    """Make dataclass `kind` from a mapping, checking names and types on the way down."""
-    if not isinstance(values, Mapping):
-        raise InputError(f"{path or 'configuration'} is {values!r:.60}; it must be a mapping.")
-    hints = typing.get_type_hints(kind)
-    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    for name in values:
-        if name not in fields:
-            raise InputError(
-                f"{_join(path, name)} is no setting; {path or 'the configuration'} has: "
-                f"{', '.join(sorted(fields))}."
+        if path.suffix in (".jsonl", ".parquet"):
+            told.append(
+                None if path.exists() else f"data.source is {data.source!r}; there is no such file."
             )
-    given = {n: _convert(hints[n], v, _join(path, n)) for n, v in values.items()}
-    for name, field in fields.items():
-        no_default = field.default is dataclasses.MISSING
-        if name not in given and no_default:
-            raise InputError(f"{_join(path, name)} is missing from the configuration.")
-    return kind(**given)
+        elif not path.exists():
+            told.append(_unpinned("data", "data.source", data.source, data.revision))
+    if settings.sft is None and not model.is_local and model.name not in WHEELS:
+        told.append(_unpinned("model", "model.name", model.name, model.revision))
+    if any(told):
+        raise InputError("\n".join(filter(None, told)))
 
 
-def _join(path: str, name: object) -> str:
-    return f"{path}.{name}" if path else str(name)
+def _unpinned(group: str, field: str, name: str, revision: str | None) -> str | None:
+    if revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision):
+        return None
+    return (
+        f"{field} is the hub name {name!r} and {group}.revision is {revision!r}; set {group}.revision to "
+        "a commit (40 hexadecimal digits, listed under its files on the hub), or give a local path."
+    )
 
 
-def _convert(hint: Any, value: Any, path: str) -> Any:
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        if value is None:
-            return None
-        return _convert(next(i for i in inner if i is not type(None)), value, path)
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return build(typing.cast(Any, hint), value, path)
-    if origin is dict and isinstance(inner[1], type) and dataclasses.is_dataclass(inner[1]):
-        if not isinstance(value, Mapping):
-            raise InputError(f"{path} is {value!r:.60}; it must be a mapping.")
-        return {k: build(inner[1], v, _join(path, k)) for k, v in value.items() if v is not None}
-    return _scalar(hint, origin, value, path)
+def build(kind: type[T], values: Any, field: str = "") -> T:
+    """The settings `kind` from a mapping; everything that is wrong is said at once, a sentence a line.
 
-
-def _scalar(hint: Any, origin: Any, value: Any, path: str) -> Any:
-    kind = origin or hint
-    if kind is Any:
-        return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    wrong_bool = isinstance(value, bool) and kind is not bool
-    if not isinstance(value, kind) or wrong_bool:
-        raise InputError(f"{path} is {value!r:.60}; it must be of type {kind.__name__}.")
-    return list(value) if kind is list else value
+    Plug-ins that the mapping names are loaded first, so that their methods are known.
+    """
+    if kind is Settings and isinstance(values, Mapping):
+        load_plugins([str(path) for path in values.get("plugins") or []])
+    return read(kind, values, field)

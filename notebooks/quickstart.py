@@ -87,7 +87,7 @@ print(tuple(data.wins.shape), int(data.n[0]))
 view = LearnerView(problem.reward_class, bandit.rho, reference=behaviour, baseline=behaviour)
 fits = {
     "SPAC, λ = √n": make_algorithm("spac", lam="sqrt_n").fit(view, data),
-    "SPAC, λ from data": make_algorithm("spac", lam="certified_wilks").fit(view, data),
+    "SPAC, λ from data": make_algorithm("spac", lam="wilks").fit(view, data),
     "DPO, closed form": make_algorithm("dpo", beta=0.1).fit(view, data),
     "DPO, by gradient": make_algorithm("dpo_gradient", beta=0.1).fit(view, data),
     "maximum likelihood": make_algorithm("mle_greedy").fit(view, data),

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from spac_theory import checks
+
 
 class Link(Protocol):
-    """A symmetric, log-concave link `F`."""
+    """A symmetric, log-concave link `F`, with the constants that the theorems take from it."""
 
     name: str
 
@@ -36,8 +38,58 @@ class Link(Protocol):
         """`F⁻¹(p)` for `p` in (0, 1), elementwise."""
         ...
 
+    def kappa(self, bound: float) -> float:
+        """A `κ` with `(u − v)² ≤ 4 κ h²` for `|u|, |v| ≤ R = bound`, `h` the Hellinger distance."""
+        ...
 
-class BradleyTerry:
+    def slope(self, bound: float) -> float:
+        """A Lipschitz constant of `ℓ` on `[−R, R]`."""
+        ...
+
+    def curvature(self, bound: float) -> float:
+        """A bound on `ℓ″` on `[−R, R]`."""
+        ...
+
+
+class GeneralLink:
+    """The constants of any symmetric link from its derivatives; links of one's own derive from it."""
+
+    def probability(self, z: Tensor) -> Tensor:
+        """`F(z)`."""
+        raise NotImplementedError
+
+    def loss_derivatives(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """`ℓ′(z)` and `ℓ″(z)`."""
+        raise NotImplementedError
+
+    def kappa(self, bound: float) -> float:
+        """`((x/2)/sin(x/2))² / I_min` with `x = α(R) − α(−R)` and `R` in [0, 30].
+
+        With the angle `α(u) = arcsin √F(u)`, `h² = 4 sin²(|α_u − α_v|/2)` and
+        `|α_u − α_v| ≥ ½ √I_min |u − v|`, where `I = F′²/(F(1 − F))` is the Fisher information.
+        """
+        checks.number("difference_bound", bound, low=0, high=30)
+        z = torch.linspace(0, bound, 2001, dtype=torch.float64)
+        # F′ = −ℓ′F, so I = ℓ′² F/(1 − F), and 1 − F(z) = F(−z).
+        first, _ = self.loss_derivatives(z)
+        information = first**2 * self.probability(z) / self.probability(-z)
+        ends = torch.asin(self.probability(torch.stack([-z[-1], z[-1]])).sqrt())
+        half = float(ends[1] - ends[0]) / 2
+        spread = (half / math.sin(half)) ** 2 if half > 0 else 1.0
+        return spread / float(information.min())
+
+    def slope(self, bound: float) -> float:
+        """`|ℓ′(−R)|`."""
+        end = torch.tensor([-bound], dtype=torch.float64)
+        return float(self.loss_derivatives(end)[0].abs())
+
+    def curvature(self, bound: float) -> float:
+        """The largest `ℓ″` on a grid of `[−R, R]`."""
+        z = torch.linspace(-bound, bound, 2001, dtype=torch.float64)
+        return float(self.loss_derivatives(z)[1].max())
+
+
+class BradleyTerry(GeneralLink):
     """`F(z) = σ(z) = 1 / (1 + e^{−z})` (Bradley and Terry, 1952)."""
 
     name = "bradley_terry"
@@ -60,8 +112,20 @@ class BradleyTerry:
         """`log(p / (1 − p))`."""
         return torch.logit(p)
 
+    def kappa(self, bound: float) -> float:
+        """`1/(σ(R)σ(−R)) = 2 + 2 cosh R`, sharper than the general constant: lemma (K)."""
+        return 2 + 2 * math.cosh(checks.number("difference_bound", bound, low=0, high=700))
 
-class Probit:
+    def slope(self, bound: float) -> float:
+        """At most 1, whatever `R` is."""
+        return 1.0
+
+    def curvature(self, bound: float) -> float:
+        """At most 1/4, whatever `R` is."""
+        return 0.25
+
+
+class Probit(GeneralLink):
     """`F(z) = Φ(z)`, the standard normal distribution function (Thurstone, 1927)."""
 
     name = "probit"

@@ -35,7 +35,7 @@ from spac_theory.concentrability.coverage import coverage
 from spac_theory.links import BRADLEY_TERRY
 from spac_theory.objective import game_value, tabular_preference_loss
 from spac_theory.problems import PROBLEMS, Problem, make_problem
-from spac_theory.rewards.base import RewardClass
+from spac_theory.rewards.base import RewardClass, gap_kind
 from spac_theory.view import Fit, LearnerView, Oracle
 
 ROUNDING = 1e-9
@@ -167,7 +167,7 @@ def _policy(algorithm: Any, view: LearnerView, wins: Tensor, oracle: Oracle) -> 
 def _check_fit(name: str, fit: Fit, shape: tuple[int, int, int]) -> None:
     require(isinstance(fit, Fit), f"{name}.fit must return a Fit.")
     check_distribution(f"the policy of {name}", fit.policy.probabilities(), shape)
-    require(bool(fit.certified), f"{name} must say in words what its gap is (or 'none').")
+    require(bool(fit.gap_kind), f"{name} must say in words what its gap is (or 'none').")
     columns = {"gap": fit.gap, "lam": fit.lam, "converged": fit.converged, **fit.extra}
     for column, value in columns.items():
         if value is not None:
@@ -252,12 +252,12 @@ def _random_counts(shape: tuple[int, int], seeds: int, rng: torch.Generator) -> 
 def check_reward_class(reward_class: RewardClass, seeds: int = 4) -> None:
     """Require of a reward class that its critic answers with members and bounds what it claims.
 
-    With `certified`, every answer is compared with every other: no member may undercut a certified
+    With `gap_is_bound`, every answer is compared with every other: no member may undercut a certified
     minimum.
     """
     kind = type(reward_class).__name__
     contexts, actions = reward_class.shape
-    for flag in ("convex", "finite", "certified"):
+    for flag in ("convex", "finite"):
         value = getattr(reward_class, flag)
         require(isinstance(value, bool), f"{flag} of {kind} is {value!r}; it must be a bool.")
     bound = reward_class.difference_bound
@@ -285,7 +285,7 @@ def check_reward_class(reward_class: RewardClass, seeds: int = 4) -> None:
     error = float((objective(answer.reward) - answer.value).abs().max())
     require(error <= 1e-8, f"value of {kind} differs from the objective at its reward by {error}.")
     require((answer.gap >= -ROUNDING).all(), f"gap of {kind} is negative or NaN: {answer.gap}.")
-    if reward_class.certified:
+    if gap_kind(reward_class) == "duality gap":
         _check_certified(kind, reward_class, objective, answer.reward, answer.value - answer.gap)
         alone = reward_class.best_response(linear[1:2], lam[1:2], fraction[1:2], BRADLEY_TERRY)
         apart = float((alone.value - answer.value[1:2]).abs().max())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -28,10 +28,12 @@ class LearnerView:
     Attributes
     ----------
     reward_class : `𝓡`, with the features it is made of
-    rho : (X,) context weights, `context_weights` says whether the true law or the data's prompts
+    rho : (X,) context weights: the true law, or that of the data's prompts
     reference : (X, A) `π_ref`
     baseline : (X, A) `ν`, or (S, X, A) where it is read off each data set
     delta : confidence level `δ` of the bounds
+    known_contexts : policies are asked about these contexts alone; False where contexts come from a
+        density, and a policy must answer at contexts it never saw
     key : names the random streams of the learner itself
     """
 
@@ -41,7 +43,7 @@ class LearnerView:
     baseline: Tensor
     link: Link = BRADLEY_TERRY
     delta: float = 0.1
-    context_weights: str = "true"
+    known_contexts: bool = True
     key: str = "learner"
 
     def __post_init__(self) -> None:
@@ -54,7 +56,6 @@ class LearnerView:
             checks.simplex(name, value)
             object.__setattr__(self, name, value)
         checks.number("delta", self.delta, low=0, high=1, open_low=True, open_high=True)
-        checks.choice("context_weights", self.context_weights, ("true", "empirical"))
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class Fit:
     Attributes
     ----------
     policy : the learned policy of every data set
-    certified : what `gap` is: "duality gap", "gradient norm", "stationarity" (of a problem that is
+    gap_kind : what `gap` is: "duality gap", "gradient norm", "stationarity" (of a problem that is
         not convex), "spread over starts", "estimate", "closed form" or "none"
     gap : (S,) or None
     lam : (S,) the `λ` used, or None
@@ -140,19 +141,27 @@ class Fit:
     """
 
     policy: Policy
-    certified: str
+    gap_kind: str
     gap: Tensor | None = None
     lam: Tensor | None = None
     reward: Tensor | None = None
     converged: Tensor | None = None
     extra: dict[str, Tensor] = field(default_factory=dict)
 
+    def __new__(cls, *args: Any, **columns: Any) -> Fit:
+        """Refuse, in words, the name that `gap_kind` had in plug-ins of the first version."""
+        if "certified" in columns:
+            raise InputError("certified is no column of a Fit any more; its name is gap_kind.")
+        return super().__new__(cls)
+
 
 class Algorithm(Protocol):
     """A frozen dataclass of options with two methods.
 
     `skip` returns a reason in words when the algorithm cannot treat a setting, else None; `fit`
-    treats all `S` data sets at once and never grades itself.
+    treats all `S` data sets at once and never grades itself. `learning.needs.Learner` is a base with a
+    `skip` made of declared needs, and the other declarations: `reads`, `spends`, `coefficient`,
+    `solves_game`. An algorithm without them declares nothing.
     """
 
     def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:

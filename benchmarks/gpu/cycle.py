@@ -10,15 +10,19 @@ from pathlib import Path
 
 import torch
 
-from llm.methods.objective import Objective
+from llm.data.row import Row
+from llm.methods import streams_of
+from llm.methods.spac import Spac
 from llm.models.logprobs import sequence_logps, with_logps
 from llm.plan import PEAK, Hardware, measure, memory
 from llm.run import composed
 from llm.settings import Settings, build
 from llm.stages.reference import score
-from llm.training.batches import PreferenceCollator
+from llm.training.batches import SEQUENCES, StreamCollator, read
 
 GIB = 2**30
+METHOD = Spac(lam=3.0, beta=0.1)
+STREAMS = streams_of(METHOD, samples=1)
 TINY = ("hidden_size=64", "intermediate_size=128", "num_attention_heads=4", "num_key_value_heads=2")
 
 
@@ -67,10 +71,7 @@ class Cycle:
         with_logps(self.model)
         self.optimiser = torch.optim.RMSprop(self.model.parameters(), lr=5e-7)
         ids = torch.randint(3, self.model.config.vocab_size, (a.rows, 3, a.length)).tolist()
-        self.rows = [
-            {"prompt_ids": p, "chosen_ids": c, "rejected_ids": r, "selfplay_ids": []}
-            for p, c, r in ids
-        ]
+        self.rows = [Row(p, {"chosen": [c], "rejected": [r]}, {"current": {}}) for p, c, r in ids]
 
     def cast(self):
         return torch.autocast(self.a.device, torch.bfloat16)
@@ -80,7 +81,7 @@ class Cycle:
         n = self.a.length
         for start in range(0, len(self.rows), 64):
             part = self.rows[start : start + 64]
-            prompts = torch.tensor([r["prompt_ids"] for r in part], device=self.a.device)
+            prompts = torch.tensor([r.prompt for r in part], device=self.a.device)
             with torch.no_grad(), self.cast():
                 out = self.model.generate(
                     prompts,
@@ -91,32 +92,30 @@ class Cycle:
                     pad_token_id=0,
                 )
             for row, sample in zip(part, out[:, n:].tolist(), strict=True):
-                row["selfplay_ids"] = [sample]
+                row.responses["own"] = [sample]
 
     def reference(self):
         """Log-probs of the three streams."""
         for start in range(0, len(self.rows), 4):
             part = self.rows[start : start + 4]
             with self.cast():
-                values = score(self.model, part, 0)
+                values = score(self.model, part, [s.name for s in STREAMS], 0)
             for row, logps in zip(part, values, strict=True):
-                row["ref_chosen_logps"], row["ref_rejected_logps"] = logps[:2]
-                row["ref_selfplay_logps"] = logps[2:]
+                row.logp["current"].update(logps)
 
     def train(self):
         """One pass over the rows with activation checkpointing."""
         self.model.gradient_checkpointing_enable()
         self.model.train()
-        collate, objective = PreferenceCollator(0), Objective(lam=3.0, beta=0.1)
+        collate = StreamCollator(0, STREAMS)
         for start in range(0, len(self.rows), self.a.micro_batch):
             batch = collate(self.rows[start : start + self.a.micro_batch])
             batch = {k: v.to(self.a.device) for k, v in batch.items()}
-            table = batch.pop("reference").float()
             self.optimiser.zero_grad()
             with self.cast():
                 chunk = self.train_settings.logp_chunk
-                logps = sequence_logps(self.model, **batch, chunk=chunk)
-            objective(logps.view_as(table), table)[0].backward()
+                logps = sequence_logps(self.model, *(batch[n] for n in SEQUENCES), chunk=chunk)
+            METHOD.loss(read(batch, logps, STREAMS))[0].backward()
             self.optimiser.step()
 
     def held(self):

@@ -23,7 +23,7 @@ def elicited(query: str, dial: float, budget: int, seeds: int) -> torch.Tensor:
     bandit = problem.bandit
     truth = PreferenceModel.from_reward(bandit.reward)
     access = OnlineAccess(truth, bandit.rho, range(seeds), budget, key=("claim-elicitation",))
-    algorithm = make_algorithm("sim_oprl", query=query, rounds=20)
+    algorithm = make_algorithm("sim_oprl", query=query, rounds=20, offline=True)
     fit = algorithm.fit(view, data, Oracle(1.0, access))
     return bandit.suboptimality(fit.policy.probabilities())
 
@@ -32,7 +32,7 @@ def elicited(query: str, dial: float, budget: int, seeds: int) -> torch.Tensor:
 def chosen_queries_need_no_coverage(size: str) -> Outcome:
     """With enough labels, what Sim-OPRL pays does not depend on coverage; uniform queries do.
 
-    Bandit, 300 offline pairs, 5000 labels: at coverages 0.002, 0.02 and 0.1 the means of optimistic
+    Bandit, 300 labelled offline pairs, 5000 labels: at coverages 0.002, 0.02 and 0.1 the means of optimistic
     queries differ by less than 0.05 and are below half of those of uniform ones.
     """
     seeds = seeds_of(size)
@@ -52,7 +52,7 @@ def chosen_queries_need_no_coverage(size: str) -> Outcome:
 def chosen_queries_help_at_any_budget(size: str) -> Outcome:
     """Optimistic queries beat uniform ones whatever the budget.
 
-    Bandit, coverage 0.1, 300 offline pairs, at 500, 5000 and 50 000 labels, by their means.
+    Bandit, coverage 0.1, 300 labelled offline pairs, at 500, 5000 and 50 000 labels, by their means.
     """
     seeds = seeds_of(size)
     parts, holds = [], True

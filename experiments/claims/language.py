@@ -34,13 +34,18 @@ def language_model_edge(size: str) -> Outcome:
     with the reference moved every round (β = 1) is no higher than SPAC's. (Small: one seed, n = 1000,
     one round, the first half alone.)
     """
-    from llm.chart import Cell, run_cell
+    from llm.chart import run_cell
+    from llm.comparison.setting import Cell, Setting
     from llm.run import composed, quiet
 
     quiet()
     full = size == "full"
     cell = Cell("misleads", 0.1, 3000 if full else 1000)
-    spac, fixed, moving = methods = ["spac lam=3", "dpo beta=1", "moving-dpo beta=1"]
+    spac, fixed, moving = methods = [
+        Setting("spac", "lam", 3.0),
+        Setting("dpo", "beta", 1.0),
+        Setting("moving-dpo", "beta", 1.0),
+    ]
     seeds = range(6, 11) if full else [6]
     values = composed("chart", f"rounds={3 if full else 1}")
     values.pop("chart")
@@ -50,10 +55,10 @@ def language_model_edge(size: str) -> Outcome:
             for seed in seeds
         ]
     mean = {
-        name: statistics.fmean(run[name][-1]["suboptimality"] for run in runs)
-        for name in methods
-        if name in runs[0]
+        setting: statistics.fmean(run[setting][-1]["suboptimality"] for run in runs)
+        for setting in methods
+        if setting in runs[0]
     }
     holds = mean[spac] < mean[fixed] and (not full or mean[moving] <= mean[spac])
-    text = ", ".join(f"{name} {value:.3f}" for name, value in mean.items())
+    text = ", ".join(f"{setting.label} {value:.3f}" for setting, value in mean.items())
     return Outcome(holds, f"mean suboptimality, n = {cell.n}, {len(runs)} seeds: {text}")

@@ -11,11 +11,13 @@ from rich.console import Console
 from experiments.claims import CLAIMS, Outcome
 from experiments.common.program import composed
 from experiments.studies.league.cells import read_league
-from experiments.studies.league.entries import ALL, CHOSEN, ENTRIES, L1, RATIO, SINGLE
+from experiments.studies.league.entries import ENTRIES
 from experiments.studies.league.season import season
+from spac_theory.learning.needs import Coefficient
 
-ONE = {name for name, e in ENTRIES.items() if e.needs in (SINGLE, CHOSEN, L1)}
-EVERY = {name for name, e in ENTRIES.items() if e.needs in (ALL, RATIO)}
+SINGLE = (Coefficient.SINGLE, Coefficient.CHOSEN, Coefficient.L1)
+ONE = {name for name, e in ENTRIES.items() if e.needs in SINGLE}
+EVERY = {name for name, e in ENTRIES.items() if e.needs in (Coefficient.ALL, Coefficient.RATIO)}
 
 
 def settings(size: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def two_step_rows(
         "options": json.dumps(asdict(algorithm), sort_keys=True),
         "queries": float(run.queries),
         "oracle": True,
-        "certified": "none",
+        "gap_kind": "none",
         "status": "done",
         "seconds": seconds,
     }

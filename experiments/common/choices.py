@@ -14,7 +14,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 
-RETIRED = {"spac_certified": "spac_wilks (the asymptotic radius) or spac_certified_theorem"}
+# Names that meant something else once: refused, never given to another thing.
+RETIRED = {
+    "spac_certified": "that name stood for Wilks' radius, which certifies nothing at finite n; choose "
+    "'spac_wilks', or 'spac_certified_theorem' for the theorem's radius",
+}
 
 
 def unknown_choice(words: list[str], root: Path) -> str | None:
@@ -34,9 +38,9 @@ def unknown_choice(words: list[str], root: Path) -> str | None:
         group = override.get_key_element().lstrip("+~").split("@")[0]
         folders = [place / group for place in roots if (place / group).is_dir()]
         known = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
-        wrong = [name for name in _chosen(override) if known and name not in known]
-        if wrong:
-            return refusal(override.key_or_group, wrong[0], known)
+        for name in _chosen(override):
+            if known and name not in known:
+                return refusal(override.key_or_group, name, known)
     return None
 
 
@@ -48,7 +52,7 @@ def refusal(field: str, name: str, known: Iterable[str]) -> str:
 def near(name: str, known: Iterable[str]) -> str:
     """` (did you mean …?)` where something known is spelt alike, else nothing."""
     if name in RETIRED:
-        return f" (a retired name: take {RETIRED[name]})"
+        return f" ({RETIRED[name]})"
     found = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {found[0]!r}?)" if found else ""
 
@@ -65,4 +69,6 @@ def _chosen(override: Override) -> list[str]:
     """The names that an override chooses, in every job of a multirun."""
     values = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
     flat = [name for value in values for name in (value if isinstance(value, list) else [value])]
+    if flat == [None]:
+        return ["null"]
     return [name for name in flat if isinstance(name, str)]

@@ -40,7 +40,9 @@ Natural = Annotated[int, WHOLE, Field(ge=0, le=2**63 - 1)]
 Count = Annotated[int, WHOLE, Field(ge=1, le=10**6)]
 Comparisons = Annotated[int, WHOLE, Field(ge=1, le=10**9)]
 Positive = Annotated[float, Field(gt=0)]
-Probability = Annotated[float, Field(gt=0, lt=1)]
+Probability = Annotated[float, Field(ge=1e-9, lt=1)]  # 1 − δ must differ from 1
+Share = Annotated[float, Field(ge=0, lt=1)]
+AtLeastZero = Annotated[float, Field(ge=0)]
 Item = TypeVar("Item")
 Several = Annotated[tuple[Item, ...], SEVERAL, Field(min_length=1)]
 

@@ -43,10 +43,11 @@ def launch(module: str, main: str, folder: str = CONFIGURATION, config: str | No
     sentence = unknown_choice(sys.argv[1:], Path(folder))
     if sentence:
         _end(BAD_INPUT, sentence)
-    failed = False
+    failed = started = False
 
     def task(values: DictConfig) -> None:
-        nonlocal failed
+        nonlocal failed, started
+        started = True
         code = guarded(lambda: _call(main, values))
         failed |= code == SOME_FAILED
         if code not in (0, SOME_FAILED):
@@ -57,8 +58,8 @@ def launch(module: str, main: str, folder: str = CONFIGURATION, config: str | No
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach us, who say them in a sentence
     try:
         hydra.main(version_base="1.3", config_path=folder, config_name=name)(task)()
-    except (HydraException, OmegaConfBaseException, OSError) as error:
-        if wants_tracebacks:
+    except Exception as error:
+        if wants_tracebacks or started:
             raise
         _end(*_composition(error, folder, name))
     sys.exit(SOME_FAILED if failed else 0)
@@ -120,6 +121,12 @@ def _composition(error: Exception, folder: str, name: str) -> tuple[int, str]:
     if isinstance(error, OSError):
         refused = translate(error, str(error.filename or "the output folder"))
         return DISK_REFUSED, " ".join(str(refused).split())
+    if "No match in the defaults list" in text:
+        group = text.split("'")[1]
+        return (
+            BAD_INPUT,
+            f"{group} is no group here; set its values one by one, as in {group}.name=NAME.",
+        )
     if isinstance(error, ConfigCompositionException) and text.startswith("Could not override '"):
         return BAD_INPUT, _no_setting(text.split("'")[1], folder, name)
     return BAD_INPUT, text if text.endswith(".") else f"{text}."

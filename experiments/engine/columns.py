@@ -86,8 +86,8 @@ COLUMNS: dict[str, Column] = {
         "an oracle is above it; null for networks, densities and fits that asked an oracle",
     ),
     "range": real("reward", "R, the largest difference of two rewards at one context in the class"),
-    "gap": real("see `certified`", "what the fit certifies of its own accuracy"),
-    "certified": text("what `gap` is: duality gap, gradient norm, closed form, estimate or none"),
+    "gap": real("see `gap_kind`", "what the fit certifies of its own accuracy"),
+    "gap_kind": text("what `gap` is: duality gap, gradient norm, closed form, estimate or none"),
     "converged": flag("whether the promised accuracy was reached; null: no claim"),
     "oracle": flag("whether the fit consulted knowledge that no learner has"),
     "queries": real(

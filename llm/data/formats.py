@@ -3,7 +3,7 @@
 Accepted: `prompt/chosen/rejected` as plain strings; as message lists (prompt messages, and one
 assistant message a response); and as published in UltraFeedback-binarized, where `chosen` and
 `rejected` repeat the whole conversation. Sources: JSONL, Parquet, a folder written by
-`datasets.save_to_disk`, or a hub name.
+`datasets.save_to_disk`, or a hub name. Other formats are known by name, see :mod:`llm.data.known`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llm.data import known
 from llm.data.lines import read_lines
 from spac_theory.checks import InputError
 
@@ -64,6 +65,7 @@ def normalise(row: Any, number: int) -> PreferenceRow:
     """Bring raw row `number` to a :class:`PreferenceRow`, or refuse it in one sentence."""
     if not isinstance(row, dict):
         raise InputError(f"Row {number} is {row!r:.60}; it must be an object with named fields.")
+    row = known.recognised(row, number)
     for field in ("chosen", "rejected"):
         if row.get(field) is None:
             raise InputError(f"Row {number} has no {field!r}; every row must have one.")

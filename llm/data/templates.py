@@ -29,24 +29,35 @@ ZEPHYR = (
 TEMPLATES = {"mistral": MISTRAL, "zephyr": ZEPHYR}
 
 
+def source(name: str | None) -> str | None:
+    """The text of the template `name` (None: the tokenizer's own); refuses an unknown one."""
+    if name is None or name in TEMPLATES:
+        return TEMPLATES.get(name or "")
+    if name.endswith(".jinja") and Path(name).is_file():
+        return Path(name).read_text(encoding="utf-8")
+    raise InputError(
+        f"data.chat_template is {name!r}; it must be null (the tokenizer's own), "
+        f"{', '.join(sorted(TEMPLATES))}, or an existing .jinja file."
+    )
+
+
 def install(tokenizer: Any, name: str | None) -> Any:
     """Give `tokenizer` the template `name` (None keeps its own), or a `.jinja` file's."""
-    if name is None:
-        return tokenizer
-    if name in TEMPLATES:
-        tokenizer.chat_template = TEMPLATES[name]
-    elif name.endswith(".jinja") and Path(name).is_file():
-        tokenizer.chat_template = Path(name).read_text(encoding="utf-8")
-    else:
-        raise InputError(
-            f"data.chat_template is {name!r}; it must be null (the tokenizer's own), "
-            f"{', '.join(sorted(TEMPLATES))}, or an existing .jinja file."
-        )
+    if name is not None:
+        tokenizer.chat_template = source(name)
     return tokenizer
 
 
-def source(name: str | None) -> str | None:
-    """The text of the template `name`, for the record of what was used."""
-    if name is not None and name not in TEMPLATES and Path(name).is_file():
-        return Path(name).read_text(encoding="utf-8")
-    return TEMPLATES.get(name or "")
+def check(tokenizer: Any) -> Any:
+    """Refuse a tokenizer without end-of-sequence, and a template that writes today's date."""
+    if tokenizer.eos_token_id is None:
+        raise InputError(
+            "The tokenizer has no end-of-sequence token, so no answer could ever end; set its "
+            "eos_token in tokenizer_config.json."
+        )
+    if "strftime_now" in (tokenizer.chat_template or ""):
+        raise InputError(
+            "The tokenizer's chat template writes today's date, so the same rows would differ "
+            "tomorrow; save it as a .jinja file with a fixed date and name that in data.chat_template."
+        )
+    return tokenizer

@@ -10,7 +10,8 @@ from typing import Any
 
 from llm.data.encode import prompt_ids, response_ids
 from llm.data.formats import PreferenceRow, Prompt, normalise
-from llm.files.digests import Rows, digest
+from llm.data.row import Row
+from llm.files.digests import digest
 from spac_theory.checks import InputError, choice
 
 
@@ -52,15 +53,16 @@ def prompt_key(prompt: Prompt) -> str:
 
 def prepare(
     raw: Sequence[Any], tokenizer: Any, limits: Limits, held_out: frozenset[str] = frozenset()
-) -> tuple[Rows, dict[str, Any]]:
-    """Check, clean and tokenise `raw` rows; return token rows and a report.
+) -> tuple[list[Row], dict[str, Any]]:
+    """Check, clean and tokenise `raw` rows; return native rows and a report.
 
     Dropped and counted: rows with an empty prompt or answer, exact duplicates, prompts that are too
     long, prompts whose key is in `held_out` (they belong to the test rows), and identical pairs if
     so asked. Answers beyond `max_length` are cut and lose their end-of-sequence token. Raises
     InputError for malformed rows, and when nothing is left.
     """
-    counts, rows = Counts(read=len(raw)), []
+    counts = Counts(read=len(raw))
+    rows: list[Row] = []
     seen: set[str] = set()
     for number, item in enumerate(raw):
         row = normalise(item, number)
@@ -112,7 +114,7 @@ def _usable(
 
 def _encode(
     row: PreferenceRow, number: int, tokenizer: Any, limits: Limits, counts: Counts
-) -> dict[str, Any] | None:
+) -> Row | None:
     prompt = prompt_ids(tokenizer, row.prompt)
     if len(prompt) > limits.max_prompt_length:
         counts.prompt_too_long += 1
@@ -121,19 +123,20 @@ def _encode(
     chosen = response_ids(tokenizer, row.prompt, row.chosen)
     rejected = response_ids(tokenizer, row.prompt, row.rejected)
     counts.cut += (len(chosen) > room) + (len(rejected) > room)
-    return {
-        "row": number,
-        "prompt_key": prompt_key(row.prompt),
-        "prompt_ids": prompt,
-        "chosen_ids": chosen[:room],
-        "rejected_ids": rejected[:room],
-    }
+    return Row(
+        prompt,
+        {"chosen": [chosen[:room]], "rejected": [rejected[:room]]},
+        key=prompt_key(row.prompt),
+        number=number,
+    )
 
 
-def _lengths(rows: Rows) -> dict[str, dict[str, float]]:
+def _lengths(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
     report = {}
-    for name in ("prompt_ids", "chosen_ids", "rejected_ids"):
-        lengths = sorted(len(row[name]) for row in rows)
+    ids = {"prompt": [r.prompt for r in rows]}
+    ids |= {name: [r.responses[name][0] for r in rows] for name in ("chosen", "rejected")}
+    for name, lists in ids.items():
+        lengths = sorted(map(len, lists))
         report[name] = {
             "mean": round(statistics.fmean(lengths), 1),
             "median": lengths[len(lengths) // 2],
@@ -142,8 +145,8 @@ def _lengths(rows: Rows) -> dict[str, dict[str, float]]:
     return report
 
 
-def _prompts(rows: Rows) -> dict[str, int]:
-    repeats = Counter(row["prompt_key"] for row in rows)
+def _prompts(rows: Sequence[Row]) -> dict[str, int]:
+    repeats = Counter(row.key for row in rows)
     return {"distinct": len(repeats), "most_repeated": max(repeats.values())}
 
 

@@ -6,9 +6,11 @@ alone, so interruption and the number of processes change nothing.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from llm.files import processes
 from llm.files.digests import Rows, read_rows, write_rows
@@ -17,6 +19,11 @@ from llm.files.digests import Rows, read_rows, write_rows
 def pieces(total: int, size: int) -> list[range]:
     """`range(total)` cut into ranges of `size`."""
     return [range(start, min(start + size, total)) for start in range(0, total, size)]
+
+
+def part_seed(*key: Any) -> int:
+    """A seed below 2³¹ that depends on the whole key and nothing else."""
+    return int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:4]) >> 1
 
 
 def make_parts(

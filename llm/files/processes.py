@@ -20,6 +20,12 @@ def is_main() -> bool:
     return rank() == 0
 
 
+def sharded() -> bool:
+    """Whether the launcher shards the weights (FSDP or DeepSpeed under `accelerate launch`)."""
+    names = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
+    return any(os.environ.get(name, "false").lower() in ("1", "true") for name in names)
+
+
 def barrier() -> None:
     """Wait for all processes."""
     if world() > 1:

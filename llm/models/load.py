@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 
-from spac_theory.checks import InputError, choice
+from experiments.common.configuration import Count, Share
+from spac_theory.checks import InputError
 
+ALL_LINEAR = "all-linear"  # PEFT's word for every linear layer but the output layer
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """Low-rank adapters (Hu et al., 2021, arXiv 2106.09685)."""
+    """Low-rank adapters (Hu et al., 2021, arXiv 2106.09685); by default on every linear layer."""
 
-    rank: int
-    alpha: int
-    dropout: float
-    target_modules: list[str]
+    rank: Count = 16
+    alpha: Count = 32
+    dropout: Share = 0.0
+    target_modules: Annotated[list[str], Field(min_length=1)] = field(
+        default_factory=lambda: [ALL_LINEAR]
+    )
 
 
 @dataclass(frozen=True)
@@ -30,16 +36,16 @@ class ModelSettings:
 
     name: str
     revision: str | None
-    dtype: str
-    attention: str
-    quantise: str | None
+    dtype: Literal["float32", "bfloat16"]
+    attention: Literal["sdpa", "eager", "flash_attention_2", "flex_attention"]
+    quantise: Literal["nf4"] | None
     lora: LoraSettings | None
     architecture: dict[str, Any]
 
     def __post_init__(self) -> None:
-        choice("model.dtype", self.dtype, DTYPES)
+        if self.attention == "flash_attention_2":
+            need("flash_attn", "model.attention")
         if self.quantise is not None:
-            choice("model.quantise", self.quantise, ("nf4",))
             need("bitsandbytes", "model.quantise")
             if self.lora is None:
                 raise InputError(
@@ -61,23 +67,39 @@ class ModelSettings:
         return {"name": Path(self.name).name if self.is_local else self.name, "weights": weights}
 
 
+def lacks(package: str, field: str) -> str | None:
+    """The sentence on a setting whose optional package is not installed; None if it is."""
+    if importlib.util.find_spec(package) is not None:
+        return None
+    return (
+        f"{field} needs the package {package}, which is not installed; run "
+        f"`pip install {package}` or change {field}."
+    )
+
+
 def need(package: str, field: str) -> None:
     """Refuse a setting whose optional package is not installed."""
-    if importlib.util.find_spec(package) is None:
-        raise InputError(
-            f"{field} needs the package {package}, which is not installed; run "
-            f"`pip install {package}` or change {field}."
-        )
+    missing = lacks(package, field)
+    if missing:
+        raise InputError(missing)
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> Any:
     """The tokenizer of a folder or hub name, with a padding token."""
     from transformers import AutoTokenizer
 
-    tokenizer = _reach(name, lambda: AutoTokenizer.from_pretrained(name, revision=revision))
+    tokenizer = reach(
+        name,
+        lambda: AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False),
+    )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
     return tokenizer
+
+
+def is_adapter(path: str) -> bool:
+    """Whether a folder holds adapters, not a whole model."""
+    return (Path(path) / "adapter_config.json").exists()
 
 
 def adapter_base(path: str) -> str:
@@ -87,18 +109,44 @@ def adapter_base(path: str) -> str:
     return str(read_json(Path(path) / "adapter_config.json")["base_model_name_or_path"])
 
 
+def pinned_base(path: str, settings: ModelSettings) -> tuple[str, str | None]:
+    """The base of the adapters at `path` and its commit; refused where a hub name has none."""
+    from experiments.common.files import read_json
+
+    base = adapter_base(path)
+    stored = read_json(Path(path) / "adapter_config.json").get("revision")
+    revision = settings.revision if base == settings.name else stored
+    if not Path(base).is_dir() and not re.fullmatch(r"[0-9a-f]{40}", revision or ""):
+        raise InputError(
+            f"The adapters in {path} were trained on {base!r} at the revision {revision!r}; a base from "
+            "the hub needs a commit (40 hexadecimal digits), so write it as revision into their "
+            "adapter_config.json, or name a local folder there."
+        )
+    return base, revision
+
+
+def load_configuration(name: str, revision: str | None = None) -> Any:
+    """The configuration of a folder or hub name."""
+    from transformers import AutoConfig
+
+    return reach(
+        name,
+        lambda: AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False),
+    )
+
+
 def load_model(path: str, settings: ModelSettings, *, trainable: bool = False) -> Any:
     """The model at `path`: the base itself, a saved full model, or a saved adapter on its base."""
-    if (Path(path) / "adapter_config.json").exists():
+    if is_adapter(path):
         from peft import PeftModel
 
-        base = _load_base(adapter_base(path), settings)
+        base = _load_base(*pinned_base(path, settings), settings)
         return PeftModel.from_pretrained(base, path, is_trainable=trainable)
-    return _load_base(path, settings)
+    return _load_base(path, settings.revision if path == settings.name else None, settings)
 
 
-def _load_base(name: str, settings: ModelSettings) -> Any:
-    from transformers import AutoConfig, AutoModelForCausalLM
+def _load_base(name: str, revision: str | None, settings: ModelSettings) -> Any:
+    from transformers import AutoModelForCausalLM
 
     from llm.models.probe import require_causal_configuration
 
@@ -112,10 +160,9 @@ def _load_base(name: str, settings: ModelSettings) -> Any:
             bnb_4bit_quant_type="nf4",
             bnb_4bit_compute_dtype=DTYPES[settings.dtype],
         )
-    revision = settings.revision if name == settings.name and not Path(name).is_dir() else None
-    config = _reach(name, lambda: AutoConfig.from_pretrained(name, revision=revision))
-    require_causal_configuration(config, name)
-    return _reach(
+    revision = None if Path(name).is_dir() else revision
+    require_causal_configuration(load_configuration(name, revision), name)
+    return reach(
         name,
         lambda: AutoModelForCausalLM.from_pretrained(
             name,
@@ -123,16 +170,19 @@ def _load_base(name: str, settings: ModelSettings) -> Any:
             dtype=DTYPES[settings.dtype],
             attn_implementation=settings.attention,
             use_safetensors=True,
+            trust_remote_code=False,
             **extra,
         ),
     )
 
 
-def _reach(name: str, load: Any) -> Any:
+def reach(name: str, load: Any) -> Any:
     """Run `load`, turning an unreachable model into one sentence."""
     try:
         return load()
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(
             f"model.name is {name!r}; it must be a folder with a saved model or a reachable hub "
             f"name ({str(error).splitlines()[0]:.120})."
@@ -144,7 +194,8 @@ def add_lora(model: Any, lora: LoraSettings) -> Any:
     from peft import LoraConfig, get_peft_model
 
     names = {name.rsplit(".", 1)[-1] for name, m in model.named_modules() if hasattr(m, "weight")}
-    missing = [target for target in lora.target_modules if target not in names]
+    everything = lora.target_modules == [ALL_LINEAR]
+    missing = [] if everything else [t for t in lora.target_modules if t not in names]
     if missing:
         raise InputError(
             f"model.lora.target_modules names {missing[0]!r}, which this model does not have; "
@@ -156,7 +207,7 @@ def add_lora(model: Any, lora: LoraSettings) -> Any:
             r=lora.rank,
             lora_alpha=lora.alpha,
             lora_dropout=lora.dropout,
-            target_modules=list(lora.target_modules),
+            target_modules=ALL_LINEAR if everything else list(lora.target_modules),
             task_type="CAUSAL_LM",
         ),
     )

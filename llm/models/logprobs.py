@@ -33,6 +33,7 @@ from llm.models import probe
 from llm.models.bodies import body_outputs, logits_of_states, own_logits
 
 DEFAULT_CHUNK = 1024
+ARGUMENTS = ("input_ids", "attention_mask", "completion_mask", "chunk")
 
 
 def token_logps(logits: Tensor, targets: Tensor) -> Tensor:
@@ -122,7 +123,8 @@ def _scoring(forward: Callable[..., Any]) -> Callable[..., Any]:
         """The model's forward pass, or summed log-probs when `completion_mask` is given."""
         if kwargs.get("completion_mask") is None:
             return forward(self, *args, **kwargs)
-        return _summed(self, *args, **kwargs)
+        # PEFT hands on every argument it knows, those that nobody gave as None.
+        return _summed(self, **{name: kwargs[name] for name in ARGUMENTS})
 
     return scoring
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from llm.models.load import ModelSettings
+from llm.models.load import ModelSettings, load_configuration
 from llm.models.probe import require_causal_configuration
 from spac_theory.checks import InputError
 
@@ -24,7 +24,7 @@ def configuration(model: ModelSettings) -> Any:
     from transformers import AutoConfig
 
     if model.is_local:
-        return AutoConfig.from_pretrained(model.name)
+        return load_configuration(model.name)
     shape = dict(model.architecture)
     if "hidden_size" not in shape and "model_type" not in shape:
         raise InputError(
@@ -43,12 +43,17 @@ def configuration(model: ModelSettings) -> Any:
 
 def empty_model(model: ModelSettings) -> Any:
     """The causal model on the meta device; refuses one that is not causal in a sentence."""
+    return empty_of(configuration(model), model.name)
+
+
+def empty_of(config: Any, name: str) -> Any:
+    """The same from a configuration."""
     from transformers import AutoModelForCausalLM
 
-    config = configuration(model)
-    require_causal_configuration(config, model.name)
+    require_causal_configuration(config, name)
+    kind: Any = AutoModelForCausalLM
     with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config)
+        return kind.from_config(config, trust_remote_code=False)
 
 
 def layers(model: Any) -> list[nn.Module]:

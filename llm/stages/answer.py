@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from experiments.common.files import read_json, write_json
-from llm.stages.sample import Engine
+from llm.models.engines import Engine
 
 ANSWER = "answer.json"
 # Columns of the evaluation by which `best` is chosen, and whether more is better.

@@ -7,16 +7,18 @@ outside the run or a host name: two runs of one configuration have the same mani
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from experiments.common.files import read_json, write_json
+from experiments.common.files import StorageError, read_json, write_json
 from llm.files import processes
 from llm.files.digests import file_digest
+from llm.files.failures import Diverged
 from spac_theory.checks import InputError
 
-SCHEMA = 1
+SCHEMA = 2
 Record = dict[str, Any]
 
 
@@ -48,6 +50,7 @@ class Run:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._known: dict[tuple[Path, int, int], str] = {}
 
     def stage(
         self, name: str, inputs: Record, work: Callable[[Path], dict[str, Any]]
@@ -66,10 +69,12 @@ class Run:
         if (folder / "stage.json").exists():
             outputs: dict[str, Any] = read_json(folder / "stage.json")["outputs"]
             return outputs
+        fresh = not (folder / "inputs.json").exists()
+        processes.barrier()  # every process has looked before one of them writes
         if processes.is_main():
             write_json(folder / "inputs.json", wanted)
         processes.barrier()
-        outputs = _plain(work(folder))
+        outputs = _plain(self._work(folder, work, fresh))
         processes.barrier()
         if processes.is_main():
             record = {"inputs": wanted, "outputs": outputs, "files": _hashes(folder, outputs)}
@@ -77,6 +82,23 @@ class Run:
             self.write_manifest()
         processes.barrier()
         return outputs
+
+    def _work(
+        self, folder: Path, work: Callable[[Path], dict[str, Any]], fresh: bool
+    ) -> dict[str, Any]:
+        """Do the work. What is refused leaves nothing that would be in the way of a corrected command.
+
+        A full disk is no such refusal, and parts that an earlier call finished are kept; a training that
+        diverged is of no use to anybody.
+        """
+        try:
+            return work(folder)
+        except StorageError:
+            raise
+        except (InputError, Diverged) as error:
+            if processes.is_main() and (fresh or isinstance(error, Diverged)):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
     def _refuse_stale(self, folder: Path, name: str, wanted: Record) -> None:
         if not (folder / "inputs.json").exists():
@@ -90,8 +112,24 @@ class Run:
             )
 
     def file_hash(self, name: str, output: str) -> str:
-        """The recorded hash of a finished stage's file."""
-        return str(read_json(self.directory / name / "stage.json")["files"][output])
+        """The hash of a finished stage's file; refused if the file is not the one that was recorded."""
+        record = read_json(self.directory / name / "stage.json")
+        path = self.directory / name / record["outputs"][output]
+        wanted = str(record["files"][output])
+        if not path.is_file() or self._digest(path) != wanted:
+            raise InputError(
+                f"{path} is not the file that the stage {name} wrote: it was changed or is missing; "
+                f"restore it, or delete {path.parent} and what was made from it to make them again."
+            )
+        return wanted
+
+    def _digest(self, path: Path) -> str:
+        """The hash of a file, taken again only when its time or size has changed."""
+        look = path.stat()
+        key = (path, look.st_mtime_ns, look.st_size)
+        if key not in self._known:
+            self._known[key] = file_digest(path)
+        return self._known[key]
 
     def write_manifest(self) -> None:
         """Gather all finished stages into `manifest.json`."""

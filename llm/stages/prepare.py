@@ -9,12 +9,15 @@ from typing import Any
 import torch
 
 from experiments.common.files import write_json
-from llm.data import formats, templates
+from llm.data import columns, formats, templates
+from llm.data import held_out as held
+from llm.data.row import Row, write_native
 from llm.data.validate import Limits
 from llm.data.validate import prepare as validate
-from llm.files.digests import file_digest, write_rows
+from llm.files.digests import file_digest, read_rows, write_rows
 from llm.models.load import ModelSettings, load_tokenizer
 from llm.settings import DataSettings, LanguageSettings
+from llm.stages import respond
 from llm.worlds import tiny
 from llm.worlds.language import Language
 
@@ -26,7 +29,7 @@ def identity(data: DataSettings, model: ModelSettings, seed: int) -> dict[str, A
         "data": asdict(data),
         "source": file_digest(source) if source.is_file() else None,
         "template": templates.source(data.chat_template),
-        "model": {"name": model.name, "revision": model.revision},
+        "model": model.identity,
         "seed": seed,
     }
 
@@ -34,11 +37,20 @@ def identity(data: DataSettings, model: ModelSettings, seed: int) -> dict[str, A
 def make_tokenizer(data: DataSettings, model: ModelSettings) -> Any:
     """The language's own tokenizer, or the base model's, with the template asked for."""
     tok = tiny.tokenizer() if data.language else load_tokenizer(model.name, model.revision)
-    return templates.install(tok, data.chat_template)
+    return templates.check(templates.install(tok, data.chat_template))
 
 
-def prepare(folder: Path, data: DataSettings, model: ModelSettings, seed: int) -> dict[str, Any]:
-    """Stage: `rows.parquet`, `test.parquet` or `demonstrations.parquet`, `tokenizer/`, a report."""
+def prepare(
+    folder: Path,
+    data: DataSettings,
+    model: ModelSettings,
+    seed: int,
+    responses: Path | None = None,
+) -> dict[str, Any]:
+    """Stage: `rows.parquet`, `test.parquet` or `demonstrations.parquet`, `tokenizer/`, a report.
+
+    With `responses`, the file of that stage, rows are taken as they are there.
+    """
     tok = make_tokenizer(data, model)
     limits = Limits(data.max_prompt_length, data.max_length, data.identical_pairs)
     outputs: dict[str, Any] = {"rows": "rows.parquet", "report": "report.json"}
@@ -47,22 +59,48 @@ def prepare(folder: Path, data: DataSettings, model: ModelSettings, seed: int) -
         write_rows(folder / "demonstrations.parquet", demonstrations(data.language, tok, seed))
         outputs["demonstrations"] = "demonstrations.parquet"
         rows, report = validate(raw, tok, limits)
+    elif responses is not None:
+        made = read_rows(responses)
+        test = [row for row in made if row["split"] == "test"]
+        rows, report = respond.native(made, "train"), respond.summary(made)
+        outputs |= _held_out(folder, respond.native(made, "test"), test, "subjects of its own")
     else:
         assert data.source is not None
-        raw = formats.load(data.source, data.split, data.revision)[: data.max_rows]
+        raw, test, origin = _splits(data, seed)
         held_out: frozenset[str] = frozenset()
-        if data.test_split is not None:
-            test = formats.load(data.source, data.test_split, data.revision)
+        if test:
             test_rows, report_test = validate(test, tok, limits)
-            write_rows(folder / "test.parquet", test_rows)
             write_json(folder / "report_test.json", report_test)
-            held_out = frozenset(row["prompt_key"] for row in test_rows)
-            outputs["test"] = "test.parquet"
+            held_out = frozenset(row.key for row in test_rows)
+            outputs |= _held_out(folder, test_rows, test, origin)
         rows, report = validate(raw, tok, limits, held_out)
-    write_rows(folder / "rows.parquet", rows)
+    write_native(folder / "rows.parquet", rows)
     write_json(folder / "report.json", report)
     tok.save_pretrained(folder / "tokenizer")
     return outputs
+
+
+def _splits(data: DataSettings, seed: int) -> tuple[list[Any], list[Any], str]:
+    """Training rows, held-out rows, and where the latter come from, in words."""
+    assert data.source is not None
+
+    def read(split: str) -> list[Any]:
+        found = formats.load(str(data.source), split, data.revision)
+        return columns.renamed(found, data.columns)
+
+    raw = read(data.split)[: data.max_rows]
+    if data.test_split is not None:
+        return raw, read(data.test_split), f"the split {data.test_split}"
+    rows, test = held.cut(raw, data.test_share, seed)
+    share = f"{data.test_share:.0%} of the prompts, cut out of {data.split} with their rows"
+    return rows, test, f"{share} (data.test_split is null)"
+
+
+def _held_out(folder: Path, rows: list[Row], raw: list[Any], origin: str) -> dict[str, str]:
+    """Write the held-out rows, and the words of some of them for people to read."""
+    write_native(folder / "test.parquet", rows)
+    write_json(folder / "held_out.json", {"origin": origin, "rows": held.texts(raw)})
+    return {"test": "test.parquet", "held_out": "held_out.json"}
 
 
 def _turn(text: str) -> list[dict[str, str]]:

@@ -1,68 +1,106 @@
-"""The reference pass: `log π_ref` of all streams, stored with the rows, so one network trains.
+"""The reference pass: `log π_a` of every stream under the frozen policies that the loss asks for.
 
-Its product is the native row of this package, `(prompt, chosen, rejected, self-play)` with the
-reference's log-probs: `streams.parquet`.
+Log-probs are stored with the rows, so that one network trains. The product is the native row of this
+package (:mod:`llm.data.row`), responses of all streams with everything known of them: `streams.parquet`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from llm.data.padding import pad
+from llm.data.row import Row, logp_column, write_native
 from llm.files import processes
-from llm.files.digests import Rows
+from llm.files.digests import Rows, read_rows
 from llm.files.parts import join_parts, make_parts
 from llm.files.progress import Progress
+from llm.methods import Stream
 from llm.models.load import ModelSettings, load_model
 from llm.models.logprobs import sequence_logps, with_logps
-from llm.training.batches import pad
+
+Columns = list[dict[str, list[float]]]
+
+
+def asked(streams: Sequence[Stream]) -> dict[str, list[str]]:
+    """The streams each frozen policy is asked about, of those that are stored."""
+    found: dict[str, list[str]] = {}
+    for stream in streams:
+        if stream.when == "round":
+            for anchor in stream.anchors:
+                found.setdefault(anchor, []).append(stream.name)
+    return found
 
 
 @torch.no_grad()
-def score(model: Any, rows: Rows, pad_id: int) -> list[list[float]]:
-    """`log π` of chosen, rejected and every self-play sample of `rows`: one list a row."""
-    streams = [[r["chosen_ids"], r["rejected_ids"], *r["selfplay_ids"]] for r in rows]
-    width = len(streams[0])
-    prompts = [r["prompt_ids"] for r in rows for _ in range(width)]
-    batch = pad(prompts, [y for ys in streams for y in ys], pad_id)
+def score(model: Any, rows: Sequence[Row], names: Sequence[str], pad_id: int) -> Columns:
+    """`log π` of every response of the streams `names`: for each row, a list a stream."""
+    prompts = [r.prompt for r in rows for name in names for _ in r.responses[name]]
+    responses = [y for r in rows for name in names for y in r.responses[name]]
+    batch = pad(prompts, responses, pad_id)
     device = next(model.parameters()).device
     ids, attention, completion = (tensor.to(device) for tensor in batch.values())
-    values = sequence_logps(model, ids, attention, completion)
-    table: list[list[float]] = values.view(len(rows), width).tolist()
-    return table
+    values = iter(sequence_logps(model, ids, attention, completion).tolist())
+    return [{name: [next(values) for _ in r.responses[name]] for name in names} for r in rows]
 
 
 def reference(
     folder: Path,
-    rows: Rows,
-    selfplay: Rows | None,
-    path: str,
+    rows: Sequence[Row],
+    streams: Sequence[Stream],
+    anchors: Mapping[str, str],
     model: ModelSettings,
     pad_id: int,
     batch: int,
 ) -> dict[str, Any]:
-    """Stage: write `streams.parquet`. `selfplay` None means no third stream."""
+    """Stage: write `streams.parquet`, the rows with `log π_a`; `anchors` says where each `π_a` lies."""
     target = folder / "streams.parquet"
+    if not target.exists():
+        for anchor, names in asked(streams).items():
+            _ask(folder, rows, anchor, names, anchors[anchor], model, pad_id, batch)
+        processes.barrier()
+        if processes.is_main():
+            write_native(target, _joined(folder, rows, list(asked(streams))))
+    if processes.is_main():
+        for anchor in asked(streams):
+            (folder / f"{anchor}.parquet").unlink(missing_ok=True)
+    return {"streams": target.name}
+
+
+def _ask(
+    folder: Path,
+    rows: Sequence[Row],
+    anchor: str,
+    names: list[str],
+    path: str,
+    model: ModelSettings,
+    pad_id: int,
+    batch: int,
+) -> None:
+    """Write `<anchor>.parquet`, the log-probs of the streams `names` under the policy at `path`."""
+    target, parts = folder / f"{anchor}.parquet", folder / f"parts-{anchor}"
     if not target.exists():
         live: list[Any] = []
 
         def make(number: int, span: range) -> Rows:
             if not live:
                 live.append(with_logps(load_model(path, model).to(processes.device()).eval()))
-            part = [dict(rows[i], selfplay_ids=_samples(selfplay, i)) for i in span]
-            for row, logps in zip(part, score(live[0], part, pad_id), strict=True):
-                row["ref_chosen_logps"], row["ref_rejected_logps"] = logps[:2]
-                row["ref_selfplay_logps"] = logps[2:]
-            return part
+            found = score(live[0], [rows[i] for i in span], names, pad_id)
+            return [{logp_column(anchor, name): v for name, v in row.items()} for row in found]
 
-        with Progress(f"reference {folder.parent.name}", len(rows)) as bar:
-            for count in make_parts(folder / "parts", len(rows), batch, make):
+        with Progress(f"reference {folder.parent.name}, {anchor}", len(rows)) as bar:
+            for count in make_parts(parts, len(rows), batch, make):
                 bar.advance(count)
-    join_parts(folder / "parts", len(rows), batch, target)
-    return {"streams": target.name}
+    join_parts(parts, len(rows), batch, target)
 
 
-def _samples(selfplay: Rows | None, i: int) -> list[list[int]]:
-    return [] if selfplay is None else selfplay[i]["selfplay_ids"]
+def _joined(folder: Path, rows: Sequence[Row], anchors: Sequence[str]) -> list[Row]:
+    """The rows with the columns of all frozen policies."""
+    records = [row.record() for row in rows]
+    for anchor in anchors:
+        for record, logps in zip(records, read_rows(folder / f"{anchor}.parquet"), strict=True):
+            record |= logps
+    return [Row.of(record) for record in records]

@@ -7,12 +7,12 @@ from typing import Any
 
 from llm.files.digests import read_rows
 from llm.settings import Settings
-from llm.training.settings import fit
 
 
 def sft(folder: Path, settings: Settings, tokenizer: Any) -> dict[str, Any]:
     """Stage: a fresh tiny Mistral trained on the demonstrations of `prepare`."""
     from llm.training.assembly import sft_trainer
+    from llm.training.fit import fit
     from llm.worlds import tiny
 
     assert settings.sft is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,36 +10,48 @@ import torch
 
 from experiments.common.files import write_json
 from llm.data.encode import prompt_ids, response_ids
-from llm.files import processes
-from llm.files.digests import Rows, read_rows
+from llm.files.failures import Diverged
 from llm.models.load import ModelSettings, load_model
-from llm.models.logprobs import with_logps
 from llm.settings import Settings
-from llm.stages.reference import score
-from llm.worlds import exact
+from llm.stages import measure
+from llm.stages.directory import flatten
+from llm.worlds import exact, sentiment
 from llm.worlds.language import Language
 
 
 def evaluate(
-    folder: Path, settings: Settings, tokenizer: Any, iterates: list[str], start: str
+    folder: Path,
+    settings: Settings,
+    tokenizer: Any,
+    iterates: list[str],
+    start: str,
+    labels: int = 0,
 ) -> dict[str, Any]:
     """Stage: a report on the last of `iterates` (`π_1 … π_{t+1}`), and on their mixture.
 
-    Exact on a language; elsewhere the accuracy of the implicit reward `β log(π/π_1)` on test rows.
+    `labels`, spent so far on judges, are part of the report where there are any. Exact on a language;
+    elsewhere measured on held-out prompts, see :mod:`llm.stages.measure`.
     """
     if settings.data.language is not None:
         report = exact_report(folder, settings, tokenizer, iterates, start)
     else:
-        report = held_out_report(folder, settings, tokenizer, iterates[-1], start)
+        report = measure.held_out(folder, bench(settings, tokenizer), iterates[-1], start)
+    if labels:
+        report["labels"] = labels
+    bad = [k for k, v in flatten(report).items() if isinstance(v, float) and not math.isfinite(v)]
+    if bad:
+        raise Diverged(
+            f"The {bad[0]} of the model at {iterates[-1]} is no finite number; its training went wrong, "
+            "so lower train.learning_rate and choose another run_dir."
+        )
     write_json(folder / "report.json", report)
     return {"report": "report.json", **report}
 
 
-def language_of(settings: Settings) -> Language:
-    """The synthetic language of a run."""
-    assert settings.data.language is not None
+def language_of(settings: Settings) -> Language | None:
+    """The synthetic language of a run, if it has one."""
     s = settings.data.language
-    return Language(s.name, s.coverage, s.scale)
+    return None if s is None else Language(s.name, s.coverage, s.scale)
 
 
 def _table(language: Language, path: str, model: ModelSettings, tokenizer: Any) -> torch.Tensor:
@@ -66,6 +79,7 @@ def exact_report(
 ) -> dict[str, Any]:
     """Exact numbers of the last iterate, and the value of the uniform mixture of all of them."""
     language = language_of(settings)
+    assert language is not None
     assert settings.data.language is not None
     pairs = language.sample_pairs(settings.data.language.pairs, settings.seed)
     tables = [_table(language, path, settings.model, tokenizer) for path in iterates]
@@ -80,28 +94,15 @@ def exact_report(
     return {**report, "mixture": exact.report(language, inside, first, pairs)}
 
 
-def held_out_report(
-    folder: Path, settings: Settings, tokenizer: Any, path: str, start: str
-) -> dict[str, Any]:
-    """Preference accuracy and mean log-probs on the test rows (empty without a test split)."""
-    test = Path(settings.run_dir) / "prepare" / "test.parquet"
-    if not test.exists():
-        return {}
-    rows = [dict(row, selfplay_ids=[]) for row in read_rows(test)]
-    now, then = (_scores(p, rows, settings, tokenizer) for p in (path, start))
-    ratio = now - then
-    return {
-        "accuracy": float((ratio[:, 0] > ratio[:, 1]).double().mean()),
-        "logp_chosen": float(now[:, 0].mean()),
-        "logp_rejected": float(now[:, 1].mean()),
-    }
-
-
-@torch.no_grad()
-def _scores(path: str, rows: Rows, settings: Settings, tokenizer: Any) -> torch.Tensor:
-    model = with_logps(load_model(path, settings.model).to(processes.device()).eval())
-    size = settings.reference_batch
-    parts = [
-        score(model, rows[i : i + size], tokenizer.pad_token_id) for i in range(0, len(rows), size)
-    ]
-    return torch.tensor([row for part in parts for row in part], dtype=torch.float64)
+def bench(settings: Settings, tokenizer: Any) -> measure.Bench:
+    """What every policy of a run is measured with; sentiment knows its reward."""
+    return measure.Bench(
+        run=Path(settings.run_dir),
+        model=settings.model,
+        tokenizer=tokenizer,
+        generation=settings.generation,
+        evaluation=settings.evaluation,
+        batch=settings.reference_batch,
+        seed=settings.seed,
+        scorer=sentiment.score if settings.data.sentiment is not None else None,
+    )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from llm.data.row import Row
 from llm.files.digests import Rows
-from llm.methods.objective import Objective
+from llm.methods import Method, Stream
 from llm.models.load import ModelSettings, add_lora
-from llm.training.batches import DemonstrationCollator, PreferenceCollator
+from llm.training.batches import DemonstrationCollator, StreamCollator
+from llm.training.rollouts import Rollouts
 from llm.training.settings import TrainSettings, arguments
-from llm.training.trainer import SftTrainer, SpacTrainer
+from llm.training.trainer import MethodTrainer, SftTrainer
 
 
 def prepare_model(model: Any, settings: ModelSettings, train: TrainSettings) -> Any:
@@ -27,24 +30,28 @@ def prepare_model(model: Any, settings: ModelSettings, train: TrainSettings) -> 
     return model
 
 
-def preference_trainer(
+def method_trainer(
     model: Any,
-    rows: Rows,
-    objective: Objective,
+    rows: Sequence[Row],
+    method: Method,
+    streams: tuple[Stream, ...],
     train: TrainSettings,
     settings: ModelSettings,
     folder: Path,
     tokenizer: Any,
     seed: int,
-) -> SpacTrainer:
-    """The three-stream trainer on rows with reference log-probs."""
-    return SpacTrainer(
+    rollouts: Rollouts | None = None,
+) -> MethodTrainer:
+    """The trainer of a method on native rows."""
+    return MethodTrainer(
         prepare_model(model, settings, train),
-        objective=objective,
+        method=method,
+        streams=streams,
+        rollouts=rollouts,
         logp_chunk=train.logp_chunk,
         args=arguments(train, folder, seed),
-        train_dataset=rows,
-        data_collator=PreferenceCollator(tokenizer.pad_token_id),
+        train_dataset=list(rows),
+        data_collator=StreamCollator(tokenizer.pad_token_id, streams),
     )
 
 

@@ -1,7 +1,8 @@
-"""The row `(prompt, chosen, rejected, self-play)` as token ids, and how rows become a batch.
+"""How native rows become a batch of token ids, and what a loss reads of it.
 
-A batch lists the sequences of `B` rows stream by stream: `B` chosen, `B` rejected, then `K·B`
-self-play samples (sample 1 of every row, then sample 2, …), all padded on the right.
+A batch lists the sequences of `B` rows stream by stream: `B` chosen, `B` rejected, then `K·B` own
+samples (sample 1 of every row, then sample 2, …), all padded on the right. Everything else that rows
+know lies beside them as tensors, under the column names of :mod:`llm.data.row`.
 """
 
 from __future__ import annotations
@@ -13,45 +14,99 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Ids = Sequence[int]
+from llm.data.padding import pad
+from llm.data.row import Row, logp_column
+from llm.methods import Batch, Stream
 
-
-def pad(prompts: Sequence[Ids], responses: Sequence[Ids], pad_id: int) -> dict[str, Tensor]:
-    """Right-pad `prompt + response`: `input_ids`, `attention_mask`, `completion_mask`, `(B, L)`."""
-    starts = torch.tensor([len(p) for p in prompts]).unsqueeze(-1)
-    whole = [[*p, *r] for p, r in zip(prompts, responses, strict=True)]
-    ends = torch.tensor([len(row) for row in whole]).unsqueeze(-1)
-    width = int(ends.max())
-    ids = torch.tensor([row + [pad_id] * (width - len(row)) for row in whole])
-    place = torch.arange(width)
-    attention = (place < ends).long()
-    completion = attention * (place >= starts)
-    return {"input_ids": ids, "attention_mask": attention, "completion_mask": completion}
+Tensors = dict[str, Tensor]
+SEQUENCES = ("input_ids", "attention_mask", "completion_mask")
 
 
 @dataclass(frozen=True)
-class PreferenceCollator:
-    """Rows with `prompt_ids, chosen_ids, rejected_ids, selfplay_ids (K lists)` and `ref_*_logps`.
+class StreamCollator:
+    """Stacks the stored streams of rows; all rows must hold as many responses of a stream.
 
-    Adds `reference (2 + K, B)`, the precomputed log-probs in the batch's stream order.
+    Adds the prompts, padded on the left (`prompt_ids`, `prompt_mask`), for what is sampled at a step.
     """
 
     pad_id: int
+    streams: tuple[Stream, ...]
 
-    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        """Stack the streams of `rows`; every row must hold the same number of self-play samples."""
-        samples = len(rows[0]["selfplay_ids"])
-        responses = [row["chosen_ids"] for row in rows] + [row["rejected_ids"] for row in rows]
-        reference = [
-            [row["ref_chosen_logps"] for row in rows],
-            [row["ref_rejected_logps"] for row in rows],
-        ]
-        for k in range(samples):
-            responses += [row["selfplay_ids"][k] for row in rows]
-            reference.append([row["ref_selfplay_logps"][k] for row in rows])
-        prompts = [row["prompt_ids"] for row in rows] * (2 + samples)
-        batch = pad(prompts, responses, self.pad_id)
-        return {**batch, "reference": torch.tensor(reference, dtype=torch.float64)}
+    def __call__(self, rows: Sequence[Row]) -> Tensors:
+        """One batch."""
+        stored = [s for s in self.streams if s.when == "round"]
+        batch = self._prompts(rows)
+        if stored:
+            batch |= self._sequences(rows, [s.name for s in stored])
+        for stream in stored:
+            name = stream.name
+            for anchor in stream.anchors:
+                batch[logp_column(anchor, name)] = _wide([r.logp[anchor][name] for r in rows])
+            for kind in ("score", "wins", "weight"):
+                if name in getattr(rows[0], kind):
+                    batch[f"{kind}/{name}"] = _wide([getattr(r, kind)[name] for r in rows])
+        return batch
+
+    def _prompts(self, rows: Sequence[Row]) -> Tensors:
+        width = max(len(r.prompt) for r in rows)
+        lengths = torch.tensor([len(r.prompt) for r in rows]).unsqueeze(-1)
+        ids = [[self.pad_id] * (width - len(r.prompt)) + list(r.prompt) for r in rows]
+        mask = torch.arange(width) >= width - lengths
+        return {"prompt_ids": torch.tensor(ids), "prompt_mask": mask.long()}
+
+    def _sequences(self, rows: Sequence[Row], names: Sequence[str]) -> Tensors:
+        columns = [(name, k) for name in names for k in range(len(rows[0].responses[name]))]
+        responses = [r.responses[name][k] for name, k in columns for r in rows]
+        return pad([r.prompt for r in rows] * len(columns), responses, self.pad_id)
+
+
+def _wide(values: Any) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def join(batch: Tensors, more: Tensors, pad_id: int) -> Tensors:
+    """`batch` with the sequences of `more` below its own, and its other entries."""
+    out = {**batch, **more}
+    for name in SEQUENCES:
+        blocks = [b[name] for b in (batch, more) if name in b]
+        width = max(block.shape[1] for block in blocks)
+        fill = pad_id if name == "input_ids" else 0
+        out[name] = torch.cat(
+            [torch.nn.functional.pad(b, (0, width - b.shape[1]), value=fill) for b in blocks]
+        )
+    return out
+
+
+def read(inputs: Tensors, logps: Tensor, streams: Sequence[Stream]) -> Batch:
+    """What the loss sees: `logps (Σ K B,)` and the other entries of a batch, cut up by stream.
+
+    The stored streams come first, then those sampled at the step, as :func:`join` puts them.
+    """
+    order = sorted(streams, key=lambda s: s.when == "step")
+    sizes = [s.count or 0 for s in order]
+    rows = len(inputs["prompt_ids"])
+    tokens = inputs["completion_mask"].sum(-1)
+    logp, length = (
+        {
+            s.name: block.transpose(0, 1)
+            for s, block in zip(order, torch.split(v.view(-1, rows), sizes), strict=True)
+        }
+        for v in (logps, tokens)
+    )
+    anchors: dict[str, dict[str, Tensor]] = {}
+    for stream in streams:
+        for anchor in stream.anchors:
+            values = inputs[logp_column(anchor, stream.name)].to(logps.dtype)
+            anchors.setdefault(anchor, {})[stream.name] = values
+    rest = {
+        kind: {
+            s.name: inputs[f"{kind}/{s.name}"].to(logps.dtype)
+            for s in streams
+            if f"{kind}/{s.name}" in inputs
+        }
+        for kind in ("score", "wins", "weight")
+    }
+    return Batch(logp, length, anchors, **rest)
 
 
 @dataclass(frozen=True)
@@ -60,7 +115,7 @@ class DemonstrationCollator:
 
     pad_id: int
 
-    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> Tensors:
         """Stack `rows`."""
         prompts = [row["prompt_ids"] for row in rows]
         return pad(prompts, [row["response_ids"] for row in rows], self.pad_id)

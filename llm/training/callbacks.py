@@ -1,28 +1,14 @@
-"""Trainer callbacks: marking whole checkpoints, and an exponential average of the weights."""
+"""What is done beside the training steps: an exponential average of the weights."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import TrainerCallback
 
 from llm.files import processes
-from llm.training.settings import COMPLETE
-
-
-def _folder(args: Any, state: Any) -> Path:
-    return Path(args.output_dir) / f"checkpoint-{state.global_step}"
-
-
-class MarkComplete(TrainerCallback):
-    """Put the mark `complete` into a checkpoint once all of it is on disk."""
-
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Called when the checkpoint is written."""
-        if processes.is_main():
-            (_folder(args, state) / COMPLETE).touch()
+from llm.training.checkpoints import folder_of
 
 
 class Ema(TrainerCallback):
@@ -39,7 +25,7 @@ class Ema(TrainerCallback):
         """Start from the current weights, or from the average a checkpoint holds."""
         from safetensors.torch import load_file
 
-        path = _folder(args, state) / "ema.safetensors"
+        path = folder_of(args, state) / "ema.safetensors"
         trained = {n: p for n, p in kwargs["model"].named_parameters() if p.requires_grad}
         if state.global_step and path.exists():
             stored = load_file(path)
@@ -61,7 +47,7 @@ class Ema(TrainerCallback):
         if processes.is_main():
             save_file(
                 {n: t.contiguous() for n, t in self.mean.items()},
-                _folder(args, state) / "ema.safetensors",
+                folder_of(args, state) / "ema.safetensors",
             )
 
     @torch.no_grad()

@@ -1,70 +1,68 @@
-"""The train stage: rows in, a saved model out; killed at any moment, it loses one save interval."""
+"""How a round is optimised, and the same in the words of transformers."""
 
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from experiments.common.files import write_json
+from experiments.common.configuration import AtLeastZero, Count, Positive, Share
 from llm.files import processes
-from llm.files.digests import model_digest
-from llm.models.load import need
-from spac_theory.checks import InputError, choice, integer, number
+from llm.models.load import lacks
+from spac_theory.checks import InputError
 
 OPTIMISERS = {
     "adamw": "adamw_torch",
     "adamw_8bit": "adamw_bnb_8bit",
     "rmsprop": "rmsprop",
 }
-COMPLETE = "complete"
 
 
 @dataclass(frozen=True)
 class TrainSettings:
     """Optimisation of one round. `batch` counts rows a step over all processes."""
 
-    epochs: float
-    batch: int
-    micro_batch: int
-    learning_rate: float
-    schedule: str
-    warmup: float
-    optimiser: str
-    weight_decay: float
-    max_grad_norm: float
+    epochs: Positive
+    batch: Count
+    micro_batch: Count
+    learning_rate: Positive
+    schedule: Literal["linear", "cosine", "constant", "constant_with_warmup", "inverse_sqrt"]
+    warmup: AtLeastZero
+    optimiser: Literal["adamw", "adamw_8bit", "rmsprop"]
+    weight_decay: AtLeastZero
+    max_grad_norm: AtLeastZero
     bf16: bool
     gradient_checkpointing: bool
-    logp_chunk: int
-    ema: float
-    save_every: int
-    log_every: int
-    report_to: list[str]
+    logp_chunk: Count
+    ema: Share
+    save_every: Count
+    log_every: Count
+    report_to: list[Literal["tensorboard", "wandb"]]
 
     def __post_init__(self) -> None:
-        choice("train.optimiser", self.optimiser, OPTIMISERS)
-        if self.optimiser == "adamw_8bit":
-            need("bitsandbytes", "train.optimiser")
-        number("train.learning_rate", self.learning_rate, low=0, open_low=True)
-        number("train.ema", self.ema, low=0, high=1, open_high=True)
-        integer("train.save_every", self.save_every, low=1)
-        integer("train.logp_chunk", self.logp_chunk, low=1)
-        for tracker in self.report_to:
-            choice("train.report_to", tracker, ("tensorboard", "wandb"))
-            need(tracker, "train.report_to")
+        share, told = self.micro_batch * processes.world(), list[str]()
+        if self.batch % share:
+            told.append(
+                f"batch is {self.batch}; it must be a multiple of micro_batch times the number of "
+                f"processes, {self.micro_batch} x {processes.world()} = {share}."
+            )
+        if self.warmup >= 1 and self.warmup != int(self.warmup):
+            told.append(
+                f"warmup is {self.warmup:g}; it must be a share of the steps below 1, or a whole number "
+                "of steps."
+            )
+        needs = [("bitsandbytes", "optimiser")] if self.optimiser == "adamw_8bit" else []
+        for package, field in [*needs, *((tracker, "report_to") for tracker in self.report_to)]:
+            missing = lacks(package, field)
+            told += [missing] if missing else []
+        if told:
+            raise InputError("\n".join(told))
 
     @property
     def accumulation(self) -> int:
-        """Micro-batches a step and process, or a refusal if the batch cannot be so divided."""
-        share = self.micro_batch * processes.world()
-        if self.batch % share:
-            raise InputError(
-                f"train.batch is {self.batch}; it must be a multiple of train.micro_batch times "
-                f"the number of processes, {self.micro_batch} x {processes.world()} = {share}."
-            )
-        return self.batch // share
+        """Micro-batches a step and process."""
+        return self.batch // (self.micro_batch * processes.world())
 
 
 def arguments(settings: TrainSettings, folder: Path, seed: int) -> Any:
@@ -93,6 +91,7 @@ def arguments(settings: TrainSettings, folder: Path, seed: int) -> Any:
         save_steps=settings.save_every,
         save_total_limit=2,  # the newest may be half written when the process dies
         logging_steps=settings.log_every,
+        logging_nan_inf_filter=False,
         report_to=settings.report_to,
         remove_unused_columns=False,
         disable_tqdm=True,
@@ -111,68 +110,3 @@ def checkpointing(on: bool) -> dict[str, Any]:
     names = {f.name for f in fields(TrainingArguments)}
     new = "activation_checkpointing"
     return {new if new in names else "gradient_checkpointing": on}
-
-
-def last_complete(checkpoints: Path) -> str | None:
-    """The newest checkpoint that was written to its end; half-written ones are removed."""
-    found = sorted(checkpoints.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
-    whole = [path for path in found if (path / COMPLETE).exists()]
-    if processes.is_main():
-        for path in set(found) - set(whole):
-            shutil.rmtree(path)
-    return str(whole[-1]) if whole else None
-
-
-def fit(trainer: Any, folder: Path, tokenizer: Any, ema: float) -> dict[str, Any]:
-    """Train to the end, from the last whole checkpoint if there is one, and save the model.
-
-    Writes `model/` (weights in safetensors, tokenizer) and `log.json`; returns the stage outputs.
-    """
-    from transformers import PrinterCallback
-
-    from llm.training.callbacks import Ema, MarkComplete
-
-    target = folder / "model"
-    average = Ema(ema) if ema else None
-    trainer.remove_callback(PrinterCallback)  # every log is in log.json and the tracker
-    if average is not None:
-        trainer.add_callback(average)
-    trainer.add_callback(MarkComplete())  # after everything else that writes into a checkpoint
-    processes.barrier()
-    checkpoint = last_complete(folder / "checkpoints")
-    trainer.train(resume_from_checkpoint=checkpoint)
-    if average is not None:
-        average.load_into(trainer.model)
-    _save(trainer, tokenizer, target)
-    history = [_timeless(entry) for entry in trainer.state.log_history if "loss" in entry]
-    if processes.is_main():
-        write_json(folder / "log.json", history)
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    processes.barrier()
-    return {
-        "model": "model",
-        "log": "log.json",
-        "weights": model_digest(target),
-        "steps": trainer.state.global_step,
-        "final_loss": history[-1]["loss"] if history else None,
-    }
-
-
-def _timeless(entry: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in entry.items() if not k.endswith(("_runtime", "_per_second"))}
-
-
-def _save(trainer: Any, tokenizer: Any, target: Path) -> None:
-    """Write the model beside `target`, then rename, so that `target` is always whole."""
-    temporary = target.with_name(".model.tmp")
-    if processes.is_main():
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(target, ignore_errors=True)
-    processes.barrier()
-    trainer.save_model(str(temporary))
-    processes.barrier()
-    if processes.is_main():
-        (temporary / "training_args.bin").unlink(missing_ok=True)  # a pickle; nothing reads it
-        tokenizer.save_pretrained(temporary)
-        os.replace(temporary, target)
-    processes.barrier()

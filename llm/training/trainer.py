@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import Trainer
 
-from llm.methods.objective import Objective
+from llm.files.failures import Diverged
+from llm.methods import Method, Stream
 from llm.models.logprobs import DEFAULT_CHUNK, sequence_logps, with_logps
+from llm.training.batches import read
+from llm.training.rollouts import Rollouts
+from spac_theory.checks import InputError
 
 
 class SequenceTrainer(Trainer):
@@ -26,6 +30,7 @@ class SequenceTrainer(Trainer):
         super().__init__(model=with_logps(model), **kwargs)
         self.model_accepts_loss_kwargs = False  # a mean over rows, not over tokens
         self.logp_chunk = logp_chunk
+        self.tokens = 0  # read by the progress line
         self._sums: dict[str, Tensor] = {}
         self._batches = 0
         self._rows_per_batch = 0.0
@@ -68,15 +73,26 @@ class SequenceTrainer(Trainer):
         )
         loss, metrics = self.row_loss(logps, inputs)
         if model.training:
+            self._require_finite(loss)
+            self.tokens += int(inputs["attention_mask"].sum())
             self._record(metrics)
             if self._rows_per_batch:
                 loss = loss * (self.row_count(inputs) / self._rows_per_batch)
         return (loss, {"logps": logps}) if return_outputs else loss
 
+    def _require_finite(self, loss: Tensor) -> None:
+        """Stop at the first loss that is no number: every step after it would be one too."""
+        if not torch.isfinite(loss.detach()):
+            raise Diverged(
+                f"The loss is {float(loss.detach())} at step {self.state.global_step + 1}, so training "
+                f"has diverged; lower train.learning_rate ({self.args.learning_rate:g}) or set "
+                f"train.max_grad_norm ({self.args.max_grad_norm:g}), and run again."
+            )
+
     def _record(self, metrics: dict[str, Tensor]) -> None:
         for name, value in metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + value.detach().float()
-        self._batches += 1
+        self._batches += bool(metrics)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the means since the last log, averaged over all processes, to every training log."""
@@ -89,26 +105,63 @@ class SequenceTrainer(Trainer):
         super().log(logs, start_time)
 
 
-class SpacTrainer(SequenceTrainer):
-    """Three streams (chosen, rejected, self-play) under the practical objective, theory (9), (10).
+def _without_gradient(loss: Tensor) -> bool:
+    return torch.is_grad_enabled() and not loss.requires_grad
 
-    Rows carry the reference's log-probs, so one network is in memory.
+
+class MethodTrainer(SequenceTrainer):
+    """The loss of a method on the streams it declares, those of a step drawn as they are needed.
+
+    Rows carry the log-probs of frozen policies, so that one network is in memory, unless a stream is
+    drawn at every step.
     """
 
-    def __init__(self, model: nn.Module, *, objective: Objective, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        method: Method,
+        streams: tuple[Stream, ...],
+        rollouts: Rollouts | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(model, **kwargs)
-        self.objective: Objective = objective
+        self.method, self.streams, self.rollouts = method, streams, rollouts
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], Tensor | int | None]:
+        """The micro-batches of one step, with what the current weights answer."""
+        batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self.rollouts is not None:
+            step, model = self.state.global_step, cast(nn.Module, self.model)
+            batches = [self.rollouts(model, b, step, i) for i, b in enumerate(batches)]
+        return batches, items
 
     def row_count(self, inputs: dict[str, Tensor]) -> float:
-        """The number of preference pairs."""
-        return float(inputs["reference"].shape[1])
+        """The number of prompts."""
+        return float(len(inputs["prompt_ids"]))
 
     def row_loss(
         self, logps: Tensor, inputs: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The objective on the `(2 + K, B)` table of log-probs."""
-        reference = inputs["reference"].to(logps.dtype)
-        return self.objective(logps.view_as(reference), reference)
+        """The method's loss on what the batch holds; refuses a loss that is not one number."""
+        kind = type(self.method).__name__
+        try:
+            loss, metrics = self.method.loss(read(inputs, logps, self.streams))
+        except KeyError as error:
+            names = ", ".join(s.name for s in self.streams)
+            raise InputError(
+                f"The loss of {kind} reads {error}, which its streams ({names}) with their anchors and "
+                "labels do not declare; declare it in streams()."
+            ) from error
+        if not isinstance(loss, Tensor) or loss.ndim or _without_gradient(loss):
+            shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+            raise InputError(
+                f"The loss of {kind} is {shape}; it must be one number, the mean over the rows, with a "
+                "gradient."
+            )
+        return loss, metrics
 
 
 class SftTrainer(SequenceTrainer):

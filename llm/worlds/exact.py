@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from llm.data.padding import pad
 from llm.models.logprobs import sequence_logps, with_logps
-from llm.training.batches import pad
 from llm.worlds.language import Language
 
 

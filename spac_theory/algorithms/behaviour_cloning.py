@@ -9,17 +9,14 @@ from torch import Tensor
 
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.bandit.preferences import WinnerCounts
+from spac_theory.learning.needs import Learner
 from spac_theory.view import Contexts, Fit, GeneralPolicy, LearnerView, Oracle
 
 
 @ALGORITHMS.register("behaviour_cloning")
 @dataclass(frozen=True)
-class BehaviourCloning:
+class BehaviourCloning(Learner):
     """Imitate the winners: `π(a|x)` is the share of wins of `a` at `x`, `π_ref` where `x` is new."""
-
-    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
-        """Treats everything."""
-        return None
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Count."""

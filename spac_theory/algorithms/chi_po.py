@@ -12,18 +12,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.bandit.contextual import tilt
 from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.learning.chi_squared import chi_squared_tilt
-from spac_theory.learning.likelihood import (
-    NEEDS_LINEAR,
-    ridge_likelihood,
-)
+from spac_theory.learning.likelihood import ridge_likelihood
+from spac_theory.learning.needs import FEATURES, KNOWN_CONTEXTS, Coefficient, Learner
 from spac_theory.learning.optimise import SMALLEST_REFERENCE, fit_policy, log_reference
 from spac_theory.objective import preference_loss, tabular_margins
-from spac_theory.rewards.linear import LinearClass
+from spac_theory.options import positive
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 
 
@@ -45,23 +42,18 @@ def chi_po_margins(log_ratio: Tensor, beta: float) -> Tensor:
 
 @ALGORITHMS.register("chi_po")
 @dataclass(frozen=True)
-class ChiPo:
+class ChiPo(Learner):
     """`min −E_D log σ( clip_{±2R}( β[φ(z(a⁺)) − φ(z(a⁻))] ) )`, `z = π/π_ref`; not convex.
 
     Three starts: `π_ref`, DPO's closed form, and the χ²-tilt of the same ridge fit. The tie-break
     is DPO's ridge, on `β log z`.
     """
 
-    beta: float = 0.1
-    ridge: float = 1.0
+    needs = frozenset({FEATURES, KNOWN_CONTEXTS})
+    coefficient = Coefficient.L1
 
-    def __post_init__(self) -> None:
-        checks.number("beta", self.beta, low=0, open_low=True)
-        checks.number("ridge", self.ridge, low=0, open_low=True)
-
-    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
-        """Needs features."""
-        return None if isinstance(view.reward_class, LinearClass) else NEEDS_LINEAR
+    beta: float = positive(0.1, "strength β of the implicit KL regulariser")
+    ridge: float = positive(1.0, "tie-break ridge/(2n) ‖β log π/π_ref‖²")
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Minimise from three starts."""

@@ -6,43 +6,30 @@ from dataclasses import dataclass
 
 import torch
 
-from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.bandit.preferences import WinnerCounts
-from spac_theory.learning.likelihood import NEEDS_LINEAR, tilted_policy
+from spac_theory.learning.likelihood import tilted_policy
+from spac_theory.learning.needs import FEATURES, Coefficient, Learner, featured
 from spac_theory.objective import tabular_preference_gradient
-from spac_theory.rewards.linear import LinearClass
+from spac_theory.options import integer, positive
 from spac_theory.view import Fit, LearnerView, Oracle
 
 
 @ALGORITHMS.register("dpo_gradient")
 @dataclass(frozen=True)
-class DpoGradient:
-    """The DPO loss by Adam on the policy's logits from `π_ref`, as networks are trained.
+class DpoGradient(Learner):
+    """The DPO loss by Adam on the policy's logits from `π_ref`, as networks are trained."""
 
-    Attributes
-    ----------
-    beta : `β > 0`
-    steps, learning_rate : full-batch Adam steps; the number of steps is the tie-break
-    """
+    needs = frozenset({FEATURES})
+    coefficient = Coefficient.RATIO
 
-    beta: float = 0.1
-    steps: int = 500
-    learning_rate: float = 0.1
-
-    def __post_init__(self) -> None:
-        checks.number("beta", self.beta, low=0, open_low=True)
-        checks.integer("steps", self.steps, low=1)
-        checks.number("learning_rate", self.learning_rate, low=0, open_low=True)
-
-    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
-        """Needs features."""
-        return None if isinstance(view.reward_class, LinearClass) else NEEDS_LINEAR
+    beta: float = positive(0.1, "strength β of the implicit KL regulariser")
+    steps: int = integer(500, "full-batch Adam steps from π_ref: the tie-break")
+    learning_rate: float = positive(0.1, "Adam's step size")
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Train all data sets at once; parameters are logits relative to `log π_ref`."""
-        assert isinstance(view.reward_class, LinearClass)
-        design, fraction = view.reward_class.design, data.fraction
+        design, fraction = featured(view).design, data.fraction
         theta = torch.zeros(len(fraction), design.parameters, dtype=torch.float64)
         optimiser = torch.optim.Adam([theta], lr=self.learning_rate)
         for _ in range(self.steps):

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.bandit.online import OnlineAccess
 from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.keys import generator
+from spac_theory.learning.needs import JUDGE, KNOWN_CONTEXTS, Learner
 from spac_theory.learning.optimise import log_reference
+from spac_theory.options import integer, number, positive
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 
 KEPT_ABOVE = 4.5  # the released rule; it says "or all scores are 5", which is a case of it
@@ -34,43 +35,27 @@ def prompt_library(view: LearnerView, size: int, temperature: float) -> Tensor:
 
 @ALGORITHMS.register("drpo")
 @dataclass(frozen=True)
-class Drpo:
+class Drpo(Learner):
     """Keep the `beam` best paths; at depth `d` every path answers the same query `d`.
 
     A path scores the mean of its rewards; a reward is the mean of `criteria` judgements. A prompt
     whose last reward exceeds 4.5 is kept unchanged, and a level with such a prompt makes the search
     one level deeper, at most `extend` times. The data are not used.
-
-    Attributes
-    ----------
-    library, temperature : number of prompts and how far they tilt `π_ref`
-    beam, proposals, depth : paths kept, mutations of each, queries
-    extend : levels that nearly perfect prompts may add; 0 turns the rule off and never keeps one
-    near : a mutation draws among this many nearest entries (in total variation)
-    criteria, noise : judgements a response, and their standard deviation on the scale 1–5
     """
 
-    library: int = 64
-    temperature: float = 0.1
-    beam: int = 2
-    proposals: int = 3
-    depth: int = 20
-    extend: int = 10
-    near: int = 16
-    criteria: int = 3
-    noise: float = 1.0
+    needs = frozenset({JUDGE, KNOWN_CONTEXTS})
 
-    def __post_init__(self) -> None:
-        for name in ("library", "beam", "proposals", "depth", "near", "criteria"):
-            checks.integer(name, getattr(self, name), low=1)
-        checks.integer("extend", self.extend, low=0)
-        checks.number("temperature", self.temperature, low=0, open_low=True)
-        checks.number("noise", self.noise, low=0)
-
-    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
-        """Needs a judge."""
-        granted = oracle is not None and oracle.online is not None and oracle.online.can_judge
-        return None if granted else "needs a judge that scores responses, and none is granted"
+    library: int = integer(64, "entries of the prompt library")
+    temperature: float = positive(0.1, "how far entries tilt π_ref")
+    beam: int = integer(2, "paths kept")
+    proposals: int = integer(3, "mutations of each path")
+    depth: int = integer(20, "queries")
+    extend: int = integer(
+        10, "levels that nearly perfect prompts may add; 0 turns the rule off", low=0
+    )
+    near: int = integer(16, "entries a mutation may reach")
+    criteria: int = integer(3, "judgements of a response")
+    noise: float = number(1.0, "their standard deviation on the scale 1–5", low=0)
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Search; data sets whose last level is behind them ask for nothing more."""

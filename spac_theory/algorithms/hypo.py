@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.bandit.contextual import tilt
 from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.learning.dpo_loss import dpo_loss
-from spac_theory.learning.likelihood import NEEDS_LINEAR, ridge_likelihood
+from spac_theory.learning.likelihood import ridge_likelihood
+from spac_theory.learning.needs import FEATURES, KNOWN_CONTEXTS, Coefficient, Learner, featured
 from spac_theory.learning.optimise import SMALLEST_REFERENCE, fit_policy, log_policy, log_reference
 from spac_theory.objective import tabular_preference_gradient
-from spac_theory.rewards.linear import LinearClass
+from spac_theory.options import choice, integer, number, positive
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 
 
@@ -33,8 +33,8 @@ def sampled_divergence_gradient(
 
     The score-function estimator of the paper: `∇ log π(y) (f(y) − b)` with `f = log π/π_ref` held
     fixed and `b` the mean of `f` over the other `samples − 1` responses to the same prompt
-    (leave-one-out). These weights add up to 0 at each prompt, so of `∇ log π(y) = e_y − π` only
-    `e_y` is left. `log_pi (S, X, A)`, `base (X, A) = log π_ref`, `rho (X,)`.
+    (leave-one-out); one response has no baseline, `b = 0`. Here
+    `∇ log π(y) = e_y − π`. `log_pi (S, X, A)`, `base (X, A) = log π_ref`, `rho (X,)`.
     """
     draws = torch.from_numpy(np.stack([s.random((prompts, 1 + samples)) for s in streams]))
     edges = rho.cumsum(-1)[:-1].contiguous()
@@ -43,55 +43,38 @@ def sampled_divergence_gradient(
     edges = log_pi.exp().cumsum(-1)[lane, x][..., :-1].contiguous()
     y = torch.searchsorted(edges, draws[..., 1:].contiguous(), right=True)  # (S, P, k)
     f = (log_pi - base)[lane[..., None], x[..., None], y]
-    weight = (f - f.mean(-1, keepdim=True)) * (samples / (samples - 1))
+    weight = f if samples == 1 else (f - f.mean(-1, keepdim=True)) * (samples / (samples - 1))
     flat = (x[..., None] * log_pi.shape[-1] + y).flatten(1)
     total = torch.zeros_like(log_pi).flatten(1)
     total.scatter_add_(1, flat, weight.flatten(1))
-    return total.reshape(log_pi.shape) / (prompts * samples)
+    total = total.reshape(log_pi.shape) / (prompts * samples)
+    return total - log_pi.exp() * total.sum(-1, keepdim=True)
 
 
 @ALGORITHMS.register("hypo")
 @dataclass(frozen=True)
-class HyPo:
+class HyPo(Learner):
     """`min L_DPO + λ E_x KL(π ‖ π_ref)`: the KL term is what online samples of `π` estimate.
 
     No label is spent. `divergence = exact`: the expectation over `π` is a sum. Not convex in either
     parametrisation: `π_ref`, DPO's closed form and the even mixture of both are the starts.
     `divergence = sampled`: as networks are trained, by Adam from `π_ref` on responses drawn from
     `π`; the column `own_samples` counts them.
-
-    Attributes
-    ----------
-    beta : `β > 0` of DPO
-    lam : weight `λ ≥ 0` of the KL term
-    ridge : tie-break, as for `dpo`
-    divergence : "exact" or "sampled"
-    prompts, samples : sampled: fresh prompts a step, and responses to each, at least 2
-    steps, learning_rate : sampled: Adam steps, and a step size that falls linearly to 0
     """
 
-    beta: float = 0.1
-    lam: float = 0.01
-    ridge: float = 1.0
-    divergence: str = "exact"
-    prompts: int = 32
-    samples: int = 2
-    steps: int = 500
-    learning_rate: float = 0.1
+    needs = frozenset({FEATURES, KNOWN_CONTEXTS})
+    coefficient = Coefficient.LOCAL
 
-    def __post_init__(self) -> None:
-        checks.number("beta", self.beta, low=0, open_low=True)
-        checks.number("lam", self.lam, low=0)
-        checks.number("ridge", self.ridge, low=0, open_low=True)
-        checks.choice("divergence", self.divergence, ("exact", "sampled"))
-        checks.integer("prompts", self.prompts, low=1)
-        checks.integer("samples", self.samples, low=2)
-        checks.integer("steps", self.steps, low=1)
-        checks.number("learning_rate", self.learning_rate, low=0, open_low=True)
-
-    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
-        """Needs features."""
-        return None if isinstance(view.reward_class, LinearClass) else NEEDS_LINEAR
+    beta: float = positive(0.1, "strength β of the implicit KL regulariser")
+    lam: float = number(0.01, "weight λ of the KL term", low=0)
+    ridge: float = positive(1.0, "tie-break ridge/(2n) ‖β log π/π_ref‖²")
+    divergence: str = choice(
+        "exact", "exact, or sampled: from responses of the policy itself", ("exact", "sampled")
+    )
+    prompts: int = integer(32, "sampled: fresh prompts a step")
+    samples: int = integer(2, "sampled: responses to each prompt; 1 has no baseline")
+    steps: int = integer(500, "sampled: Adam steps")
+    learning_rate: float = positive(0.1, "sampled: Adam's step at the start; it falls to 0")
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Minimise from three starts, or train on samples."""
@@ -126,8 +109,7 @@ class HyPo:
 
     def _train(self, view: LearnerView, data: WinnerCounts) -> Fit:
         """Stochastic gradient on samples of the policy; parameters are logits relative to `log π_ref`."""
-        assert isinstance(view.reward_class, LinearClass)
-        design, base, fraction = view.reward_class.design, log_reference(view), data.fraction
+        design, base, fraction = featured(view).design, log_reference(view), data.fraction
         streams = data.streams("hypo", view.key)
         ridge = self.ridge * self.beta**2 / data.n.to(torch.float64)
         theta = torch.zeros(len(fraction), design.parameters, dtype=torch.float64)

@@ -7,19 +7,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.bandit.preferences import WinnerCounts
-from spac_theory.learning.likelihood import NEEDS_LINEAR
+from spac_theory.learning.needs import KNOWN_CONTEXTS, Learner
 from spac_theory.learning.optimise import log_reference
 from spac_theory.learning.preference_game import (
     MODELS,
     exploitability,
     learn_preference,
-    preference_skip,
+    model_needs,
     win_rate,
 )
-from spac_theory.rewards.linear import LinearClass
+from spac_theory.options import choice, integer, number, positive
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 
 
@@ -43,34 +42,20 @@ def magnetic_mirror_descent(
 
 @ALGORITHMS.register("mpo")
 @dataclass(frozen=True)
-class Mpo:
-    """Mirror descent with a magnet: the last iterate itself approaches an equilibrium of `P̂`.
+class Mpo(Learner):
+    """Mirror descent with a magnet: the last iterate itself approaches an equilibrium of `P̂`."""
 
-    Attributes
-    ----------
-    eta, alpha : step and pull of the magnet, both `> 0`
-    iterations, refresh : steps; the magnet moves every `refresh` of them (0: stays at `π_ref`)
-    preference : where `P` comes from, one of `preference_game.MODELS`
-    """
+    needs = frozenset({KNOWN_CONTEXTS})
 
-    eta: float = 0.5
-    alpha: float = 0.1
-    iterations: int = 1000
-    refresh: int = 100
-    preference: str = "fitted"
+    eta: float = positive(0.5, "step η")
+    alpha: float = number(0.1, "pull α of the magnet", low=0)
+    iterations: int = integer(1000, "rounds")
+    refresh: int = integer(100, "steps between moves of the magnet (0: never)", low=0)
+    preference: str = choice("fitted", "where P comes from: fitted, counts or true", MODELS)
 
-    def __post_init__(self) -> None:
-        checks.number("eta", self.eta, low=0, open_low=True)
-        checks.number("alpha", self.alpha, low=0)
-        checks.integer("iterations", self.iterations, low=1)
-        checks.integer("refresh", self.refresh)
-        checks.choice("preference", self.preference, MODELS)
-
-    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
-        """Needs features, and an oracle for the true preferences."""
-        if not isinstance(view.reward_class, LinearClass):
-            return NEEDS_LINEAR
-        return preference_skip(self.preference, oracle)
+    def needed(self) -> frozenset[str]:
+        """Features for a fitted model, an oracle for the true preferences."""
+        return self.needs | model_needs(self.preference)
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Learn `P̂`, then descend."""

@@ -9,50 +9,43 @@ import torch
 from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.bandit.preferences import WinnerCounts
-from spac_theory.learning.likelihood import NEEDS_LINEAR
+from spac_theory.learning.needs import KNOWN_CONTEXTS, Learner
 from spac_theory.learning.optimise import log_reference
 from spac_theory.learning.preference_game import (
     MODELS,
     learn_preference,
+    model_needs,
     multiplicative,
-    preference_skip,
     regularised_exploitability,
     win_rate,
 )
-from spac_theory.rewards.linear import LinearClass
+from spac_theory.options import choice, integer, positive
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 
 
 @ALGORITHMS.register("nash_md")
 @dataclass(frozen=True)
-class NashMd:
+class NashMd(Learner):
     """`π_{t+1} ∝ π_t^mix exp(η P(y ≻ π_t^mix))`, `π_t^mix ∝ π_t^{1−ητ} π_ref^{ητ}`.
 
     The last iterate approaches the equilibrium of the game with KL terms of weight `τ` to `π_ref`;
     its regularised duality gap on `P̂` is certified.
-
-    Attributes
-    ----------
-    tau, eta, iterations : `τ > 0`, step with `ητ ≤ 1`, rounds
-    preference : where `P` comes from, one of `preference_game.MODELS`
     """
 
-    tau: float = 0.05
-    eta: float = 0.5
-    iterations: int = 300
-    preference: str = "fitted"
+    needs = frozenset({KNOWN_CONTEXTS})
+
+    tau: float = positive(0.05, "weight τ of the KL terms")
+    eta: float = positive(0.5, "step η, at most 1/τ")
+    iterations: int = integer(300, "rounds")
+    preference: str = choice("fitted", "where P comes from: fitted, counts or true", MODELS)
 
     def __post_init__(self) -> None:
-        checks.number("tau", self.tau, low=0, open_low=True)
+        super().__post_init__()
         checks.number("eta", self.eta, low=0, high=1 / self.tau, open_low=True)
-        checks.integer("iterations", self.iterations, low=1)
-        checks.choice("preference", self.preference, MODELS)
 
-    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
-        """Needs features, and an oracle for the true preferences."""
-        if not isinstance(view.reward_class, LinearClass):
-            return NEEDS_LINEAR
-        return preference_skip(self.preference, oracle)
+    def needed(self) -> frozenset[str]:
+        """Features for a fitted model, an oracle for the true preferences."""
+        return self.needs | model_needs(self.preference)
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Learn `P̂`, then play against the geometric mixture."""

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
 
 from spac_theory.algorithms import ALGORITHMS
-from spac_theory.algorithms.xpo import Xpo
-from spac_theory.bandit.preferences import WinnerCounts
-from spac_theory.view import Fit, LearnerView, Oracle
+from spac_theory.learning.online_loop import OnlineLoop
+from spac_theory.view import LearnerView
 
 
 @ALGORITHMS.register("online_dpo")
 @dataclass(frozen=True)
-class OnlineDpo(Xpo):
-    """XPO without optimism (`α` is 0 whatever is said): pairs `(π_t, π_ref)`, DPO on all data."""
+class OnlineDpo(OnlineLoop):
+    """XPO without optimism: pairs `(π_t, π_ref)`, DPO on all data."""
 
-    alpha: float | None = 0.0
+    def second(self, policy: Tensor, reference: Tensor) -> Tensor:
+        """`π_ref`."""
+        return reference
 
-    def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
-        """Spend the budget with `α = 0`."""
-        return super(OnlineDpo, replace(self, alpha=0.0)).fit(view, data, oracle)
+    def weight(self, labels: int, total: Tensor) -> Tensor:
+        """0."""
+        return torch.zeros_like(total)
+
+    def optimism(self, view: LearnerView, drawn: Tensor, total: Tensor) -> Tensor:
+        """Nothing."""
+        return torch.zeros_like(drawn)

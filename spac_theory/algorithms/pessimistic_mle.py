@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.bandit.contextual import greedy
 from spac_theory.bandit.preferences import WinnerCounts
-from spac_theory.bounds.upper import link_kappa
-from spac_theory.learning.likelihood import NEEDS_LINEAR, ridge_likelihood
+from spac_theory.learning.likelihood import ridge_likelihood
+from spac_theory.learning.needs import FEATURES, KNOWN_CONTEXTS, Coefficient, Learner, featured
+from spac_theory.options import choice, positive
 from spac_theory.rewards.linear import LinearClass
 from spac_theory.solvers.design import BlockDesign, DenseDesign, Design
 from spac_theory.solvers.interior_point import solve
@@ -49,7 +49,7 @@ def whitened_design(cls: LinearClass, data: WinnerCounts, ridge: Tensor, radius:
 
 @ALGORITHMS.register("pessimistic_mle")
 @dataclass(frozen=True)
-class PessimisticMaximumLikelihood:
+class PessimisticMaximumLikelihood(Learner):
     """`max_π min_{θ in ellipsoid} L(π, φθ)`, or its pointwise form.
 
     Attributes
@@ -59,36 +59,32 @@ class PessimisticMaximumLikelihood:
     ridge : regulariser of the covariance, in units of `1/n`
 
     The radius is `C √((d + log(1/δ)) κ²/n + (ridge/n) B²)` with `κ = 2 + 2 cosh R` for Bradley–Terry,
-    as in the paper, and `bounds.link_kappa` for another link.
+    as in the paper, and `Link.kappa` for another link.
     """
 
-    form: str = "on_average"
-    scale: float = 0.1
-    ridge: float = 1.0
+    needs = frozenset({FEATURES, KNOWN_CONTEXTS})
+    coefficient = Coefficient.SINGLE
 
-    def __post_init__(self) -> None:
-        checks.choice("form", self.form, ("on_average", "pointwise"))
-        checks.number("scale", self.scale, low=0, open_low=True)
-        checks.number("ridge", self.ridge, low=0, open_low=True)
-
-    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
-        """Needs features."""
-        return None if isinstance(view.reward_class, LinearClass) else NEEDS_LINEAR
+    form: str = choice(
+        "on_average",
+        "over contexts, the paper's form, or action by action",
+        ("on_average", "pointwise"),
+    )
+    scale: float = positive(0.1, "constant of the radius, which the paper leaves open")
+    ridge: float = positive(1.0, "ridge of the covariance, in units of 1/n")
 
     def _radius(self, view: LearnerView, n: Tensor) -> Tensor:
-        cls = view.reward_class
-        assert isinstance(cls, LinearClass)
-        kappa = link_kappa(view.link, cls.difference_bound)
+        cls = featured(view)
+        kappa = view.link.kappa(cls.difference_bound)
         statistical = (cls.dimension + math.log(1 / view.delta)) * kappa**2
         return self.scale * ((statistical + self.ridge * cls.radius**2) / n).sqrt()
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Fit, build the ellipsoid, be pessimistic over it."""
-        assert isinstance(view.reward_class, LinearClass)
         n = data.n.to(torch.float64)
         centre = ridge_likelihood(view, data, self.ridge).reward
         radius = self._radius(view, n)
-        design = whitened_design(view.reward_class, data, self.ridge / n, radius)
+        design = whitened_design(featured(view), data, self.ridge / n, radius)
         if self.form == "pointwise":
             width = _pointwise_width(design, view.baseline)
             return Fit(TabularPolicy(greedy(centre - width)), "closed form", reward=centre)

@@ -6,44 +6,29 @@ from dataclasses import dataclass
 
 import torch
 
-from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.learning.dpo_loss import supervised_dpo, supervised_fit
-from spac_theory.learning.likelihood import NEEDS_LINEAR
-from spac_theory.rewards.linear import LinearClass
+from spac_theory.learning.needs import FEATURES, KNOWN_CONTEXTS, Coefficient, Learner
+from spac_theory.options import choice, positive
 from spac_theory.view import Fit, LearnerView, Oracle
 
 
 @ALGORITHMS.register("rpo")
 @dataclass(frozen=True)
-class Rpo:
+class Rpo(Learner):
     """`min L_DPO + ηβ E_{a~chosen}[−log π(a|x)]`: the saddle of SPAC with a KL term, swapped.
 
     Dividing its game by `η` gives SPAC's, so `λ = 1/η` is chosen as for `spac`.
-
-    Attributes
-    ----------
-    beta : `β > 0`
-    lam : "sqrt_n" (`λ = scale √n`) or "fixed" (`λ = scale`); `η = 1/λ`
-    scale : `> 0`
-    ridge : tie-break `ridge/(2n) ‖β log π/π_ref‖²`, as for `dpo`
     """
 
-    beta: float = 0.1
-    lam: str = "sqrt_n"
-    scale: float = 1.0
-    ridge: float = 1.0
+    needs = frozenset({FEATURES, KNOWN_CONTEXTS})
+    coefficient = Coefficient.CHOSEN
 
-    def __post_init__(self) -> None:
-        checks.number("beta", self.beta, low=0, open_low=True)
-        checks.choice("lam", self.lam, ("sqrt_n", "fixed"))
-        checks.number("scale", self.scale, low=0, open_low=True)
-        checks.number("ridge", self.ridge, low=0, open_low=True)
-
-    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
-        """Needs features."""
-        return None if isinstance(view.reward_class, LinearClass) else NEEDS_LINEAR
+    beta: float = positive(0.1, "strength β of the implicit KL regulariser")
+    lam: str = choice("sqrt_n", "rule for λ: sqrt_n or fixed", ("sqrt_n", "fixed"))
+    scale: float = positive(1.0, "multiplies the rule's λ (for fixed it is λ)")
+    ridge: float = positive(1.0, "tie-break ridge/(2n) ‖β log π/π_ref‖²")
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Minimise the convex loss."""

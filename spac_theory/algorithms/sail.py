@@ -11,15 +11,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.bandit.preferences import WinnerCounts
-from spac_theory.learning.online_loop import batches, online_skip
+from spac_theory.learning.needs import FEATURES, KNOWN_CONTEXTS, LABELS, Learner
+from spac_theory.learning.online_loop import batches
 from spac_theory.learning.optimise import log_policy
 from spac_theory.learning.preference_game import learn_preference
 from spac_theory.links import Link
 from spac_theory.objective import tabular_margins, tabular_preference_gradient
-from spac_theory.rewards.linear import LinearClass
+from spac_theory.options import choice, flag, integer, number, positive
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 
 TERMS = {"ddp": (False, True), "dpp": (True, True), "dpr": (True, False)}
@@ -51,44 +51,28 @@ def winner_pairs(law: Tensor, probability: Tensor) -> Tensor:
 
 @ALGORITHMS.register("sail")
 @dataclass(frozen=True)
-class Sail:
+class Sail(Learner):
     """Mixture of offline DPO and one of SAIL's three laws, by Adam on the exact gradient.
 
     "ddp": data pairs, labels by the policy's own `σ(β margin)`; "dpp": own pairs, own labels; "dpr":
     own pairs, labels of a reward model or of the online oracle.
-
-    Attributes
-    ----------
-    variant, share : the law and its share in the loss
-    beta : `β > 0`
-    labels : for "dpr": "model" (fitted to the offline data) or "online" (spends the budget)
-    steps, learning_rate : Adam steps on the logits from `π_ref`
-    released : T2 as the released trainer computes it
     """
 
-    variant: str = "dpr"
-    share: float = 0.3
-    beta: float = 0.1
-    labels: str = "model"
-    steps: int = 300
-    learning_rate: float = 0.05
-    released: bool = False
+    needs = frozenset({KNOWN_CONTEXTS})
 
-    def __post_init__(self) -> None:
-        checks.choice("variant", self.variant, TERMS)
-        checks.number("share", self.share, low=0, high=1)
-        checks.number("beta", self.beta, low=0, open_low=True)
-        checks.choice("labels", self.labels, ("model", "online"))
-        checks.integer("steps", self.steps, low=1)
-        checks.number("learning_rate", self.learning_rate, low=0, open_low=True)
+    variant: str = choice("dpr", "ddp, dpp or dpr", TERMS)
+    share: float = number(0.3, "share of the variant in the loss", low=0, high=1)
+    beta: float = positive(0.1, "strength β of the implicit KL regulariser")
+    labels: str = choice("model", "labels of dpr: model or online", ("model", "online"))
+    steps: int = integer(300, "Adam steps")
+    learning_rate: float = positive(0.05, "Adam's step")
+    released: bool = flag(False, "the response term as the released trainer computes it")
 
-    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
+    def needed(self) -> frozenset[str]:
         """Online labels need a budget, the reward model needs features."""
-        if self.variant == "dpr" and self.labels == "online":
-            return online_skip(view, oracle)
-        if self.variant == "dpr" and not isinstance(view.reward_class, LinearClass):
-            return "the reward model needs a linear (or tabular) reward class"
-        return None
+        if self.variant != "dpr":
+            return self.needs
+        return self.needs | {LABELS if self.labels == "online" else FEATURES}
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Train all data sets at once."""

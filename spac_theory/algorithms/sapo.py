@@ -18,8 +18,10 @@ from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.bandit.strings import string_length
+from spac_theory.learning.needs import KNOWN_CONTEXTS, Learner
 from spac_theory.learning.optimise import log_policy
 from spac_theory.objective import tabular_preference_gradient
+from spac_theory.options import choice, integer, number, positive
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 
 
@@ -118,45 +120,35 @@ def pair_shares(pairs: Tensor, contexts: int, actions: int) -> Tensor:
 
 @ALGORITHMS.register("sapo")
 @dataclass(frozen=True)
-class Sapo:
+class Sapo(Learner):
     """DPO between winners of the data and rewritten winners, against a slow copy of the policy.
 
     A step draws `batch` winners, rewrites them with the slow copy, queues the pairs, and trains on
     `batch` pairs of the queue. `replay = mean` puts expectations for the draws: over winners, cuts
     and segments, and over the queue the mean of the laws of as many steps as it holds.
-
-    Attributes
-    ----------
-    symbols : alphabet size; None reads each action as one symbol (then the negative is `y' ~ π_ema`)
-    segment : symbols rewritten at a time
-    beta : `β > 0`
-    decay : of the exponential moving average of the logits, in [0, 1)
-    replay : "queue" or "mean"
-    batch, buffer : pairs a step, and pairs the queue holds, at least `batch`
-    refresh : steps between copies of the opponent
-    steps, learning_rate : Adam steps on the logits from `π_ref`
     """
 
-    symbols: int | None = None
-    segment: int = 1
-    beta: float = 0.1
-    decay: float = 0.5
-    replay: str = "queue"
-    batch: int = 64
-    buffer: int = 2000
-    refresh: int = 50
-    steps: int = 200
-    learning_rate: float = 0.05
+    needs = frozenset({KNOWN_CONTEXTS})
+
+    symbols: int | None = integer(
+        None, "alphabet size; null reads each action as one symbol", low=2, optional=True
+    )
+    segment: int = integer(1, "symbols rewritten at a time")
+    beta: float = positive(0.1, "strength β of the implicit KL regulariser")
+    decay: float = number(0.5, "of the slow copy, in [0, 1)", low=0, high=1, open_high=True)
+    replay: str = choice(
+        "queue",
+        "queue: pairs drawn from a first-in-first-out buffer; mean: expectations for the draws",
+        ("queue", "mean"),
+    )
+    batch: int = integer(64, "pairs a step")
+    buffer: int = integer(2000, "pairs the buffer holds, at least `batch`")
+    refresh: int = integer(50, "steps between copies of the opponent")
+    steps: int = integer(200, "Adam steps")
+    learning_rate: float = positive(0.05, "Adam's step")
 
     def __post_init__(self) -> None:
-        if self.symbols is not None:
-            checks.integer("symbols", self.symbols, low=2)
-        checks.number("beta", self.beta, low=0, open_low=True)
-        checks.number("decay", self.decay, low=0, high=1, open_high=True)
-        checks.choice("replay", self.replay, ("queue", "mean"))
-        checks.number("learning_rate", self.learning_rate, low=0, open_low=True)
-        for name in ("segment", "batch", "refresh", "steps"):
-            checks.integer(name, getattr(self, name), low=1)
+        super().__post_init__()
         checks.integer("buffer", self.buffer, low=self.batch)
 
     def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
@@ -164,7 +156,7 @@ class Sapo:
         actions = view.reference.shape[-1]
         if self.symbols is not None and string_length(actions, self.symbols) is None:
             return f"{actions} actions are no strings over {self.symbols} symbols"
-        return None
+        return super().skip(view, oracle)
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Train on winners alone."""

@@ -11,36 +11,28 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.bandit.preferences import WinnerCounts
-from spac_theory.learning.likelihood import NEEDS_LINEAR
+from spac_theory.learning.needs import FEATURES, KNOWN_CONTEXTS, Learner
 from spac_theory.learning.optimise import fit_policy
 from spac_theory.objective import preference_loss, tabular_margins
-from spac_theory.rewards.linear import LinearClass
+from spac_theory.options import number, positive
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 
 
 @ALGORITHMS.register("simpo")
 @dataclass(frozen=True)
-class SimPo:
+class SimPo(Learner):
     """`min −E_D log σ( β log π(a⁺) − β log π(a⁻) − γ )`; convex in the logits.
 
     The ridge `ridge/(2n) ‖β log π‖²` pulls to the uniform policy: no reference enters anywhere.
     """
 
-    beta: float = 0.1
-    gamma: float = 0.5
-    ridge: float = 1.0
+    needs = frozenset({FEATURES, KNOWN_CONTEXTS})
 
-    def __post_init__(self) -> None:
-        checks.number("beta", self.beta, low=0, open_low=True)
-        checks.number("gamma", self.gamma, low=0)
-        checks.number("ridge", self.ridge, low=0, open_low=True)
-
-    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
-        """Needs features."""
-        return None if isinstance(view.reward_class, LinearClass) else NEEDS_LINEAR
+    beta: float = positive(0.1, "strength β of the implicit KL regulariser")
+    ratio: float = number(0.8, "margin γ in units of β; the released range is 0.1 to 0.8", low=0)
+    ridge: float = positive(1.0, "tie-break ridge/(2n) ‖β log π/π_ref‖²")
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Minimise from the uniform policy."""
@@ -49,7 +41,7 @@ class SimPo:
         fraction = data.fraction
 
         def loss(logits: Tensor, log_policy: Tensor, wins: Tensor) -> Tensor:
-            margin = self.beta * tabular_margins(logits) - self.gamma
+            margin = self.beta * tabular_margins(logits) - self.ratio * self.beta
             return preference_loss(margin, wins, (-2, -1), view.link)
 
         start = torch.zeros(len(fraction), contexts, actions, dtype=torch.float64)

@@ -6,40 +6,33 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.bandit.contextual import greedy
 from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.learning import lambda_rules
 from spac_theory.learning.baselines import BASELINES, with_baseline
+from spac_theory.learning.lambda_rules import rule_option
+from spac_theory.learning.needs import Coefficient, Learner
+from spac_theory.options import choice, number
 from spac_theory.saddle.solve import solve_saddle
 from spac_theory.view import Contexts, Fit, GeneralPolicy, LearnerView, Oracle
 
 
 @ALGORITHMS.register("spac")
 @dataclass(frozen=True)
-class Spac:
-    """`max_π min_{r∈𝓡} L(π, r) + λ E_D(r)`, solved exactly and certified by its duality gap.
+class Spac(Learner):
+    """`max_π min_{r∈𝓡} L(π, r) + λ E_D(r)`, solved exactly and certified by its duality gap."""
 
-    Attributes
-    ----------
-    lam : the rule for `λ`: one of `lambda_rules.RULES`
-    scale : multiplies what the rule gives (for `fixed` it is `λ` itself); `scale ≥ 0`
-    baseline : `ν`, one of `baselines.BASELINES`; "view" takes what the setting says
-    """
+    coefficient = Coefficient.SINGLE
+    solves_game = True
 
-    lam: str = "sqrt_n"
-    scale: float = 1.0
-    baseline: str = "view"
-
-    def __post_init__(self) -> None:
-        checks.choice("lam", self.lam, lambda_rules.RULES)
-        checks.number("scale", self.scale, low=0)
-        checks.choice("baseline", self.baseline, BASELINES)
+    lam: str = rule_option()
+    scale: float = number(1.0, "multiplies what the rule gives (for fixed it is λ)", low=0)
+    baseline: str = choice("view", "baseline ν; view takes what the setting says", BASELINES)
 
     def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
         """Needs coverage of `π*` for the oracle rule."""
-        return lambda_rules.lambda_skip(self.lam, oracle)
+        return super().skip(view, oracle) or lambda_rules.lambda_skip(self.lam, oracle)
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Solve the game of every data set.

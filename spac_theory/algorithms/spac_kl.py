@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.bandit.contextual import tilt
 from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.learning import lambda_rules
 from spac_theory.learning.baselines import BASELINES, with_baseline
 from spac_theory.learning.lambda_rules import lambda_skip
+from spac_theory.learning.needs import FEATURES, KNOWN_CONTEXTS, Coefficient, Learner, featured
 from spac_theory.learning.optimise import log_reference
-from spac_theory.rewards.linear import LinearClass
+from spac_theory.options import choice, number, positive
 from spac_theory.solvers.interior_point import Solution, solve
 from spac_theory.solvers.program import Program
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
@@ -73,42 +73,32 @@ def _follow(program: SoftProgram) -> Solution:
 
 @ALGORITHMS.register("spac_kl")
 @dataclass(frozen=True)
-class SpacKl:
+class SpacKl(Learner):
     """The regularised saddle as one smooth convex program; `π ∝ π_ref exp(r/β)` at its minimiser.
 
     At that pair the gradients of the program and of the critic's problem agree, so the program's
     bound on its own error is the duality gap of the regularised game.
-
-    Attributes
-    ----------
-    beta : `β > 0`; as `β → 0` it is `spac` on the support of `π_ref`
-    lam, scale : "fixed", "sqrt_n" or "oracle", as in `spac`
-    baseline : `ν`, one of `baselines.BASELINES`
     """
 
-    beta: float = 0.1
-    lam: str = "sqrt_n"
-    scale: float = 1.0
-    baseline: str = "view"
+    needs = frozenset({FEATURES, KNOWN_CONTEXTS})
+    coefficient = Coefficient.SINGLE
 
-    def __post_init__(self) -> None:
-        checks.number("beta", self.beta, low=0, open_low=True)
-        checks.choice("lam", self.lam, RULES)
-        checks.number("scale", self.scale, low=0)
-        checks.choice("baseline", self.baseline, BASELINES)
+    beta: float = positive(0.1, "strength β of the implicit KL regulariser")
+    lam: str = choice("sqrt_n", "rule for λ: sqrt_n, fixed or oracle", RULES)
+    scale: float = number(1.0, "multiplies the rule's λ (for fixed it is λ)", low=0)
+    baseline: str = choice(
+        "view", "baseline ν: view, reference, uniform, chosen or both", BASELINES
+    )
 
     def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
-        """Needs a linear class, and coverage of `π*` for the oracle rule."""
-        if not isinstance(view.reward_class, LinearClass):
-            return "the exact saddle needs a bounded linear class"
-        return lambda_skip(self.lam, oracle)
+        """Beside its needs, coverage of `π*` for the oracle rule."""
+        return super().skip(view, oracle) or lambda_skip(self.lam, oracle)
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Solve the program of every data set."""
         view = with_baseline(self.baseline, view, data)
         lam = lambda_rules.choose(self.lam, self.scale, view, data, oracle).lam
-        cls = view.reward_class
-        assert isinstance(cls, LinearClass)
+        cls = featured(view)
         linear = (-view.rho.unsqueeze(-1) * view.baseline).expand(len(lam), -1, -1)
         plain = cls.program(linear, lam, data.fraction, view.link)
         soft = SoftProgram(

@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.bandit.preferences import WinnerCounts
+from spac_theory.learning.needs import KNOWN_CONTEXTS, Learner
 from spac_theory.learning.optimise import log_policy
 from spac_theory.objective import tabular_preference_gradient
+from spac_theory.options import choice, flag, integer, number, positive
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 
 
@@ -55,53 +56,28 @@ def sampled_pairs(
 
 @ALGORITHMS.register("spac_practical")
 @dataclass(frozen=True)
-class SpacPractical:
-    """Theory (10) (`form="smoothed"`) or (9) (`form="linear"`) round after round.
+class SpacPractical(Learner):
+    """Theory (10) (`form="smoothed"`) or (9) (`form="linear"`) round after round."""
 
-    Attributes
-    ----------
-    beta, beta_c : `β` of `s = β log π/π_t` and the critic's own (None: the same)
-    lam, scale : `λ = scale √n` ("sqrt_n") or `scale` ("fixed")
-    w : weight of the critic term of (10)
-    baseline : data responses that stand for `ν`: "both", "chosen" or "rejected"
-    selfplay : "exact" expectation over `y' ~ π_t`, or "sampled", one draw a pair
-    rounds, steps, learning_rate : rounds of self-play; Adam steps on the logits of each round
-    shrink : `β` grows like `√t`, so the step `η = 1/β` shrinks
-    output : "last" iterate or "mixture" of `π_2, …, π_{T+1}`
-    """
+    needs = frozenset({KNOWN_CONTEXTS})
 
-    beta: float = 0.3
-    beta_c: float | None = None
-    lam: str = "fixed"
-    scale: float = 10.0
-    w: float = 1.0
-    form: str = "smoothed"
-    baseline: str = "both"
-    selfplay: str = "exact"
-    rounds: int = 6
-    steps: int = 150
-    learning_rate: float = 0.05
-    shrink: bool = False
-    output: str = "last"
-
-    def __post_init__(self) -> None:
-        checks.number("beta", self.beta, low=0, open_low=True)
-        if self.beta_c is not None:
-            checks.number("beta_c", self.beta_c, low=0, open_low=True)
-        checks.choice("lam", self.lam, ("sqrt_n", "fixed"))
-        checks.number("scale", self.scale, low=0)
-        checks.number("w", self.w, low=0)
-        checks.choice("form", self.form, ("smoothed", "linear"))
-        checks.choice("baseline", self.baseline, ("both", "chosen", "rejected"))
-        checks.choice("selfplay", self.selfplay, ("exact", "sampled"))
-        checks.integer("rounds", self.rounds, low=1)
-        checks.integer("steps", self.steps, low=1)
-        checks.number("learning_rate", self.learning_rate, low=0, open_low=True)
-        checks.choice("output", self.output, ("last", "mixture"))
-
-    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
-        """Treats everything: the policy is a table whatever the reward class is."""
-        return None
+    beta: float = positive(0.3, "strength β of the implicit KL regulariser")
+    beta_c: float | None = positive(None, "the critic's β; null for the same", optional=True)
+    lam: str = choice("fixed", "rule for λ: sqrt_n or fixed", ("sqrt_n", "fixed"))
+    scale: float = number(10.0, "multiplies the rule's λ (for fixed it is λ)", low=0)
+    w: float = number(1.0, "weight of the critic term", low=0)
+    form: str = choice("smoothed", "smoothed (10) or linear (9)", ("smoothed", "linear"))
+    baseline: str = choice(
+        "both",
+        "data responses that stand for ν: both, chosen or rejected",
+        ("both", "chosen", "rejected"),
+    )
+    selfplay: str = choice("exact", "exact or sampled", ("exact", "sampled"))
+    rounds: int = integer(6, "rounds of self-play")
+    steps: int = integer(150, "Adam steps")
+    learning_rate: float = positive(0.05, "Adam's step")
+    shrink: bool = flag(False, "whether the step 1/β shrinks like 1/√t")
+    output: str = choice("last", "last or mixture", ("last", "mixture"))
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Self-play from `π_ref`."""

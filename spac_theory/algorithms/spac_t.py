@@ -7,46 +7,38 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.learning import lambda_rules
-from spac_theory.learning.lambda_rules import lambda_skip
+from spac_theory.learning.lambda_rules import lambda_skip, rule_option
+from spac_theory.learning.needs import Coefficient, Learner
+from spac_theory.options import choice, integer, number
+from spac_theory.rewards.base import gap_kind
 from spac_theory.saddle.mirror_descent import SelfPlay, mirror_descent
 from spac_theory.view import Contexts, Fit, GeneralPolicy, LearnerView, Oracle
 
 
 @ALGORITHMS.register("spac_t")
 @dataclass(frozen=True)
-class SpacT:
-    """Theory (4)–(5); the gap of the mixture is at most `R √(log A / (2T))`.
+class SpacT(Learner):
+    """Theory (4)–(5); the gap of the mixture is at most `R √(log A / (2T))`."""
 
-    Attributes
-    ----------
-    iterations : `T ≥ 1`
-    output : "mixture" (the guarantee) or "last" (the last policy the critic answered)
-    start : "uniform" or "reference", the first policy
-    lam, scale : the rule for `λ`, as in `spac`
-    """
+    coefficient = Coefficient.SINGLE
+    solves_game = True
 
-    iterations: int = 100
-    output: str = "mixture"
-    start: str = "uniform"
-    lam: str = "sqrt_n"
-    scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        checks.integer("iterations", self.iterations, low=1)
-        checks.choice("output", self.output, ("mixture", "last"))
-        checks.choice("start", self.start, ("uniform", "reference"))
-        checks.choice("lam", self.lam, lambda_rules.RULES)
-        checks.number("scale", self.scale, low=0)
+    iterations: int = integer(100, "rounds T")
+    output: str = choice(
+        "mixture", "mixture (the policy of the guarantee) or last", ("mixture", "last")
+    )
+    start: str = choice("uniform", "first policy: uniform or reference", ("uniform", "reference"))
+    lam: str = rule_option()
+    scale: float = number(1.0, "multiplies what the rule gives (for fixed it is λ)", low=0)
 
     def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
         """A reference start needs full support."""
         if self.start == "reference" and float(view.reference.min()) == 0:
             return "mirror ascent from π_ref needs π_ref > 0 everywhere"
-        return lambda_skip(self.lam, oracle)
+        return super().skip(view, oracle) or lambda_skip(self.lam, oracle)
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Play `T` rounds on every data set at once."""
@@ -58,15 +50,16 @@ class SpacT:
         if self.output == "last":
             response = game.best_response(run.last)
             gap = run.certificate.upper - (response.value - response.gap)
+        kind = gap_kind(view.reward_class)
         extra = {"hedge_bound": torch.full_like(gap, run.bound)}
-        if not view.reward_class.certified:
+        if kind == "estimate":
             extra["critic_spread"] = run.spread
         return Fit(
             GeneralPolicy(
                 run.mixture if self.output == "mixture" else run.last,
                 lambda contexts: self._weights(view, run, contexts),
             ),
-            "duality gap" if view.reward_class.certified else "estimate",
+            kind,
             gap,
             chosen.lam,
             run.reward,

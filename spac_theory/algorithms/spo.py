@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.bandit.strings import string_length
 from spac_theory.keys import generator
+from spac_theory.learning.needs import KNOWN_CONTEXTS, Learner
 from spac_theory.learning.optimise import log_policy
 from spac_theory.objective import tabular_preference_loss
+from spac_theory.options import integer, number, positive
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 
 
@@ -47,41 +48,30 @@ def removal_kernels(actions: int, levels: int) -> Tensor:
 
 @ALGORITHMS.register("spo")
 @dataclass(frozen=True)
-class Spo:
+class Spo(Learner):
     """`L_DPO + γ (CE of the removal level of edited winners + the same for losers)`, by Adam.
 
     The logit of action `a` is `v_x · U b(a)` relative to `log π_ref`, with items `b(a)` and one
     encoder `U` for all contexts; the classifier reads `U b(a)`. With `gamma = 0` it is DPO on those
     features.
-
-    Attributes
-    ----------
-    beta, gamma : `β > 0`, `γ ≥ 0`
-    levels : how many removal levels the classifier tells apart
-    width : size of the encoding
-    steps, learning_rate : Adam steps
     """
 
-    beta: float = 0.1
-    gamma: float = 0.3
-    levels: int = 3
-    width: int = 2
-    steps: int = 300
-    learning_rate: float = 0.05
+    needs = frozenset({KNOWN_CONTEXTS})
 
-    def __post_init__(self) -> None:
-        checks.number("beta", self.beta, low=0, open_low=True)
-        checks.number("gamma", self.gamma, low=0)
-        checks.integer("levels", self.levels, low=2)
-        checks.integer("width", self.width, low=1)
-        checks.integer("steps", self.steps, low=1)
-        checks.number("learning_rate", self.learning_rate, low=0, open_low=True)
+    beta: float = positive(0.1, "strength β of the implicit KL regulariser")
+    gamma: float = number(0.3, "weight γ of the degree loss", low=0)
+    levels: int = integer(3, "removal levels told apart", low=2)
+    width: int = integer(2, "size of the encoding")
+    steps: int = integer(300, "Adam steps")
+    learning_rate: float = positive(0.05, "Adam's step")
 
     def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
         """Actions must be the subsets of a set."""
         actions = view.reference.shape[-1]
         whole = string_length(actions, 2) is not None
-        return None if whole else f"{actions} actions are not the subsets of a set (no power of 2)"
+        if not whole:
+            return f"{actions} actions are not the subsets of a set (no power of 2)"
+        return super().skip(view, oracle)
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Train encoder, policy heads and classifier together."""

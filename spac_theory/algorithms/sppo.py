@@ -7,21 +7,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.learning.chi_squared import inverse_phi
-from spac_theory.learning.likelihood import NEEDS_LINEAR
+from spac_theory.learning.needs import KNOWN_CONTEXTS, Learner
 from spac_theory.learning.optimise import log_reference
 from spac_theory.learning.preference_game import (
     MODELS,
     exploitability,
     learn_preference,
+    model_needs,
     multiplicative,
-    preference_skip,
     win_rate,
 )
-from spac_theory.rewards.linear import LinearClass
+from spac_theory.options import choice, integer, positive
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 
 
@@ -47,37 +46,25 @@ def squared_loss_step(log_pi: Tensor, rate: Tensor, eta: float) -> Tensor:
 
 @ALGORITHMS.register("sppo")
 @dataclass(frozen=True)
-class Sppo:
+class Sppo(Learner):
     """`π_{t+1} ∝ π_t exp(η P(y ≻ π_t))` from `π_ref`: multiplicative weights against oneself.
 
     The average iterate approaches an equilibrium of `P̂`; the last one need not.
-
-    Attributes
-    ----------
-    eta, iterations : step and rounds
-    update : "multiplicative" (exact) or "squared_loss" (what networks minimise)
-    output : "last" (as released) or "mixture" (as the theorem)
-    preference : where `P` comes from, one of `preference_game.MODELS`
     """
 
-    eta: float = 1.0
-    iterations: int = 50
-    update: str = "multiplicative"
-    output: str = "last"
-    preference: str = "fitted"
+    needs = frozenset({KNOWN_CONTEXTS})
 
-    def __post_init__(self) -> None:
-        checks.number("eta", self.eta, low=0, open_low=True)
-        checks.integer("iterations", self.iterations, low=1)
-        checks.choice("update", self.update, ("multiplicative", "squared_loss"))
-        checks.choice("output", self.output, ("last", "mixture"))
-        checks.choice("preference", self.preference, MODELS)
+    eta: float = positive(1.0, "step η")
+    iterations: int = integer(50, "rounds")
+    update: str = choice(
+        "multiplicative", "multiplicative or squared_loss", ("multiplicative", "squared_loss")
+    )
+    output: str = choice("last", "last or mixture", ("last", "mixture"))
+    preference: str = choice("fitted", "where P comes from: fitted, counts or true", MODELS)
 
-    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
-        """Needs features, and an oracle for the true preferences."""
-        if not isinstance(view.reward_class, LinearClass):
-            return NEEDS_LINEAR
-        return preference_skip(self.preference, oracle)
+    def needed(self) -> frozenset[str]:
+        """Features for a fitted model, an oracle for the true preferences."""
+        return self.needs | model_needs(self.preference)
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Learn `P̂`, then play."""

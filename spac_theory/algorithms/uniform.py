@@ -9,17 +9,14 @@ from torch import Tensor
 
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.bandit.preferences import WinnerCounts
+from spac_theory.learning.needs import Learner
 from spac_theory.view import Contexts, Fit, GeneralPolicy, LearnerView, Oracle
 
 
 @ALGORITHMS.register("uniform")
 @dataclass(frozen=True)
-class Uniform:
+class Uniform(Learner):
     """Every action with the same probability."""
-
-    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
-        """Treats everything."""
-        return None
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Ignore the data."""

@@ -7,41 +7,26 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
 from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.learning.dpo_loss import supervised_dpo, supervised_fit
-from spac_theory.learning.likelihood import NEEDS_LINEAR
-from spac_theory.rewards.linear import LinearClass
+from spac_theory.learning.needs import FEATURES, KNOWN_CONTEXTS, Coefficient, Learner
+from spac_theory.options import choice, number, positive
 from spac_theory.view import Fit, LearnerView, Oracle
 
 
 @ALGORITHMS.register("vpo_offline")
 @dataclass(frozen=True)
-class VpoOffline:
-    """`min L_DPO − αβ E_{x, a~π_cal}[log π(a|x)]`, the pessimistic sign of VPO.
+class VpoOffline(Learner):
+    """`min L_DPO − αβ E_{x, a~π_cal}[log π(a|x)]`, the pessimistic sign of VPO."""
 
-    Attributes
-    ----------
-    alpha, beta : `α ≥ 0`, `β > 0`
-    calibration : `π_cal`, "chosen" (then it is RPO with `η = α`) or "reference"
-    ridge : tie-break, as for `dpo`
-    """
+    needs = frozenset({FEATURES, KNOWN_CONTEXTS})
+    coefficient = Coefficient.SINGLE
 
-    alpha: float = 0.03
-    beta: float = 0.1
-    calibration: str = "reference"
-    ridge: float = 1.0
-
-    def __post_init__(self) -> None:
-        checks.number("alpha", self.alpha, low=0)
-        checks.number("beta", self.beta, low=0, open_low=True)
-        checks.choice("calibration", self.calibration, ("chosen", "reference"))
-        checks.number("ridge", self.ridge, low=0, open_low=True)
-
-    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
-        """Needs features."""
-        return None if isinstance(view.reward_class, LinearClass) else NEEDS_LINEAR
+    alpha: float = number(0.03, "pessimism α", low=0)
+    beta: float = positive(0.1, "strength β of the implicit KL regulariser")
+    calibration: str = choice("reference", "π_cal: chosen or reference", ("chosen", "reference"))
+    ridge: float = positive(1.0, "tie-break ridge/(2n) ‖β log π/π_ref‖²")
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Minimise the convex loss."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from spac_theory import checks
 from spac_theory.algorithms import ALGORITHMS
+from spac_theory.learning.needs import Coefficient
 from spac_theory.learning.online_loop import OnlineLoop
+from spac_theory.options import choice, number
 from spac_theory.view import LearnerView
 
 
@@ -20,24 +23,28 @@ class VpoOnline(OnlineLoop):
     Beside a sum of losses the weight of optimism is a constant `α_Σ`, and `α = α_Σ/n` beside the mean.
     With `T` labels the regret is of order `T/α_Σ + α_Σ`, the price of a wrong optimum and that of
     exploring, so `α_Σ = √T`: the default.
-
-    Attributes
-    ----------
-    alpha : None (`√T/n`, by the labels granted and all comparisons so far) or a number `≥ 0`
-    pairs : "reference" (`π_t` against the calibration policy `π_ref`, whose gap the bonus speaks of)
-        or "policy" (two draws of `π_t`, which teach nothing once it is sure of an action)
     """
 
-    alpha: float | None = None
-    pairs: str = "reference"
+    coefficient = Coefficient.NONE
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.choice("pairs", self.pairs, ("reference", "policy"))
+    alpha: float | None = number(
+        None, "optimism α; null is the theory's √T/n by the labels granted", optional=True, low=0
+    )
+    pairs: str = choice(
+        "reference",
+        "second response of a pair: reference (π_ref) or policy (π_t)",
+        ("reference", "policy"),
+    )
 
     def second(self, policy: Tensor, reference: Tensor) -> Tensor:
         """`π_ref` or `π_t`."""
         return reference if self.pairs == "reference" else policy
+
+    def weight(self, labels: int, total: Tensor) -> Tensor:
+        """`α`, or `√T/n` with `T` labels and `n` comparisons."""
+        if self.alpha is None:
+            return math.sqrt(labels) / total
+        return torch.full_like(total, self.alpha)
 
     def optimism(self, view: LearnerView, drawn: Tensor, total: Tensor) -> Tensor:
         """`β ρ π_ref`."""

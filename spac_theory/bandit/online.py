@@ -64,12 +64,19 @@ class OnlineAccess:
         rows = [stream.multinomial(count, self._rho) for stream in self._streams]
         return torch.from_numpy(np.stack(rows))
 
-    def pairs(self, count: int, first: Tensor, second: Tensor) -> Tensor:
+    def pairs(self, count: int, first: Tensor, second: Tensor, *, distinct: bool = False) -> Tensor:
         """Draw `count` prompts and a response to each from `first` and `second`, `(S, X, A)`.
 
         Returns how often each pair came up, `(S, X, A, A)`. Sampling one's own policy is free.
+        `distinct`: pairs of a response with itself are drawn again; policies with a single response
+        each, the same, have nothing else to give, and a few such pairs stay.
         """
-        law = torch.as_tensor(self._rho)[:, None, None] * first.unsqueeze(-1) * second.unsqueeze(-2)
+        both = first.unsqueeze(-1) * second.unsqueeze(-2)
+        if distinct:
+            other = both - torch.diag_embed(both.diagonal(dim1=-2, dim2=-1))
+            total = other.sum((-2, -1), keepdim=True)
+            both = torch.where(total > 0, other / total.clamp_min(1e-300), both)
+        law = torch.as_tensor(self._rho)[:, None, None] * both
         cells = law.flatten(1).numpy()
         cells = cells / cells.sum(-1, keepdims=True)
         rows = [s.multinomial(count, c) for s, c in zip(self._streams, cells, strict=True)]

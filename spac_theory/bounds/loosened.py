@@ -33,20 +33,11 @@ def misspecification(
     """
     epsilon = checks.number("epsilon", epsilon, low=0)
     checks.number("delta", delta, low=0, high=1, open_low=True, open_high=True)
-    slope, curvature = _loss_bounds(link, difference_bound)
+    slope, curvature = link.slope(difference_bound), link.curvature(difference_bound)
     deviation = slope * epsilon * (2 * math.log(1 / delta) / n.to(torch.float64)).sqrt()
     loss = torch.clamp(curvature * epsilon**2 / 2 + deviation, max=slope * epsilon)
     around = 0.0 if concentrability is None else epsilon * (1 + math.sqrt(concentrability))
     return epsilon + around + lam * loss
-
-
-def _loss_bounds(link: Link, difference_bound: float) -> tuple[float, float]:
-    """Largest `|ℓ′|` and `ℓ″` on `[−R, R]`."""
-    if link.name == "bradley_terry":
-        return 1.0, 0.25
-    z = torch.linspace(-difference_bound, difference_bound, 2001, dtype=torch.float64)
-    first, second = link.loss_derivatives(z)
-    return float(first.abs().max()), float(second.max())
 
 
 def ridge_statistics(lam: Tensor, ridge: float, norm_bound: float, kappa: float) -> Tensor:

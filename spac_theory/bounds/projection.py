@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from spac_theory.bounds.upper import Complexity, kappa
+from spac_theory.bounds.upper import Complexity
 from spac_theory.checks import InputError, number
 from spac_theory.links import BRADLEY_TERRY, Link
 from spac_theory.rewards.base import RewardClass
@@ -45,5 +45,5 @@ def projected_complexity(reward_class: RewardClass, n: Tensor, delta: float) -> 
     sizes, places = torch.unique(radius, return_inverse=True)
     entropy = torch.tensor([reward_class.log_covering(r) for r in sizes.tolist()])[places]
     r = reward_class.difference_bound
-    constant = 2 * kappa(r) + 2 * r / 3
+    constant = 2 * BRADLEY_TERRY.kappa(r) + 2 * r / 3
     return Complexity(2 * radius + constant * (entropy + math.log(1 / delta)) / counts, radius)

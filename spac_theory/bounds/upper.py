@@ -19,11 +19,6 @@ from spac_theory.links import BRADLEY_TERRY, Link
 from spac_theory.rewards.base import RewardClass
 
 
-def kappa(difference_bound: float) -> float:
-    """`κ = 1/(σ(R)σ(−R)) = 2 + 2 cosh R` for Bradley–Terry."""
-    return 2 + 2 * math.cosh(checks.number("difference_bound", difference_bound, low=0, high=700))
-
-
 @dataclass(frozen=True)
 class Complexity:
     """The statistical size of a class at `n` comparisons: `ε_n` and the radius of its net."""
@@ -38,14 +33,6 @@ def finite_complexity(members: int, n: Tensor, delta: float) -> Complexity:
     checks.number("delta", delta, low=0, high=1, open_low=True, open_high=True)
     epsilon = 2 / n.to(torch.float64) * math.log(members / delta)
     return Complexity(epsilon, torch.zeros_like(epsilon))
-
-
-def loss_slope(link: Link, difference_bound: float) -> float:
-    """The Lipschitz constant of `ℓ` on `[−R, R]`: at most 1 for Bradley–Terry, `|ℓ′(−R)|` in general."""
-    if link.name == "bradley_terry":
-        return 1.0
-    end = torch.tensor([-difference_bound], dtype=torch.float64)
-    return float(link.loss_derivatives(end)[0].abs())
 
 
 def covering_complexity(
@@ -63,7 +50,7 @@ def covering_complexity(
     entropy = torch.tensor(entropies, dtype=torch.float64)[places]
     if reward_class.finite:
         radius = torch.zeros_like(radius)
-    slope = loss_slope(link, reward_class.difference_bound)
+    slope = link.slope(reward_class.difference_bound)
     statistical = 2 / counts * (entropy + math.log(1 / delta))
     epsilon = 2 * slope * radius + statistical
     return Complexity(epsilon, radius)
@@ -94,7 +81,7 @@ def oracle_lambda(
 
     It needs `C(π_c)` and hence `r*`: an oracle choice.
     """
-    return (link_kappa(link, difference_bound) * concentrability / size.epsilon_n).sqrt()
+    return (link.kappa(difference_bound) * concentrability / size.epsilon_n).sqrt()
 
 
 def upper_bound(
@@ -107,17 +94,11 @@ def upper_bound(
 ) -> UpperBound:
     """(T1) at given `λ (S,)`, for a policy whose certified gap is at most `gap`."""
     c = checks.number("concentrability", concentrability, low=0, infinite=True)
-    factor = link_kappa(link, difference_bound) * c
+    factor = link.kappa(difference_bound) * c
     coverage = factor / lam if c > 0 else torch.zeros_like(lam)
     net = 2 * size.net_radius * min(1.0, math.sqrt(c))
     optimisation = torch.as_tensor(gap, dtype=torch.float64).expand(lam.shape)
     return UpperBound(coverage, lam * size.epsilon_n, net, optimisation)
-
-
-def hedge_gap(difference_bound: float, width: float, iterations: int) -> float:
-    """SPAC-T's optimisation term `R √(width/(2T))`: `width` is `log A`, or `max log 1/π_1`."""
-    checks.integer("iterations", iterations, low=1)
-    return difference_bound * math.sqrt(width / (2 * iterations))
 
 
 def best_upper_bound(
@@ -129,28 +110,6 @@ def best_upper_bound(
     """(T1) at `λ*` for an exactly solved game: `2√(κ C ε_n) + net`, `(S,)`."""
     if math.isinf(concentrability):
         return torch.full_like(size.epsilon_n, math.inf)
-    factor = link_kappa(link, difference_bound) * concentrability
+    factor = link.kappa(difference_bound) * concentrability
     leading = 2 * (factor * size.epsilon_n).sqrt()
     return leading + 2 * size.net_radius * min(1.0, math.sqrt(concentrability))
-
-
-def link_kappa(link: Link, difference_bound: float) -> float:
-    """A `κ` with `(u − v)² ≤ 4 κ h²` for `|u|, |v| ≤ R`, for any symmetric link.
-
-    With the angle `α(u) = arcsin √F(u)`, `h² = 4 sin²(|α_u − α_v|/2)` and
-    `|α_u − α_v| ≥ ½ √I_min |u − v|`, where `I = F′²/(F(1 − F))` is the Fisher information. Hence
-    `κ = ((x/2)/sin(x/2))² / I_min` with `x = α(R) − α(−R)`. For Bradley–Terry the sharper
-    `2 + 2 cosh R` of lemma (K) is used.
-    """
-    if link.name == "bradley_terry":
-        return kappa(difference_bound)
-    checks.number("difference_bound", difference_bound, low=0, high=30)
-    z = torch.linspace(0, difference_bound, 2001, dtype=torch.float64)
-    # F′ = −ℓ′F, so I = ℓ′² F/(1 − F), and 1 − F(z) = F(−z).
-    first, _ = link.loss_derivatives(z)
-    information = first**2 * link.probability(z) / link.probability(-z)
-    angle = torch.asin(link.probability(z[-1:]).sqrt()) - torch.asin(
-        link.probability(-z[-1:]).sqrt()
-    )
-    half = float(angle) / 2
-    return (half / math.sin(half)) ** 2 / float(information.min()) if half > 0 else kappa(0.0)

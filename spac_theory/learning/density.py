@@ -21,7 +21,7 @@ from spac_theory.view import Algorithm, Contexts, Fit, LearnerView, Oracle, Tabu
 
 
 @dataclass(frozen=True)
-class Trial:
+class PromptTrial:
     """What a learner gets of one data set, and where it is judged."""
 
     view: LearnerView
@@ -37,7 +37,7 @@ def draw_trial(
     seed: int,
     view: LearnerView,
     *key: str | int,
-) -> Trial:
+) -> PromptTrial:
     """Prompts and comparisons of data set `seed`; the first `n` of a longer one are the same.
 
     `view` is the view on the evaluation contexts; a reference or baseline that is uniform there stays
@@ -57,10 +57,10 @@ def draw_trial(
         rho=prompts.bandit.rho,
         reference=reference,
         baseline=baseline,
-        context_weights="empirical",
+        known_contexts=False,
     )
     assert problem.points is not None
-    return Trial(local, data, Contexts(problem.points, view.reference))
+    return PromptTrial(local, data, Contexts(problem.points, view.reference))
 
 
 def fit_continuous(
@@ -98,7 +98,7 @@ def fit_continuous(
 
     return Fit(
         TabularPolicy(policy),
-        fits[0].certified,
+        fits[0].gap_kind,
         column("gap"),
         column("lam"),
         converged=column("converged"),

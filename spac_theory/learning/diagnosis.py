@@ -22,7 +22,8 @@ from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.checks import InputError
 from spac_theory.concentrability.seen_norm import SeenNorm
 from spac_theory.learning import lambda_rules
-from spac_theory.rewards.linear import LinearClass
+from spac_theory.learning.needs import featured, offers
+from spac_theory.rewards.base import FEATURES, likeliest_member
 from spac_theory.view import LearnerView
 
 LARGEST_BATCH = 2**21  # cells (λ, x, a) that are answered at once
@@ -113,7 +114,7 @@ def policies_report(
     Raises InputError for another class than a linear one, more than one data set, or a policy that
     is no probability.
     """
-    if not isinstance(view.reward_class, LinearClass):
+    if FEATURES not in offers(view.reward_class):
         raise InputError("reward_class must be linear (or tabular) for a diagnosis.")
     if len(data.n) != 1:
         raise InputError(f"data holds {len(data.n)} data sets; a diagnosis takes one at a time.")
@@ -140,7 +141,7 @@ def _unseen_mass(view: LearnerView, data: WinnerCounts, tables: Tensor) -> Tenso
 
 def _concentrability(view: LearnerView, data: WinnerCounts, tables: Tensor) -> Tensor:
     """`‖ψ(π) − ψ(ν)‖²` in the inverse of `Σ_D = (1/n) Σ (φ⁺ − φ⁻)(φ⁺ − φ⁻)ᵀ`, `(P,)`."""
-    features = view.reward_class.features  # type: ignore[attr-defined]
+    features = featured(view).features
     seen = SeenNorm.of(features, data.fraction[0])
     return seen.squared_norm(view.rho[:, None] * (tables - view.baseline))
 
@@ -156,8 +157,7 @@ def _certified(
     grid = torch.tensor(multiples, dtype=torch.float64) * root
     few = max(1, LARGEST_BATCH // (len(grid) * cells))
     value = torch.cat([_pessimistic(view, data, part, grid) for part in tables.split(few)], 1)
-    nothing = torch.zeros(1, *view.reward_class.shape, dtype=torch.float64)
-    fit = view.reward_class.best_response(nothing, torch.ones(1), data.fraction, view.link)
+    fit = likeliest_member(view.reward_class, data.fraction, view.link)
     bounds = []
     for radius in ("theorem", "wilks"):
         level = fit.value + lambda_rules.loss_radius(view, data, radius)

@@ -1,12 +1,13 @@
 """How to choose `λ`: fixed, growing like `√n`, the theorem's oracle choice, or from data alone.
 
 The theorem wants `λ* ∝ √(C n)`: pessimism must weaken as data grow. `λ*` needs the concentrability
-of the optimal policy and hence the true reward. Two rules need nothing but data:
+of the optimal policy and hence the true reward. Three rules need nothing but data:
 
 - `held_out` keeps the `λ` whose critic predicts held-out preferences best;
 - `certified` keeps the `λ` with the largest lower bound on the value of its own policy. By the
   lemma (H), `E_D(r*) ≤ E_D(r̂) + ε_n` with probability `1 − δ`, so
-  `L(π̂_λ, r*) ≥ min_r G(π̂_λ, r) − λ (E_D(r̂) + ε_n)` for every `λ` at once.
+  `L(π̂_λ, r*) ≥ min_r G(π̂_λ, r) − λ (E_D(r̂) + ε_n)` for every `λ` at once;
+- `wilks` does the same with Wilks' asymptotic radius for `ε_n`, and guarantees nothing at finite `n`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from scipy import stats
@@ -24,6 +26,8 @@ from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.bounds.upper import covering_complexity, oracle_lambda
 from spac_theory.checks import InputError
 from spac_theory.objective import tabular_preference_loss
+from spac_theory.options import checked
+from spac_theory.rewards.base import likeliest_member
 from spac_theory.saddle.game import Game, Saddle
 from spac_theory.saddle.solve import solve_saddle
 from spac_theory.view import LearnerView, Oracle
@@ -108,9 +112,7 @@ def certified(
     multiples = [scale * m for m in GRID]
     saddle = _grid_saddles(view, data, multiples)
     seeds = len(data.n)
-    nothing = torch.zeros(seeds, *view.reward_class.shape, dtype=torch.float64)
-    one = torch.ones(seeds, dtype=torch.float64)
-    fit = view.reward_class.best_response(nothing, one, data.fraction, view.link)
+    fit = likeliest_member(view.reward_class, data.fraction, view.link)
     level = fit.value + loss_radius(view, data, radius)
     lam = torch.tensor(multiples, dtype=torch.float64)[:, None] * data.n.to(torch.float64).sqrt()
     lower = saddle.certificate.lower.reshape(len(multiples), seeds) - lam * level
@@ -119,9 +121,7 @@ def certified(
     return Chosen(lam.gather(0, best[None])[0], saddle.select(rows), {"pessimistic_value": value})
 
 
-def certified_wilks(
-    view: LearnerView, data: WinnerCounts, scale: float, oracle: Oracle | None
-) -> Chosen:
+def wilks(view: LearnerView, data: WinnerCounts, scale: float, oracle: Oracle | None) -> Chosen:
     """`certified` with the asymptotic radius `χ²_{d,1−δ}/(2n)` of Wilks (1938) for `ε_n`."""
     return certified(view, data, scale, oracle, radius="wilks")
 
@@ -133,15 +133,33 @@ RULES: dict[str, Rule] = {
     "oracle": theorem,
     "held_out": held_out,
     "certified": certified,
-    "certified_wilks": certified_wilks,
+    "wilks": wilks,
 }
+
+
+RETIRED = {
+    "certified_wilks": "it is called 'wilks' now: Wilks' radius is asymptotic and certifies nothing",
+    "spac_certified": "that label stood for Wilks' radius; choose 'wilks', or 'certified' for the theorem's",
+}
+
+
+def lambda_rule_of(name: str, rule: Any) -> str:
+    """The name of a rule; a retired one is refused with the one to use."""
+    if isinstance(rule, str) and rule in RETIRED:
+        raise InputError(f"{name} is {rule!r}; {RETIRED[rule]}.")
+    return checks.choice(name, rule, RULES)
+
+
+def rule_option() -> Any:
+    """The option `lam` of an algorithm: one of `RULES`."""
+    return checked("sqrt_n", f"rule for λ: {', '.join(RULES)}", lambda_rule_of)
 
 
 def choose(
     rule: str, scale: float, view: LearnerView, data: WinnerCounts, oracle: Oracle | None
 ) -> Chosen:
     """Apply the rule `rule`; `scale > 0` multiplies what it would choose."""
-    checks.choice("lam", rule, RULES)
+    lambda_rule_of("lam", rule)
     return RULES[rule](view, data, checks.number("scale", scale, low=0), oracle)
 
 

@@ -9,33 +9,15 @@ from torch import Tensor
 
 from spac_theory.bandit.contextual import greedy, tilt
 from spac_theory.bandit.preferences import WinnerCounts
-from spac_theory.rewards.base import BestResponse
-from spac_theory.rewards.linear import LinearClass
+from spac_theory.learning.needs import featured
 from spac_theory.solvers.ridge import RidgeFit, ridge_fit
 from spac_theory.view import GeneralPolicy, LearnerView
-
-NEEDS_LINEAR = "needs a linear (or tabular) reward class"
 
 
 def ridge_likelihood(view: LearnerView, data: WinnerCounts, ridge: float) -> RidgeFit:
     """`argmin E_D(φθ) + (ridge/2n) ‖θ‖²`: maximum a posteriori under `θ ~ N(0, I/ridge)`."""
-    assert isinstance(view.reward_class, LinearClass)
     gamma = ridge / data.n.to(torch.float64)
-    return ridge_fit(view.reward_class.design, data, gamma, view.link)
-
-
-def likeliest_member(view: LearnerView, data: WinnerCounts) -> BestResponse:
-    """Maximum likelihood over the bounded class itself, with its certified gap."""
-    seeds = len(data.n)
-    nothing = torch.zeros(seeds, *view.reward_class.shape, dtype=torch.float64)
-    one = torch.ones(seeds, dtype=torch.float64)
-    return view.reward_class.best_response(nothing, one, data.fraction, view.link)
-
-
-def class_likelihood(view: LearnerView, data: WinnerCounts) -> tuple[Tensor, Tensor]:
-    """Rewards `(S, X, A)` and certified gap of :func:`likeliest_member`."""
-    member = likeliest_member(view, data)
-    return member.reward, member.gap
+    return ridge_fit(featured(view).design, data, gamma, view.link)
 
 
 def greedy_policy(view: LearnerView, reward: Tensor, parameters: Any) -> GeneralPolicy:

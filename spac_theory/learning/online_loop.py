@@ -2,64 +2,34 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from spac_theory import checks
 from spac_theory.bandit.online import OnlineAccess
 from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.learning.dpo_loss import dpo_loss
-from spac_theory.learning.likelihood import NEEDS_LINEAR
+from spac_theory.learning.needs import FEATURES, KNOWN_CONTEXTS, LABELS, Learner
 from spac_theory.learning.optimise import PolicyFit, fit_policy
-from spac_theory.rewards.linear import LinearClass
+from spac_theory.options import choice, flag, integer, positive
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 
 
-def online_skip(view: LearnerView, oracle: Oracle | None) -> str | None:
-    """Why an online algorithm cannot run here, or None."""
-    if not isinstance(view.reward_class, LinearClass):
-        return NEEDS_LINEAR
-    if oracle is None or oracle.online is None or oracle.online.budget == 0:
-        return "needs online labels, and none are granted"
-    return None
-
-
 @dataclass(frozen=True)
-class OnlineLoop(ABC):
-    """Options of the loop: draw pairs, have them labelled, refit DPO on everything so far.
+class OnlineLoop(Learner, ABC):
+    """The loop: draw pairs, have them labelled, refit DPO on everything so far."""
 
-    Attributes
-    ----------
-    beta : `β > 0`
-    alpha : weight of optimism, `≥ 0`; None, where allowed, is the order of the theory, `√T/n`
-    rounds : the budget is spent in this many equal batches
-    offline : start from the offline data (True) or from nothing
-    output : "last" policy or the "mixture" of all of them (the theorem's)
-    ridge : tie-break, as for `dpo`
-    """
+    needs = frozenset({FEATURES, LABELS, KNOWN_CONTEXTS})
 
-    beta: float = 0.1
-    alpha: float | None = 0.01
-    rounds: int = 8
-    offline: bool = True
-    output: str = "last"
-    ridge: float = 1.0
-
-    def __post_init__(self) -> None:
-        checks.number("beta", self.beta, low=0, open_low=True)
-        if self.alpha is not None:
-            checks.number("alpha", self.alpha, low=0)
-        checks.integer("rounds", self.rounds, low=1)
-        checks.choice("output", self.output, ("last", "mixture"))
-        checks.number("ridge", self.ridge, low=0, open_low=True)
-
-    def skip(self, view: LearnerView, oracle: Oracle | None) -> str | None:
-        """Needs features and a budget of labels."""
-        return online_skip(view, oracle)
+    beta: float = positive(0.1, "strength β of the implicit KL regulariser")
+    rounds: int = integer(8, "the budget is spent in this many equal batches")
+    offline: bool = flag(True, "start from the offline data, or from nothing")
+    output: str = choice(
+        "last", "last policy, or the mixture of all of them (the theorem's)", ("last", "mixture")
+    )
+    ridge: float = positive(1.0, "tie-break ridge/(2n) ‖β log π/π_ref‖²")
 
     @abstractmethod
     def second(self, policy: Tensor, reference: Tensor) -> Tensor:
@@ -69,11 +39,9 @@ class OnlineLoop(ABC):
     def optimism(self, view: LearnerView, drawn: Tensor, total: Tensor) -> Tensor:
         """The law `(S, X, A)` of `y` in `α E[log π(y|x)]`, given the second responses drawn."""
 
+    @abstractmethod
     def weight(self, labels: int, total: Tensor) -> Tensor:
         """`α (S,)` beside a mean over `total` comparisons, when `labels` may be spent in all."""
-        if self.alpha is None:
-            return math.sqrt(labels) / total
-        return torch.full_like(total, self.alpha)
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Spend the budget."""

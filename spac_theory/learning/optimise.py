@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spac_theory.rewards.linear import LinearClass
+from spac_theory.learning.needs import featured
 from spac_theory.view import LearnerView
 
 Function = Callable[..., Tensor]
@@ -214,8 +214,7 @@ def fit_policy(
     starts : K tensors `(S, X, A)` of logits (shared features take their projections)
     ridge : (S,) positive weights, the tie-break for actions without data
     """
-    cls = view.reward_class
-    assert isinstance(cls, LinearClass)
+    cls = featured(view)
     seeds, count = len(ridge), len(starts)
     contexts, actions = cls.shape
     weight = ridge[:, None].expand(-1, contexts if cls.tabular else 1)

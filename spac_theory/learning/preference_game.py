@@ -13,6 +13,7 @@ from torch import Tensor
 from spac_theory import checks
 from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.learning.likelihood import ridge_likelihood
+from spac_theory.learning.needs import FEATURES, PREFERENCES
 from spac_theory.objective import tabular_margins
 from spac_theory.view import LearnerView, Oracle
 
@@ -51,11 +52,11 @@ def multiplicative(policy_log: Tensor, payoff: Tensor, eta: float) -> Tensor:
     return torch.log_softmax(policy_log + eta * payoff, -1)
 
 
-def preference_skip(model: str, oracle: Oracle | None) -> str | None:
-    """Why this model of preferences is not to be had here, or None."""
-    if model == "true" and (oracle is None or oracle.preference is None):
-        return "needs the true preferences, which this setting does not grant"
-    return None
+def model_needs(model: str) -> frozenset[str]:
+    """What a model of preferences needs of a setting."""
+    return {"fitted": frozenset({FEATURES}), "true": frozenset({PREFERENCES})}.get(
+        model, frozenset()
+    )
 
 
 def learn_preference(

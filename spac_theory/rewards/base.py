@@ -5,9 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from spac_theory.links import Link
+
+# What a class may offer, beside what every class answers:
+FEATURES = (
+    "features"  # rewards are `Mθ`, with a `design` for `M`, `features (X, A, d)` and a `radius`
+)
+TABLE = "table"  # its features are the one-hot table
 
 
 @dataclass(frozen=True)
@@ -39,13 +46,14 @@ class RewardClass(Protocol):
     """A class `𝓡` of rewards on finitely many contexts and actions.
 
     `convex`: averages of members are members (else certificates use mixtures). `finite`:
-    `log_covering` is the log of the number of members and no net is needed. `certified`: the gap of
-    `best_response` is a bound; else it is an estimate and everything built on it is labelled so.
+    `log_covering` is the log of the number of members and no net is needed. `gap_is_bound`: the gap
+    of `best_response` is a bound; else it is an estimate and everything built on it is labelled so.
+    A class may also declare `offers`, a frozenset of the words above.
     """
 
     convex: bool
     finite: bool
-    certified: bool
+    gap_is_bound: bool
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -74,7 +82,7 @@ class RewardClass(Protocol):
         tolerance: float = 1e-9,
         warm: Any = None,
     ) -> BestResponse:
-        """Minimise `⟨linear, r⟩ + λ E_D(r)` over the class, certified.
+        """Minimise `⟨linear, r⟩ + λ E_D(r)` over the class, with the gap of the answer.
 
         `linear (S, X, A)`, `lam (S,)`, `win_fraction (S, X, A, A)`.
         """
@@ -87,3 +95,19 @@ class RewardClass(Protocol):
         tables raises InputError.
         """
         ...
+
+
+def gap_kind(reward_class: RewardClass) -> str:
+    """What the gap of the class's critic is: "duality gap", or "estimate".
+
+    A class written when the attribute was called `certified` is read as it was meant.
+    """
+    old = getattr(reward_class, "certified", False)
+    return "duality gap" if getattr(reward_class, "gap_is_bound", old) else "estimate"
+
+
+def likeliest_member(reward_class: RewardClass, win_fraction: Tensor, link: Link) -> BestResponse:
+    """Maximum likelihood over the class, `argmin_r E_D(r)`; `win_fraction (S, X, A, A)`."""
+    nothing = torch.zeros(win_fraction.shape[:-1], dtype=torch.float64)
+    one = torch.ones(len(win_fraction), dtype=torch.float64)
+    return reward_class.best_response(nothing, one, win_fraction, link)

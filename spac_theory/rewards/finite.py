@@ -28,7 +28,7 @@ class FiniteClass:
 
     convex = False
     finite = True
-    certified = True
+    gap_is_bound = True
 
     def __post_init__(self) -> None:
         members = checks.as_tensor("members", self.members, (None, None, None))

@@ -18,7 +18,7 @@ from torch import Tensor
 from spac_theory import checks
 from spac_theory.checks import InputError
 from spac_theory.links import Link
-from spac_theory.rewards.base import BestResponse
+from spac_theory.rewards.base import FEATURES, TABLE, BestResponse
 from spac_theory.solvers.design import BlockDesign, DenseDesign, Design
 from spac_theory.solvers.interior_point import solve
 from spac_theory.solvers.program import Program
@@ -49,7 +49,7 @@ class LinearClass:
 
     convex = True
     finite = False
-    certified = True
+    gap_is_bound = True
 
     def __post_init__(self) -> None:
         object.__setattr__(
@@ -78,6 +78,11 @@ class LinearClass:
                 )
             object.__setattr__(self, "reward_range", (low, high))
         _ = self.interior, self.radius
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """Features, and a table where they are one."""
+        return frozenset({FEATURES, TABLE} if self.tabular else {FEATURES})
 
     @property
     def shape(self) -> tuple[int, int]:

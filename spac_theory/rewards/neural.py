@@ -2,7 +2,7 @@
 
 Nothing about a network is exact. The best response is what Adam finds from several starts; its
 `gap` is the spread of the values those starts reached, an estimate that is marked as one
-(`certified = False`) and is no bound.
+(`gap_is_bound = False`) and is no bound.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class NeuralClass:
 
     convex = False
     finite = False
-    certified = False
+    gap_is_bound = False
 
     def __post_init__(self) -> None:
         points = checks.as_tensor("points", self.points, (None, None, None))

@@ -16,7 +16,7 @@ from functools import singledispatch
 
 import torch
 
-from spac_theory.rewards.base import RewardClass
+from spac_theory.rewards.base import RewardClass, gap_kind
 from spac_theory.rewards.finite import FiniteClass
 from spac_theory.rewards.linear import LinearClass
 from spac_theory.rewards.neural import NeuralClass
@@ -37,7 +37,8 @@ def saddle_of(reward_class: RewardClass, game: Game, tolerance: float) -> Saddle
     Mirror descent needs `T ~ 1/gap²` rounds, so `converged` is measured against Hedge's bound for
     the rounds played, not against `tolerance`; the gap itself is reported as it is.
     """
-    rounds = MIRROR_ROUNDS if reward_class.certified else MIRROR_ROUNDS_ESTIMATED
+    kind = gap_kind(reward_class)
+    rounds = MIRROR_ROUNDS if kind == "duality gap" else MIRROR_ROUNDS_ESTIMATED
     run = mirror_descent(game, rounds)
     converged = run.certificate.gap <= max(run.bound, tolerance)
     return Saddle(
@@ -45,8 +46,8 @@ def saddle_of(reward_class: RewardClass, game: Game, tolerance: float) -> Saddle
         run.reward,
         run.certificate,
         converged,
-        kind="duality gap" if reward_class.certified else "estimate",
-        spread=None if reward_class.certified else run.spread,
+        kind=kind,
+        spread=run.spread if kind == "estimate" else None,
     )
 
 

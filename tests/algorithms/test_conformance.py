@@ -72,10 +72,10 @@ def judged(name, small, labels=BUDGET):
 def test_every_fit_says_what_it_certifies(small, name):
     """One of the declared kinds, with a number `(S,)` where the kind is one, and none where not."""
     found, access = judged(name, small)
-    assert found.certified in CERTIFICATES
-    if found.certified == "none":
+    assert found.gap_kind in CERTIFICATES
+    if found.gap_kind == "none":
         assert found.gap is None
-    elif found.certified != "closed form":
+    elif found.gap_kind != "closed form":
         assert found.gap is not None
         assert found.gap.shape == (3,)
         assert torch.isfinite(found.gap).all()

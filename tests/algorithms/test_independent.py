@@ -44,7 +44,7 @@ def recorded(setting, algorithm, budget=60):
 @pytest.mark.parametrize("gamma", [0.0, 0.5])
 def test_simpo_is_a_convex_program_in_the_logits(setting, gamma):
     beta, fraction, n = 0.3, setting.data.fraction[0].numpy(), int(setting.data.n[0])
-    fit = make_algorithm("simpo", beta=beta, gamma=gamma).fit(setting.view, setting.data)
+    fit = make_algorithm("simpo", beta=beta, ratio=gamma / beta).fit(setting.view, setting.data)
     for x in range(3):
         logits = cp.Variable(4)
         loss = beta**2 / (2 * n) * cp.sum_squares(logits)
@@ -109,7 +109,7 @@ def posterior(wins):
 def test_sim_oprl_asks_about_the_most_uncertain_seen_pair_and_plays_the_best_lower_bound():
     """Both by enumeration, with a posterior fitted by SciPy."""
     setting = make_setting(n=60, seeds=3)
-    algorithm = make_algorithm("sim_oprl", query="uncertain", rounds=1, width=0.8)
+    algorithm = make_algorithm("sim_oprl", query="uncertain", offline=True, rounds=1, width=0.8)
     fit, access = recorded(setting, algorithm, 12)
     assert access.asked.sum((1, 2, 3)).tolist() == [12] * 3
     for seed, x in np.ndindex(3, 3):

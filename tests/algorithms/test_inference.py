@@ -30,8 +30,8 @@ def test_logit_step_follows_the_gradient_of_the_value(setting):
 
 
 def test_contrastive_form_is_a_power_of_both_policies(setting):
-    told = make_algorithm("linear_alignment", size=0.0)
-    step = make_algorithm("linear_alignment", size=2.0)
+    told = make_algorithm("linear_alignment", form="contrastive", size=0.0)
+    step = make_algorithm("linear_alignment", form="contrastive", size=2.0)
     p, q = (a.fit(setting.view, setting.data).policy.probabilities() for a in (told, step))
     want = p**3 / setting.view.reference**2
     assert torch.allclose(q, want / want.sum(-1, keepdim=True), atol=1e-10)

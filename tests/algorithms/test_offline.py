@@ -52,7 +52,7 @@ def test_simpo_without_margin_is_dpo_from_the_uniform_policy(setting):
     uniform = torch.full_like(setting.view.reference, 0.25)
     free = replace(setting.view, reference=uniform)
     dpo = make_algorithm("dpo", beta=0.2).fit(free, setting.data).policy.probabilities()
-    assert torch.allclose(policy("simpo", setting, beta=0.2, gamma=0.0), dpo, atol=1e-6)
+    assert torch.allclose(policy("simpo", setting, beta=0.2, ratio=0.0), dpo, atol=1e-6)
 
 
 def test_i2_rpo_without_its_second_term_is_dpo(setting):

@@ -134,7 +134,9 @@ def attempt(program: Program, settings: Any, folder: Path) -> str:
     return "done"
 
 
-def fuzz(count: int, seed: int = 0) -> tuple[Counter[str], list[tuple[str, Any, str]]]:
+def fuzz(
+    count: int, seed: int = 0, tell: bool = False
+) -> tuple[Counter[str], list[tuple[str, Any, str]]]:
     """Outcomes of `count` random settings, and every finding with the settings that led to it."""
     rng, outcomes, findings = np.random.default_rng(seed), Counter[str](), []
     with tempfile.TemporaryDirectory() as place:
@@ -148,12 +150,16 @@ def fuzz(count: int, seed: int = 0) -> tuple[Counter[str], list[tuple[str, Any, 
             outcomes[kept] += 1
             if kept == "finding":
                 findings.append((program.name, settings, outcome))
+                if tell:
+                    print(f"{i}: {program.name}: {outcome}", flush=True)
+            if tell and (i + 1) % 500 == 0:
+                print(f"{i + 1}: {dict(outcomes)}", flush=True)
     return outcomes, findings
 
 
 def main(count: int, seed: int) -> int:
     """Print the outcomes; 0 without findings."""
-    outcomes, findings = fuzz(count, seed)
+    outcomes, findings = fuzz(count, seed, tell=True)
     print(dict(outcomes))
     for (name, outcome), times in Counter((n, o) for n, _, o in findings).most_common(60):
         print(f"{times} × {name}: {outcome}")

@@ -60,10 +60,10 @@ def test_a_log_is_read_whatever_its_file_and_names(
 
 def test_diagnosis_end_to_end(tmp_path: Path, triples: np.ndarray) -> None:
     pl.DataFrame(triples, schema=["context", "winner", "loser"]).write_csv(tmp_path / "log.csv")
-    words = (f"data={tmp_path}/log.csv", "algorithm=[spac_certified,dpo,spac_oracle,uniform]")
+    words = (f"data={tmp_path}/log.csv", "algorithm=[spac_wilks,dpo,spac_oracle,uniform]")
     assert diagnose(options(*words), tmp_path / "out")
     table = pl.read_csv(tmp_path / "out/diagnosis.csv")
-    assert table["policy"].to_list() == ["baseline ν", "spac_certified", "dpo", "uniform"]
+    assert table["policy"].to_list() == ["baseline ν", "spac_wilks", "dpo", "uniform"]
     assert table["concentrability"][0] == pytest.approx(0, abs=1e-12)
     assert (table["improvement"] <= table["improvement_asymptotic"] + 1e-9).all()
     assert pl.read_csv(tmp_path / "out/contexts.csv").height == 3

@@ -9,11 +9,19 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from experiments.common.style import series
 from experiments.engine.columns import table, write_results
 from experiments.engine.store import read_results
-from experiments.studies.sweep.analysis import aggregate, falls, finding, shown_dials
+from experiments.studies.sweep.analysis import (
+    aggregate,
+    dials_by_coverage,
+    falls,
+    finding,
+    growth,
+    shown_dials,
+)
 from experiments.studies.sweep.cells import Pictures
-from experiments.studies.sweep.figure import write_figures
+from experiments.studies.sweep.figure import against_n, write_figures
 from experiments.studies.sweep.table import write_summary
 from spac_theory.statistics import clopper_pearson
 
@@ -47,7 +55,7 @@ def rows(
             "bound_star": [STAR[n]] * count,
             "range": [1.0] * count,
             "gap": [1e-8] * count,
-            "certified": ["duality gap"] * count,
+            "gap_kind": ["duality gap"] * count,
             "oracle": [oracle] * count,
             "status": ["failed" if v is None else "done" for v in values],
             "reason": ["RuntimeError: no" if v is None else None for v in values],
@@ -131,3 +139,31 @@ def test_results_survive_the_file(tmp_path: Path) -> None:
 
 def test_no_violation_in_three_hundred_certifies_one_per_cent() -> None:
     assert clopper_pearson(0, 300).high == pytest.approx(0.0122, abs=1e-4)
+
+
+def test_dials_that_differ_by_rounding_alone_keep_their_order_and_are_named() -> None:
+    """`starving`: C(π*) is the same at every dial up to rounding, so panels are told apart by the dial."""
+    parts = []
+    for dial, noise in ((0.0, 1e-15), (0.1, 3e-15), (0.5, 0.0)):
+        part = rows("uniform", {300: [0.1] * 3}, dial=dial)
+        parts.append(part.with_columns(concentrability=pl.lit(2.0 * (1 + noise))))
+    curves = aggregate(pl.concat(parts), 0.1)
+    assert dials_by_coverage(curves) == [0.0, 0.1, 0.5]
+    figure = against_n(curves, ["uniform"])
+    titles = [axes.get_title() for axes in figure.axes[:3]]
+    assert [title.split(":")[0] for title in titles] == ["dial 0", "dial 0.1", "dial 0.5"]
+    assert growth(curves, "uniform", [300]) == "Suboptimality against coverage"
+
+
+@pytest.mark.parametrize("samples", [[0.2], [0.1, 0.3] * 9, [0.0] * 95 + [0.5] * 5])
+def test_no_interval_is_shown_where_none_is_honest(tmp_path: Path, samples: list[float]) -> None:
+    curves = aggregate(rows("uniform", {300: list(samples)}), 0.1)
+    assert math.isinf(curves["mean_high"][0])
+    write_summary(curves, tmp_path, Console(quiet=True))
+    line = next(t for t in (tmp_path / "summary.md").read_text().splitlines() if "| uniform" in t)
+    assert "±" not in line
+
+
+def test_no_two_of_many_curves_look_alike() -> None:
+    looks = [series(i) for i in range(42)]
+    assert len({(look["color"], look["marker"]) for look in looks}) == 42

@@ -13,29 +13,38 @@ from llm.files import processes
 
 
 def batch_rows(count):
+    from llm.data.row import Row
+
     return [
-        {
-            "prompt_ids": [1, 3 + i % 5],
-            "chosen_ids": [8 + i % 4, 9, 2],
-            "rejected_ids": [10, 2],
-            "selfplay_ids": [[11 + i % 3, 12, 13, 2]],
-            "ref_chosen_logps": -9.0,
-            "ref_rejected_logps": -6.0,
-            "ref_selfplay_logps": [-12.0],
-        }
+        Row(
+            [1, 3 + i % 5],
+            {
+                "chosen": [[8 + i % 4, 9, 2]],
+                "rejected": [[10, 2]],
+                "own": [[11 + i % 3, 12, 13, 2]],
+            },
+            {"current": {"chosen": [-9.0], "rejected": [-6.0], "own": [-12.0]}},
+        )
         for i in range(count)
     ]
 
 
-def loss_and_gradient(model, rows, chunk):
-    from llm.methods.objective import Objective
-    from llm.models.logprobs import sequence_logps
-    from llm.training.batches import PreferenceCollator
+def spac():
+    """The method and its streams, one own response a row."""
+    from llm.methods import streams_of
+    from llm.methods.spac import Spac
 
-    batch = PreferenceCollator(0)(rows)
-    reference = batch.pop("reference")
-    logps = sequence_logps(model, **batch, chunk=chunk).view_as(reference)
-    loss, _ = Objective(lam=3.0, beta=0.3)(logps, reference)
+    return Spac(lam=3.0, beta=0.3), streams_of(Spac(), samples=1)
+
+
+def loss_and_gradient(model, rows, chunk):
+    from llm.models.logprobs import sequence_logps
+    from llm.training.batches import SEQUENCES, StreamCollator, read
+
+    method, streams = spac()
+    batch = StreamCollator(0, streams)(rows)
+    logps = sequence_logps(model, *(batch[name] for name in SEQUENCES), chunk=chunk)
+    loss, _ = method.loss(read(batch, logps, streams))
     loss.backward()
     return float(loss.detach())
 
@@ -67,14 +76,15 @@ def data_parallel(folder):
     from conftest import tiny_mistral
     from transformers import TrainingArguments
 
-    from llm.methods.objective import Objective
-    from llm.training.batches import PreferenceCollator
-    from llm.training.trainer import SpacTrainer
+    from llm.training.batches import StreamCollator
+    from llm.training.trainer import MethodTrainer
 
     model = tiny_mistral(dtype=torch.float64)
-    trainer = SpacTrainer(
+    method, streams = spac()
+    trainer = MethodTrainer(
         model,
-        objective=Objective(lam=3.0, beta=0.3),
+        method=method,
+        streams=streams,
         args=TrainingArguments(
             output_dir=str(folder),
             use_cpu=True,
@@ -88,7 +98,7 @@ def data_parallel(folder):
             logging_steps=1,
         ),
         train_dataset=batch_rows(32),
-        data_collator=PreferenceCollator(0),
+        data_collator=StreamCollator(0, streams),
     )
     trainer.train()
     if trainer.is_world_process_zero():
@@ -101,19 +111,24 @@ def data_parallel(folder):
 
 
 def streams(folder):
-    """Self-play and the reference pass of a tiny model, dealt out to the processes."""
+    """Sampling and the reference pass of a tiny model, dealt out to the processes."""
+    from llm.data.row import Row
     from llm.files.digests import read_rows
+    from llm.methods import streams_of
+    from llm.methods.spac import Spac
+    from llm.models.engines import GenerationSettings, TransformersEngine
     from llm.models.load import ModelSettings
     from llm.stages.reference import reference
-    from llm.stages.sample import GenerationSettings, TransformersEngine, generate
+    from llm.stages.sample import sample
     from llm.worlds import tiny
 
     tok, rows = tiny.tokenizer(), batch_rows(40)
     model = ModelSettings(f"{folder}/model", None, "float32", "sdpa", None, None, {})
     settings = GenerationSettings("transformers", 2, 1.0, 1.0, 4, 6)  # seven parts
     target = Path(folder) / f"streams-{processes.world()}"
-    generate(
+    sample(
         target,
+        "own",
         rows,
         lambda: TransformersEngine(model.name, model, tok, settings),
         settings,
@@ -121,8 +136,10 @@ def streams(folder):
         "test",
     )
     processes.barrier()  # as between two stages of a run
-    selfplay = read_rows(target / "selfplay.parquet")
-    reference(target, rows, selfplay, model.name, model, tok.pad_token_id, 7)
+    own = read_rows(target / "samples.parquet")
+    rows = [Row.of(row.record() | more) for row, more in zip(rows, own, strict=True)]
+    streams = streams_of(Spac(), samples=2)
+    reference(target, rows, streams, {"current": model.name}, model, tok.pad_token_id, 7)
 
 
 if __name__ == "__main__":

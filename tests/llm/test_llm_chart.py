@@ -7,6 +7,7 @@ import torch
 
 from experiments.common.files import read_json
 from llm import chart
+from llm.comparison.setting import Cell, Result, Setting
 from llm.run import composed
 from llm.worlds import bandit, exact
 from llm.worlds.language import Language
@@ -20,7 +21,7 @@ def values():
 
 def test_every_method_is_tried_at_as_many_settings(values):
     grid = values["chart"]
-    assert len({len(chart.names(grid, method)) for method in grid["settings"]}) == 1
+    assert len({len(chart.settings(grid, method)) for method in grid["settings"]}) == 1
     assert grid["tuning_seed"] not in grid["seeds"]
     assert len(grid["seeds"]) >= 5
     assert {"dpo", "moving-dpo", "spin", "spac"} == set(grid["settings"])
@@ -28,31 +29,31 @@ def test_every_method_is_tried_at_as_many_settings(values):
 
 
 def test_a_setting_changes_its_weight_and_nothing_else(values):
-    base = values["methods"]
-    changed = chart.setting(values, "spin beta=0.1")
-    expected = copy.deepcopy(base["spin"])
-    expected["objective"] |= {"beta": 0.1, "beta_c": 0.1}
-    assert changed == expected
-    assert chart.setting(values, "spac lam=10")["objective"]["lam"] == 10.0
-    assert base["spac"]["objective"]["lam"] == 3.0
+    base = copy.deepcopy(values["methods"])
+    changed = Setting("spin", "beta", 0.1).options(values["methods"])
+    assert changed == {**base["spin"], "beta": 0.1}
+    assert Setting("spin").options(values["methods"]) == base["spin"]
+    assert values["methods"] == base
+    labels = {s.label for s in chart.everything(values["chart"])}
+    assert {"spac lam=3", "moving-dpo beta=0.1"} <= labels
 
 
 def test_the_least_mean_over_the_tuning_cells_is_chosen():
     grid = {"settings": {"dpo": {"beta": [0.1, 1.0]}, "spac": {"lam": [1.0, 3.0]}}}
     numbers = {
-        "dpo beta=0.1": (0.5, 0.1),
-        "dpo beta=1": (0.2, 0.5),
-        "spac lam=1": (0.4, 0.4),
-        "spac lam=3": (0.3, 0.4),
+        Setting("dpo", "beta", 0.1): (0.5, 0.1),
+        Setting("dpo", "beta", 1.0): (0.2, 0.5),
+        Setting("spac", "lam", 1.0): (0.4, 0.4),
+        Setting("spac", "lam", 3.0): (0.3, 0.4),
     }
-    rows = [
-        {"language": "misleads", "method": name, "suboptimality": value}
-        for name, pair in numbers.items()
-        for value in pair
+    found = [
+        Result(Cell("misleads", 0.1, n), 0, setting, value)
+        for setting, pair in numbers.items()
+        for n, value in enumerate(pair)
     ]
-    rows.append({"language": "extrapolates", "method": "spac lam=1", "suboptimality": 0.0})
-    chosen = chart.choose(rows, grid, "misleads")
-    assert chosen == {"dpo": "dpo beta=0.1", "spac": "spac lam=3"}
+    found.append(Result(Cell("extrapolates", 0.1, 1), 0, Setting("spac", "lam", 1.0), 0.0))
+    chosen = chart.choose(found, grid, "misleads")
+    assert [s.label for s in chosen.values()] == ["dpo beta=0.1", "spac lam=3"]
 
 
 def test_a_small_chart_runs_resumes_and_reports_only_fresh_seeds(values, tmp_path, capsys):
@@ -62,17 +63,22 @@ def test_a_small_chart_runs_resumes_and_reports_only_fresh_seeds(values, tmp_pat
     values["chart"]["settings"] = {"dpo": {"beta": [0.1, 0.3]}, "spac": {"lam": [1.0, 3.0]}}
     values["data"]["language"]["demonstrations"] = 256
     values["train"] |= {"epochs": 1, "batch": 40, "micro_batch": 40}
-    chart.program(copy.deepcopy(values))
+    chart.execute(copy.deepcopy(values))
     stored = read_json(tmp_path / "chart.json")
     assert {row["seed"] for row in stored["rows"]} == {1}
     assert {row["seed"] for row in stored["tuning"]} == {0}
-    assert len({row["method"] for row in stored["tuning"]}) == 2 + 4  # SFT, exact, settings
-    expected = {"sft", "bandit", stored["chosen"]["misleads"]["dpo"], "spac lam=1", "spac lam=3"}
-    assert {row["method"] for row in stored["rows"]} == expected
+
+    def labels(rows):
+        return {Setting(r["method"], r["option"], r["value"]).label for r in rows}
+
+    assert len(labels(stored["tuning"])) == 2 + 4  # SFT, exact, settings
+    dpo = Setting(**stored["chosen"]["misleads"]["dpo"]).label
+    expected = {"sft", "bandit", dpo, "spac lam=1", "spac lam=3"}
+    assert labels(stored["rows"]) == expected
     assert (tmp_path / "chart.png").stat().st_size > 10_000
     assert "SPAC, λ = 3" in (tmp_path / "chart.md").read_text()
     capsys.readouterr()
-    chart.program(copy.deepcopy(values))
+    chart.execute(copy.deepcopy(values))
     assert "==" not in capsys.readouterr().out  # nothing ran again
     assert read_json(tmp_path / "chart.json") == stored
 

@@ -65,9 +65,9 @@ def test_mistral_has_one_bos_and_zephyr_keeps_its_own_form(tokenizer):
 def test_a_plain_row_ends_in_eos_and_a_cut_row_does_not(tokenizer):
     row = {"prompt": "Q: ", "chosen": "xyzw" * 9, "rejected": "blue"}
     rows, report = prepare([row], tokenizer, Limits(10, 12, "drop"))
-    assert rows[0]["rejected_ids"][-1] == tokenizer.eos_token_id
-    assert tokenizer.eos_token_id not in rows[0]["chosen_ids"]
-    assert len(rows[0]["prompt_ids"] + rows[0]["chosen_ids"]) == 12
+    assert rows[0].responses["rejected"][0][-1] == tokenizer.eos_token_id
+    assert tokenizer.eos_token_id not in rows[0].responses["chosen"][0]
+    assert len(rows[0].prompt + rows[0].responses["chosen"][0]) == 12
     assert report["counts"]["cut"] == 1
 
 

@@ -50,13 +50,13 @@ def test_the_harness_scores_a_local_task(tmp_path):
 
 def test_vllm_is_refused_where_missing_and_called_with_token_ids_where_present(monkeypatch):
     """The fake stands for vLLM's interface only; what is tested is what this package hands over."""
-    from llm.stages.sample import GenerationSettings, VllmEngine
+    from llm.models.engines import GenerationSettings, VllmEngine
 
-    settings = GenerationSettings("vllm", 2, 1.0, 1.0, 4, 8)
+    chosen = ("vllm", 2, 1.0, 1.0, 4, 8)
     model = ModelSettings("base", None, "float32", "sdpa", None, None, {})
     tok = types.SimpleNamespace(eos_token_id=2, pad_token_id=0)
     with pytest.raises(InputError, match="needs the package vllm"):
-        VllmEngine("path", model, tok, settings)
+        GenerationSettings(*chosen)
     seen = {}
 
     class LLM:
@@ -73,6 +73,6 @@ def test_vllm_is_refused_where_missing_and_called_with_token_ids_where_present(m
     fake.LLM, fake.SamplingParams = LLM, dict
     fake.__spec__ = types.SimpleNamespace(name="vllm")
     monkeypatch.setitem(sys.modules, "vllm", fake)
-    answers = VllmEngine("path", model, tok, settings)([[1, 5], [1, 6]], seed=10)
+    answers = VllmEngine("path", model, tok, GenerationSettings(*chosen))([[1, 5], [1, 6]], seed=10)
     assert answers == [[[7, 2], [7]]] * 2
     assert seen == {"model": "path", "ids": [[1, 5], [1, 6]], "seeds": [10, 11]}

@@ -87,7 +87,9 @@ def test_a_mixture_draws_each_response_from_one_of_its_engines():
 
 
 def test_best_needs_something_to_choose_by():
-    with pytest.raises(InputError, match=r"iterate is 'best' and data\.test_split is null"):
+    with pytest.raises(
+        InputError, match=r"iterate is 'best', data\.test_split is null and data\.test_share is 0"
+    ):
         settings(
-            "data=file", "data.source=x.jsonl", "iterate=best", "model=mistral-7b", "data=file"
+            "data=file", "data.source=x.jsonl", "data.test_share=0", "iterate=best", "sft=null"
         )

@@ -8,7 +8,8 @@ import torch
 
 from experiments.common.files import read_json
 from llm import evaluate
-from llm.judging import RewardModel, load_judge, read_prompts, win_rate
+from llm.judging import read_prompts, win_rate
+from llm.models.judges import RewardModel, finite_scores, load_judge
 from llm.worlds import tiny
 from spac_theory.checks import InputError
 
@@ -112,3 +113,16 @@ def test_a_reward_model_scores_what_its_own_forward_pass_says(tmp_path):
     two = save(tmp_path / "two", MistralForSequenceClassification(config))
     with pytest.raises(InputError, match="a classifier with 2 outputs"):
         load_judge(two)
+
+
+def test_a_judge_that_fails_or_gives_no_numbers_is_one_sentence():
+    def raises(prompts, answers):
+        raise ZeroDivisionError("division by zero")
+
+    for judge, says in (
+        (raises, "failed on 2 answers .*division by zero"),
+        (lambda p, a: [1.0], "gave 1 scores for 2 answers"),
+        (lambda p, a: [1.0, float("inf")], "gave the score inf"),
+    ):
+        with pytest.raises(InputError, match=says):
+            finite_scores(judge, ["x", "x"], ["a", "b"])

@@ -55,8 +55,8 @@ def test_winners_follow_bradley_terry():
 
 
 def test_the_enumerated_policy_sums_to_one_and_matches_sampling(tmp_path):
+    from llm.models.engines import GenerationSettings, TransformersEngine
     from llm.models.load import ModelSettings
-    from llm.stages.sample import GenerationSettings, TransformersEngine
 
     tok = tiny.tokenizer()
     net = tiny.model(tok, seed=1)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from llm.data.padding import pad
 from llm.models.logprobs import chunked_logps, sequence_logps, token_logps, with_logps
-from llm.training.batches import pad
 
 PROMPTS = [[1, 5, 6], [1, 7], [1, 8, 9, 10]]
 RESPONSES = [[11, 12, 2], [13, 2], [14, 15, 16, 17]]

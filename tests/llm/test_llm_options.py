@@ -6,11 +6,11 @@ from safetensors.torch import load_file
 
 from experiments.claims.kills import SMALL
 from experiments.common.files import read_json
+from llm.data.padding import pad
 from llm.models.load import load_model
 from llm.pipeline import Pipeline
 from llm.run import composed
 from llm.settings import Settings, build
-from llm.training.batches import pad
 from spac_theory.checks import InputError
 
 LORA = "model.lora={rank: 4, alpha: 8, dropout: 0.0, target_modules: [q_proj, down_proj]}"
@@ -99,7 +99,7 @@ def test_the_first_step_of_rmsprop_is_ten_times_the_rate(run, start):
 
 def test_the_average_of_the_weights_is_the_recursion(run):
     """`m ← d m + (1 − d) θ` by hand, from the weights that save_every=1 leaves at each step."""
-    from llm.training import callbacks
+    from llm.training import callbacks, fit
 
     seen, decay = [], 0.6
 
@@ -113,7 +113,7 @@ def test_the_average_of_the_weights_is_the_recursion(run):
             seen.append({n: p.detach().clone() for n, p in kwargs["model"].named_parameters()})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(callbacks, "Ema", Watch)
+        patch.setattr(fit, "Ema", Watch)
         folder = run("ema", f"train.ema={decay}")
     mean = seen[0]
     for theta in seen[1:]:

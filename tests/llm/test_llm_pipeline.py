@@ -8,11 +8,13 @@ from safetensors import SafetensorError
 from transformers import TrainingArguments
 
 from experiments.common.files import read_json, write_atomically, write_json
-from llm.methods.objective import Objective
-from llm.run import guarded
+from experiments.common.program import guarded
+from llm.data.row import Row
+from llm.methods import streams_of
+from llm.methods.spac import Spac
 from llm.stages.directory import Run, StaleInput
-from llm.training.batches import PreferenceCollator
-from llm.training.trainer import SpacTrainer
+from llm.training.batches import StreamCollator
+from llm.training.trainer import MethodTrainer
 from spac_theory.checks import InputError
 
 
@@ -63,7 +65,7 @@ def test_a_disk_that_fills_while_weights_are_saved_is_one_sentence(capsys):
     def fail():
         raise RuntimeError("something else")
 
-    assert guarded(save) == 2
+    assert guarded(save) == 3
     message = capsys.readouterr().err
     assert "is full; free some space and run the same command again" in message
     assert message.count("\n") == 1
@@ -79,15 +81,11 @@ def rows(n, seed=0):
         return torch.randint(3, 24, (size,), generator=g).tolist()
 
     return [
-        {
-            "prompt_ids": [1, *ids(1, 4)],
-            "chosen_ids": ids(1, 5),
-            "rejected_ids": ids(1, 5),
-            "selfplay_ids": [ids(1, 5)],
-            "ref_chosen_logps": -6.0,
-            "ref_rejected_logps": -7.0,
-            "ref_selfplay_logps": [-5.0],
-        }
+        Row(
+            [1, *ids(1, 4)],
+            {name: [ids(1, 5)] for name in ("chosen", "rejected", "own")},
+            {"current": {"chosen": [-6.0], "rejected": [-7.0], "own": [-5.0]}},
+        )
         for _ in range(n)
     ]
 
@@ -105,12 +103,14 @@ def train(model, folder, *, resume=None, **changes):
         "logging_steps": 1,
         **changes,
     }
-    trainer = SpacTrainer(
+    streams = streams_of(Spac(), samples=1)
+    trainer = MethodTrainer(
         model,
-        objective=Objective(lam=3.0, beta=0.3),
+        method=Spac(lam=3.0, beta=0.3),
+        streams=streams,
         args=TrainingArguments(**arguments),
         train_dataset=rows(21),
-        data_collator=PreferenceCollator(0),
+        data_collator=StreamCollator(0, streams),
     )
     trainer.train(resume_from_checkpoint=resume)
     losses = [e["loss"] for e in trainer.state.log_history if "loss" in e]

@@ -64,8 +64,8 @@ def test_adapters_shrink_the_plan_and_bad_targets_are_one_sentence():
         ("train.optimiser=sgd", r"train\.optimiser is 'sgd'"),
         ("+trian=1", "trian is no setting"),
         ("rounds=0", "rounds is 0"),
-        ("train.learning_rate=fast", r"train\.learning_rate is 'fast'; it must be of type float"),
-        ("data.source=x.jsonl", "exactly one of the two"),
+        ("train.learning_rate=fast", r"train\.learning_rate is 'fast'; it must be a number"),
+        ("data.source=x.jsonl", "exactly one of the three"),
         ("model.quantise=nf4", "bitsandbytes|model.lora"),
     ],
 )

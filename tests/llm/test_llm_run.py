@@ -8,7 +8,8 @@ import signal
 
 from experiments.claims.kills import SMALL, launch, reach
 from experiments.common.files import read_json
-from llm.run import composed, execute, guarded
+from experiments.common.program import guarded
+from llm.run import composed, execute
 
 FAST = ("rounds=1", "data.language.demonstrations=256", "data.language.pairs=32")
 
@@ -21,11 +22,11 @@ def again(folder, *overrides):
 
 def test_ctrl_c_is_one_sentence_and_leaves_a_run_that_goes_on(tmp_path, capsys):
     process = launch(tmp_path, *FAST)
-    reach(process, "spac/round-01/selfplay")
+    reach(process, "spac/round-01/sample-own")
     process.send_signal(signal.SIGINT)
     message = process.communicate()[1]
     assert process.returncode == 130
-    assert message.strip() == "Interrupted. Run the same command again to go on from here."
+    assert message.strip().startswith("Interrupted; what is finished is kept")
     assert not (tmp_path / "results.json").exists()
     done = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("stage.json")}
     assert {path.parent.name for path in done} == {"prepare", "sft", "evaluate"}
@@ -36,10 +37,10 @@ def test_ctrl_c_is_one_sentence_and_leaves_a_run_that_goes_on(tmp_path, capsys):
     manifest = read_json(tmp_path / "manifest.json")
     capsys.readouterr()
     assert again(tmp_path) == 0  # a finished run: nothing is done twice
-    assert "selfplay" not in capsys.readouterr().out
+    assert "sample-own" not in capsys.readouterr().out
     assert read_json(tmp_path / "manifest.json") == manifest
 
-    assert again(tmp_path, "methods.spac.objective.lam=5.0") == 2
+    assert again(tmp_path, "methods.spac.lam=5.0") == 2
     message = capsys.readouterr().err
-    assert "objective.lam was 3.0 and is now 5.0" in message
+    assert "method.lam was 3.0 and is now 5.0" in message
     assert message.count("\n") == 1

@@ -8,9 +8,11 @@ import pytest
 import torch
 from transformers import TrainingArguments
 
-from llm.methods.objective import Objective
-from llm.training.batches import PreferenceCollator
-from llm.training.trainer import SpacTrainer
+from llm.data.row import Row
+from llm.methods import streams_of
+from llm.methods.spac import Spac
+from llm.training.batches import StreamCollator
+from llm.training.trainer import MethodTrainer
 from spac_theory.objective import game_value, tabular_game, tabular_preference_loss
 
 PROMPTS = [[1, 3, 4], [1, 5, 6], [1, 3, 7, 8]]
@@ -28,17 +30,10 @@ def rows_and_tables(seed):
     for i in range(N):
         row_reference = reference[x[i], pick[i]].tolist()
         ids = [[ACTIONS[a]] for a in pick[i].tolist()]
-        rows.append(
-            {
-                "prompt_ids": PROMPTS[x[i]],
-                "chosen_ids": ids[0],
-                "rejected_ids": ids[1],
-                "selfplay_ids": ids[2:],
-                "ref_chosen_logps": row_reference[0],
-                "ref_rejected_logps": row_reference[1],
-                "ref_selfplay_logps": row_reference[2:],
-            }
-        )
+        responses = {"chosen": ids[:1], "rejected": ids[1:2], "own": ids[2:]}
+        r = row_reference
+        logps = {"chosen": r[:1], "rejected": r[1:2], "own": r[2:]}
+        rows.append(Row(PROMPTS[x[i]], responses, {"current": logps}))
     wins = torch.zeros(X, A, A, dtype=torch.float64)
     play = torch.zeros(X, A, dtype=torch.float64)
     joint = torch.zeros(X, A, A, A, dtype=torch.float64)  # chosen, rejected, self-play
@@ -77,21 +72,21 @@ def gradient(model, loss):
 @pytest.mark.parametrize("baseline", ["both", "chosen", "rejected"])
 @pytest.mark.parametrize(("lam", "w"), [(30.0, 1.0), (0.0, 2.0), (0.7, 0.0)])
 def test_single_token_responses_are_the_exact_bandit(tiny, tmp_path, form, baseline, lam, w):
-    objective = Objective(lam=lam, beta=0.3, beta_c=0.9, w=w, baseline=baseline, form=form)
+    objective = Spac(lam=lam, beta=0.3, beta_c=0.9, w=w, baseline=baseline, form=form)
     model = tiny(dtype=torch.float64, seed=3)
     rows, *tables = rows_and_tables(seed=int(lam) + len(form))
     expected = bandit_loss(model, objective, *tables)
-    trainer = SpacTrainer(
+    streams = streams_of(objective, samples=K)
+    trainer = MethodTrainer(
         model,
-        objective=objective,
+        method=objective,
+        streams=streams,
         args=TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[]),
         logp_chunk=7,
     )
-    got = trainer.compute_loss(model, PreferenceCollator(pad_id=0)(rows))
-    assert abs(float(got - expected)) < 1e-10
-    difference = gradient(model, got) - gradient(model, expected)
-    assert float(difference.abs().max()) < 1e-10
-    assert (
-        float(gradient(model, trainer.compute_loss(model, PreferenceCollator(0)(rows))).abs().max())
-        > 1e-4
-    )
+    batch = StreamCollator(0, streams)(rows)
+    got = trainer.compute_loss(model, batch)
+    assert abs(float((got - expected).detach())) < 1e-10
+    ours = gradient(model, got)
+    assert float((ours - gradient(model, expected)).abs().max()) < 1e-10
+    assert float(ours.abs().max()) > 1e-4

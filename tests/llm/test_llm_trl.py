@@ -8,12 +8,14 @@ import copy
 import pytest
 import torch
 
+from llm.data.row import Row
 from llm.data.validate import Limits, prepare
-from llm.methods.objective import Objective
+from llm.methods import streams_of
+from llm.methods.spac import Spac
 from llm.models.logprobs import with_logps
 from llm.stages.reference import score
-from llm.training.batches import PreferenceCollator
-from llm.training.trainer import SpacTrainer
+from llm.training.batches import StreamCollator
+from llm.training.trainer import MethodTrainer
 from llm.worlds import tiny
 from llm.worlds.language import Language
 
@@ -57,7 +59,7 @@ def test_loss_and_gradient_of_the_sigmoid_loss(tmp_path):
         save_strategy="no",
         disable_tqdm=True,
     )
-    dpo = trl.DPOTrainer(
+    theirs_trainer = trl.DPOTrainer(
         theirs,
         copy.deepcopy(reference),
         args=arguments,
@@ -65,19 +67,26 @@ def test_loss_and_gradient_of_the_sigmoid_loss(tmp_path):
         processing_class=tok,
     )
     theirs.eval()
-    expected = dpo.compute_loss(theirs, next(iter(dpo.get_train_dataloader())))
+    expected = theirs_trainer.compute_loss(
+        theirs, next(iter(theirs_trainer.get_train_dataloader()))
+    )
 
     rows, _ = prepare(raw, tok, Limits(16, 24, "keep"))
-    rows = [dict(row, selfplay_ids=[]) for row in rows]
-    for row, logps in zip(rows, score(with_logps(reference), rows, tok.pad_token_id), strict=True):
-        row["ref_chosen_logps"], row["ref_rejected_logps"], row["ref_selfplay_logps"] = *logps, []
-    ours = SpacTrainer(
+    names, dpo = ("chosen", "rejected"), Spac(lam=1.0, beta=beta, w=0.0, reference="initial")
+    found = score(with_logps(reference), rows, names, tok.pad_token_id)
+    rows = [
+        Row(row.prompt, row.responses, {"initial": logps})
+        for row, logps in zip(rows, found, strict=True)
+    ]
+    streams = streams_of(dpo, samples=1)
+    ours = MethodTrainer(
         model,
-        objective=Objective(lam=1.0, beta=beta, w=0.0),
+        method=dpo,
+        streams=streams,
         args=TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[]),
     )
     model.eval()
-    got = ours.compute_loss(model, PreferenceCollator(tok.pad_token_id)(rows))
+    got = ours.compute_loss(model, StreamCollator(tok.pad_token_id, streams)(rows))
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
     assert abs(float(got.detach()) - 0.6931) > 0.01  # away from the value at equal policies
     torch.testing.assert_close(

@@ -24,7 +24,8 @@ from spac_theory import (
 )
 from spac_theory.bandit.contextual import tilt
 from spac_theory.bandit.preferences import ladder
-from spac_theory.bounds.upper import finite_complexity, kappa, upper_bound
+from spac_theory.bounds.upper import finite_complexity, upper_bound
+from spac_theory.links import BRADLEY_TERRY
 from spac_theory.rewards.finite import FiniteClass
 from spac_theory.rewards.linear import one_hot_features
 
@@ -137,8 +138,7 @@ CASES = {
     "delta zero": (lambda: view(delta=0.0), ["delta is 0", "(0, 1)"]),
     "delta one": (lambda: view(delta=1.0), ["delta is 1", "(0, 1)"]),
     "delta in a bound": (lambda: finite_complexity(2, torch.ones(1), 1.5), ["delta is 1.5"]),
-    "weights": (lambda: view(context_weights="guess"), ["context_weights", "guess", "empirical"]),
-    "kappa": (lambda: kappa(-1.0), ["difference_bound is -1", "[0, 700]"]),
+    "kappa": (lambda: BRADLEY_TERRY.kappa(-1.0), ["difference_bound is -1", "[0, 700]"]),
     "negative C": (
         lambda: upper_bound(1.0, -0.1, size, torch.ones(1)),
         ["concentrability is -0.1", "[0, inf"],

@@ -25,12 +25,12 @@ from spac_theory.bounds.upper import (
     best_upper_bound,
     covering_complexity,
     finite_complexity,
-    kappa,
     oracle_lambda,
     upper_bound,
 )
 from spac_theory.concentrability.classes import Design, concentrability_of
 from spac_theory.keys import generator
+from spac_theory.links import BRADLEY_TERRY
 
 DELTA = 0.1
 
@@ -82,8 +82,12 @@ def test_theorem_holds_on_simulated_data(problem, options):
 @given(st.floats(0, 20))
 def test_kappa_is_the_inverse_variance_of_the_widest_comparison(bound):
     sigma = 1 / (1 + math.exp(-bound))
-    assert kappa(bound) == pytest.approx(1 / (sigma * (1 / (1 + math.exp(bound)))), rel=1e-9)
-    assert kappa(bound) == pytest.approx(2 + math.exp(bound) + math.exp(-bound), rel=1e-12)
+    assert BRADLEY_TERRY.kappa(bound) == pytest.approx(
+        1 / (sigma * (1 / (1 + math.exp(bound)))), rel=1e-9
+    )
+    assert BRADLEY_TERRY.kappa(bound) == pytest.approx(
+        2 + math.exp(bound) + math.exp(-bound), rel=1e-12
+    )
 
 
 @given(st.floats(0.05, 6), st.floats(-1, 1), st.floats(-1, 1))
@@ -92,7 +96,7 @@ def test_lemma_k(bound, u, v):
     u, v = u * bound, v * bound
     p, q = (np.array([1 / (1 + np.exp(-t)), 1 / (1 + np.exp(t))]) for t in (u, v))
     hellinger = float(((np.sqrt(p) - np.sqrt(q)) ** 2).sum())
-    assert (u - v) ** 2 <= 4 * kappa(bound) * hellinger * (1 + 1e-9) + 1e-12
+    assert (u - v) ** 2 <= 4 * BRADLEY_TERRY.kappa(bound) * hellinger * (1 + 1e-9) + 1e-12
 
 
 @given(st.floats(0.1, 5), st.floats(0.01, 100), st.integers(10, 10**9), st.integers(1, 10**6))

@@ -17,6 +17,7 @@ from spac_theory import (
 )
 from spac_theory.concentrability.classes import Design, concentrability_of
 from spac_theory.learning.lambda_rules import make_game
+from spac_theory.rewards.base import gap_kind
 from spac_theory.saddle.solve import solve_saddle
 
 OWN = '''
@@ -36,7 +37,7 @@ class Multiples:
     bound: float = 1.0
     convex = True
     finite = False
-    certified = True
+    gap_is_bound = True
 
     @property
     def shape(self):
@@ -102,7 +103,7 @@ def test_one_file_is_enough(tmp_path, monkeypatch):
     assert (ours.gap <= 0.1).all()
     for name, options in (("spac", {}), ("spac_t", {"iterations": 50}), ("mle_greedy", {})):
         fit = make_algorithm(name, **options).fit(own, data)
-        assert fit.certified == "duality gap"
+        assert fit.gap_kind == "duality gap"
         assert torch.allclose(fit.policy.probabilities().sum(-1), torch.ones(()).double())
 
 
@@ -115,3 +116,13 @@ def test_a_class_without_coverage_of_its_own_is_refused_in_words():
     design = Design(truth=half, rho=torch.ones(1, dtype=torch.float64), pairs=pairs, baseline=half)
     with pytest.raises(InputError, match=r"Nameless.*concentrability_of\.register"):
         concentrability_of(Nameless(), design, half)
+
+
+def test_the_old_name_of_a_bounded_gap_is_read_as_it_was_meant():
+    class Old:
+        certified = True
+
+    class Unsaid:
+        """Claims nothing."""
+
+    assert (gap_kind(Old()), gap_kind(Unsaid())) == ("duality gap", "estimate")

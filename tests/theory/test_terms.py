@@ -18,10 +18,7 @@ from spac_theory.bounds import (
     covering_complexity,
     divergence,
     greedy_contexts,
-    hedge_gap,
-    link_kappa,
     local_lower_bound,
-    loss_slope,
     misspecification,
     oracle_lambda,
     ridge_statistics,
@@ -43,8 +40,8 @@ def test_kappa_on_a_grid(link, bound):
     h = (p.sqrt()[:, None] - p.sqrt()) ** 2 + ((1 - p).sqrt()[:, None] - (1 - p).sqrt()) ** 2
     ratio = (z[:, None] - z) ** 2 / (4 * h.clamp_min(1e-300))
     largest = float(ratio[h > 1e-12].max())
-    assert largest <= link_kappa(link, bound) * (1 + 1e-9)
-    assert largest >= 0.5 * link_kappa(link, bound)  # a constant, not a catch-all
+    assert largest <= link.kappa(bound) * (1 + 1e-9)
+    assert largest >= 0.5 * link.kappa(bound)  # a constant, not a catch-all
 
 
 @pytest.mark.parametrize("link", [BRADLEY_TERRY, PROBIT])
@@ -61,7 +58,7 @@ def test_misspecification_bounds_the_loss_of_the_closest_member(link):
             kl = p * (link.loss(v) - link.loss(u)) + (1 - p) * (link.loss(-v) - link.loss(-u))
             assert float(kl[inside].max()) <= float(allowed)
         worst = (link.loss(u) - link.loss(u + epsilon)).abs().max()
-        assert float(worst) <= loss_slope(link, bound + epsilon) * epsilon * (1 + 1e-9)
+        assert float(worst) <= link.slope(bound + epsilon) * epsilon * (1 + 1e-9)
 
 
 def test_misspecification_vanishes_and_never_exceeds_its_crude_form():
@@ -85,7 +82,6 @@ def test_terms_add_up_and_lambda_star_is_the_minimiser():
         found = optimize.minimize_scalar(total, bounds=(-5, 15), method="bounded")
         assert math.isclose(found.fun, float(best), rel_tol=1e-6)
         assert math.isclose(math.exp(found.x), float(star), rel_tol=1e-2)
-    assert math.isclose(hedge_gap(2.0, math.log(4), 50), 2 * math.sqrt(math.log(4) / 100))
 
 
 def test_finite_classes_need_no_net():

@@ -70,7 +70,6 @@ def learner_view(settings: Settings, log: Log) -> LearnerView:
         policies["reference"],
         policies["baseline"],
         delta=settings.delta,
-        context_weights="empirical",
     )
 
 

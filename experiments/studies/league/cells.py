@@ -11,6 +11,7 @@ from pydantic import Field
 
 from experiments.common.configuration import WHOLE, Comparisons, Natural, Several, read
 from experiments.engine.specs import Spec, label_of, load, resolve, try_dials
+from experiments.engine.store import open_store
 from experiments.engine.units import Unit
 from experiments.studies.league.entries import ENTRIES, Entry
 from spac_theory import InputError, checks
@@ -93,7 +94,15 @@ def read_league(config: Mapping[str, Any]) -> League:
     learner: Spec = {"delta": DELTA, "reference": "behaviour", "baseline": "behaviour"}
     learner["labels"] = settings.labels
     found = League(
-        settings, Path(settings.store), problem, family, dials, entries, specs, plugins, learner
+        settings,
+        open_store(settings.store),
+        problem,
+        family,
+        dials,
+        entries,
+        specs,
+        plugins,
+        learner,
     )
     for dial, n, _ in found.cells():
         found.unit(dial, n, {}).setting().star_bound(

@@ -14,7 +14,7 @@ from experiments.engine.collect import rows_of
 from experiments.engine.executor import run_units
 from experiments.engine.progress import show_progress
 from experiments.engine.specs import Spec
-from experiments.engine.store import open_store, stack
+from experiments.engine.store import stack
 from experiments.engine.units import Unit, pending
 from experiments.studies.league.analysis import coefficients, write_report
 from experiments.studies.league.cells import League, read_league
@@ -86,7 +86,6 @@ def coverage_rows(league: League) -> list[Row]:
 def run_league(values: Mapping[str, Any], output: Path) -> bool:
     """Tune, play, report; returns whether no fit failed."""
     league, console = read_league(values), make_console()
-    open_store(league.settings.store)
     rows = season(league, console)
     needs = {label: entry.needs for label, entry in league.entries.items()}
     write_report(output, rows, coverage_rows(league), needs, console)

@@ -44,7 +44,7 @@ def aggregate(results: pl.DataFrame, delta: float) -> pl.DataFrame:
         pl.col("bound_star", "range").first(),
         bounded.sum().alias("bounded"),
         (bounded & broken).sum().alias("violations"),
-        pl.col("gap").filter(pl.col("certified") == "duality gap").max().alias("duality_gap"),
+        pl.col("gap").filter(pl.col("gap_kind") == "duality gap").max().alias("duality_gap"),
         (pl.col("converged") == False).sum().alias("not_converged"),  # noqa: E712
         pl.col("seconds").sum(),
         pl.col("reason").drop_nulls().first(),

@@ -15,7 +15,7 @@ from experiments.common.configuration import WHOLE, Count, Probability
 from experiments.engine.columns import flag, real, text
 from experiments.engine.study import Cell, Columns
 from spac_theory.bandit.preferences import PreferenceModel, WinnerCounts, pair_law, winner_law
-from spac_theory.bounds.upper import Complexity, covering_complexity, kappa
+from spac_theory.bounds.upper import Complexity, covering_complexity
 from spac_theory.concentrability.classes import Design, concentrability_of
 from spac_theory.keys import generator
 from spac_theory.links import BRADLEY_TERRY
@@ -208,7 +208,7 @@ def compute(settings: Cell) -> Columns:
         ],
         dtype=torch.float64,
     )
-    k = kappa(group.cls.difference_bound)
+    k = BRADLEY_TERRY.kappa(group.cls.difference_bound)
     known = torch.where(torch.isfinite(c) & (c > 0), c, 1.0)
     lam = group.share * (k * known / size.epsilon_n).sqrt()
     game = Game(group.cls, data, lam, group.rho, group.baseline)

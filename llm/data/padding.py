@@ -1,0 +1,23 @@
+"""Token ids of unequal length as one rectangle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+Ids = Sequence[int]
+
+
+def pad(prompts: Sequence[Ids], responses: Sequence[Ids], pad_id: int) -> dict[str, Tensor]:
+    """Right-pad `prompt + response`: `input_ids`, `attention_mask`, `completion_mask`, `(B, L)`."""
+    starts = torch.tensor([len(p) for p in prompts]).unsqueeze(-1)
+    whole = [[*p, *r] for p, r in zip(prompts, responses, strict=True)]
+    ends = torch.tensor([len(row) for row in whole]).unsqueeze(-1)
+    width = int(ends.max())
+    ids = torch.tensor([row + [pad_id] * (width - len(row)) for row in whole])
+    place = torch.arange(width)
+    attention = (place < ends).long()
+    completion = attention * (place >= starts)
+    return {"input_ids": ids, "attention_mask": attention, "completion_mask": completion}

@@ -1,0 +1,97 @@
+"""Judges: what scores an answer to a prompt, a user's function or a reward model."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from llm.files import processes
+from llm.models.load import load_tokenizer
+from spac_theory.checks import InputError
+
+Judge = Callable[[list[str], list[str]], Sequence[float]]
+
+
+def finite_scores(judge: Judge, prompts: list[str], answers: list[str]) -> list[float]:
+    """The judge's scores as floats; refused when they are not as many finite numbers as answers."""
+    try:
+        scores = [float(x) for x in judge(prompts, answers)]
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"The judge failed on {len(answers)} answers ({reason:.200}); mend it, or name another judge."
+        ) from error
+    bad = next((x for x in scores if not math.isfinite(x)), None)
+    if bad is not None or len(scores) != len(answers):
+        what = f"the score {bad}" if bad is not None else f"{len(scores)} scores"
+        raise InputError(
+            f"The judge gave {what} for {len(answers)} answers; it must give one finite number each."
+        )
+    return scores
+
+
+def load_judge(name: str) -> Judge:
+    """The judge called `name`: a reward model's folder, or `module:function`."""
+    if name and Path(name).is_dir():
+        return RewardModel(name)
+    module, _, function = name.partition(":")
+    try:
+        sys.path.insert(0, os.getcwd())  # a judge may lie in the current folder
+        judge: Judge = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"judge is {name!r}; it must be the folder of a reward model, or module:function of "
+            f"something that can be imported ({error})."
+        ) from error
+    finally:
+        sys.path.pop(0)
+    return judge
+
+
+class RewardModel:
+    """A sequence classifier with one output, on the prompt and answer as its tokenizer has them."""
+
+    def __init__(self, folder: str, batch: int = 8) -> None:
+        from transformers import AutoModelForSequenceClassification
+
+        self.tokenizer, self.batch = load_tokenizer(folder), batch
+        loaded: Any = AutoModelForSequenceClassification.from_pretrained(
+            folder, use_safetensors=True, trust_remote_code=False
+        )
+        self.model = loaded.to(processes.device()).eval()
+        if self.model.config.num_labels != 1:
+            raise InputError(
+                f"judge is {folder!r}, a classifier with {self.model.config.num_labels} outputs; a "
+                "reward model has 1."
+            )
+        self.model.config.pad_token_id = self.tokenizer.pad_token_id
+
+    def __call__(self, prompts: list[str], answers: list[str]) -> list[float]:
+        """One score a pair."""
+        import torch
+
+        scores: list[float] = []
+        texts = [self.render(p, a) for p, a in zip(prompts, answers, strict=True)]
+        self.tokenizer.padding_side = "right"
+        for start in range(0, len(texts), self.batch):
+            part = texts[start : start + self.batch]
+            coded = self.tokenizer(
+                part, add_special_tokens=False, padding=True, return_tensors="pt"
+            ).to(self.model.device)
+            with torch.no_grad():
+                out = self.model(coded["input_ids"], attention_mask=coded["attention_mask"])
+            scores += out.logits.float().squeeze(-1).tolist()
+        return scores
+
+    def render(self, prompt: str, answer: str) -> str:
+        """The conversation in the reward model's own template; plain text without one."""
+        if not self.tokenizer.chat_template:
+            return prompt + answer
+        turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+        text: str = self.tokenizer.apply_chat_template(turns, tokenize=False)
+        return text

@@ -1,0 +1,1 @@
+"""What a person sees of a run on held-out rows: table, figures, answers side by side, a page."""

@@ -1,0 +1,242 @@
+"""What a policy does on held-out prompts: preference accuracy, KL by sampling, value, win rate.
+
+Intervals treat the prompt as the unit. Several rows or samples of one prompt are averaged first, so
+that repeats do not make an interval shorter than it is.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from experiments.common.files import read_json
+from llm.data.padding import Ids, pad
+from llm.data.row import Row, read_native
+from llm.files import processes
+from llm.files.digests import Rows, read_rows, write_rows
+from llm.files.parts import part_seed
+from llm.models.engines import ENGINES, GenerationSettings
+from llm.models.load import ModelSettings, load_model
+from llm.models.logprobs import sequence_logps, with_logps
+from llm.settings import EvaluationSettings
+
+Scorer = Callable[[Sequence[str], Sequence[str]], Sequence[float]]
+ANSWERS, PAIRS = "answers.parquet", "pairs.parquet"
+START = "initial/evaluate"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything that does not change from policy to policy."""
+
+    run: Path
+    model: ModelSettings
+    tokenizer: Any
+    generation: GenerationSettings
+    evaluation: EvaluationSettings
+    batch: int
+    seed: int
+    scorer: Scorer | None
+
+    @property
+    def rows(self) -> list[Row]:
+        """The held-out rows; none where `prepare` could cut none."""
+        path = self.run / "prepare" / "test.parquet"
+        return read_native(path) if path.exists() else []
+
+    @property
+    def words(self) -> dict[str, dict[str, str]]:
+        """The texts of held-out rows by prompt key."""
+        path = self.run / "prepare" / "held_out.json"
+        rows = read_json(path)["rows"] if path.exists() else []
+        return {row["prompt_key"]: row for row in rows}
+
+
+def held_out(folder: Path, bench: Bench, path: str, start: str) -> dict[str, Any]:
+    """Measure the policy at `path` against the one at `start`; write its scores and its answers.
+
+    The start is measured first, by `START`; its own report has no column that compares it with itself.
+    Returns `{}` without held-out rows.
+    """
+    rows = bench.rows
+    if not rows:
+        return {}
+    policy = live(path, bench)
+    pairs = [(r.prompt, [r.responses[name][0] for name in ("chosen", "rejected")]) for r in rows]
+    now = logps(policy, pairs, bench)
+    scored = [
+        {"prompt_key": r.key, "chosen": c, "rejected": d}
+        for r, (c, d) in zip(rows, now, strict=True)
+    ]
+    write_rows(folder / PAIRS, scored)
+    given = answers(path, policy, rows, bench)
+    del policy
+    if path != start and given:
+        base = live(start, bench)
+        asked = [(a["prompt_ids"], [a["answer_ids"]]) for a in given]
+        for row, (logp,) in zip(given, logps(base, asked, bench), strict=True):
+            row["start_logp"] = logp
+    write_rows(folder / ANSWERS, given)
+    first = None if path == start else bench.run / START
+    return {**preferences(scored, first), **behaviour(given, first)}
+
+
+def live(path: str, bench: Bench) -> Any:
+    """The model at `path`, ready to score."""
+    return with_logps(load_model(path, bench.model).to(processes.device()).eval())
+
+
+@torch.no_grad()
+def logps(
+    policy: Any, asked: Sequence[tuple[Ids, Sequence[Ids]]], bench: Bench
+) -> list[list[float]]:
+    """`log π(y|x)` of every response of every prompt."""
+    flat = [(x, y) for x, ys in asked for y in ys]
+    device = next(policy.parameters()).device
+    values: list[float] = []
+    for begin in range(0, len(flat), bench.batch):
+        xs, ys = zip(*flat[begin : begin + bench.batch], strict=True)
+        batch = pad(xs, ys, bench.tokenizer.pad_token_id)
+        ids, attention, completion = (tensor.to(device) for tensor in batch.values())
+        values += sequence_logps(policy, ids, attention, completion).tolist()
+    rest = iter(values)
+    return [[next(rest) for _ in ys] for _, ys in asked]
+
+
+def answers(path: str, policy: Any, rows: Sequence[Row], bench: Bench) -> Rows:
+    """Samples of the policy at a fixed set of held-out prompts, with `log π` and, if known, reward.
+
+    The seed is the same for every policy.
+    """
+    prompts = list({r.key: r for r in rows}.values())[: bench.evaluation.prompts]
+    if not prompts:
+        return []
+    s = replace(bench.generation, samples=bench.evaluation.samples)
+    engine = ENGINES[s.engine](path, bench.model, bench.tokenizer, s)
+    given: Rows = []
+    for begin in range(0, len(prompts), s.batch):
+        part = prompts[begin : begin + s.batch]
+        drawn = engine([r.prompt for r in part], part_seed("held-out", bench.seed, begin))
+        given += [written(r, y, bench) for r, ys in zip(part, drawn, strict=True) for y in ys]
+    del engine
+    asked = [(a["prompt_ids"], [a["answer_ids"]]) for a in given]
+    for row, (logp,) in zip(given, logps(policy, asked, bench), strict=True):
+        row["logp"] = logp
+    if bench.scorer is not None:
+        scores = bench.scorer([a["prompt"] for a in given], [a["answer"] for a in given])
+        for row, reward in zip(given, scores, strict=True):
+            row["reward"] = float(reward)
+    return given
+
+
+def written(row: Row, ids: list[int], bench: Bench) -> dict[str, Any]:
+    """One answer as it is stored."""
+    known = bench.words.get(row.key)
+    prompt = known["prompt"] if known else bench.tokenizer.decode(list(row.prompt))
+    return {
+        "prompt_key": row.key,
+        "prompt": prompt,
+        "prompt_ids": row.prompt,
+        "answer": bench.tokenizer.decode(ids, skip_special_tokens=True),
+        "answer_ids": ids,
+        "stopped": ids[-1:] == [bench.tokenizer.eos_token_id],
+    }
+
+
+def by_prompt(rows: Rows, values: Sequence[float]) -> list[float]:
+    """The mean of `values` at each prompt."""
+    groups: dict[str, list[float]] = {}
+    for row, value in zip(rows, values, strict=True):
+        groups.setdefault(row["prompt_key"], []).append(value)
+    return [statistics.fmean(group) for group in groups.values()]
+
+
+def mean_and_error(name: str, values: Sequence[float]) -> dict[str, float]:
+    """`{name, name_stderr}` of independent values; one value has no standard error."""
+    found = {name: statistics.fmean(values)}
+    if len(values) > 1:
+        found[f"{name}_stderr"] = statistics.stdev(values) / math.sqrt(len(values))
+    return found
+
+
+def wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
+    """The 95 % interval of Wilson (1927) for a share among `count` independent units."""
+    middle = share + z * z / (2 * count)
+    spread = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    scale = 1 + z * z / count
+    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
+
+
+def preferences(scored: Rows, first: Path | None) -> dict[str, float]:
+    """Held-out log-probs; against the start also accuracy and margin of `log(π/π_1)`, in nats.
+
+    A tie of the margin counts half. The interval of the accuracy is Wilson's with the number of prompts.
+    """
+    found = {
+        "logp_chosen": statistics.fmean(r["chosen"] for r in scored),
+        "logp_rejected": statistics.fmean(r["rejected"] for r in scored),
+        "held_out_pairs": len(scored),
+    }
+    if first is None:
+        return found
+    before = read_rows(first / PAIRS)
+    gains = [
+        (r["chosen"] - b["chosen"], r["rejected"] - b["rejected"])
+        for r, b in zip(scored, before, strict=True)
+    ]
+    right = by_prompt(scored, [1.0 if c > d else 0.5 if c == d else 0.0 for c, d in gains])
+    found["accuracy"] = statistics.fmean(right)
+    low, high = wilson(found["accuracy"], len(right))
+    margins = by_prompt(scored, [c - d for c, d in gains])
+    return {
+        **found,
+        "accuracy_low": low,
+        "accuracy_high": high,
+        **mean_and_error("margin", margins),
+        "logp_chosen_change": statistics.fmean(c for c, _ in gains),
+        "logp_rejected_change": statistics.fmean(d for _, d in gains),
+    }
+
+
+def behaviour(given: Rows, first: Path | None) -> dict[str, float]:
+    """Length of the answers; value where the reward is known; against the start KL and win rate."""
+    if not given:
+        return {}
+    found: dict[str, float] = {
+        "length": statistics.fmean(len(a["answer_ids"]) for a in given),
+        "stopped": statistics.fmean(a["stopped"] for a in given),
+        "answers": len(given),
+    }
+    rewarded = "reward" in given[0]
+    if rewarded:
+        found |= mean_and_error("reward", by_prompt(given, [a["reward"] for a in given]))
+    if first is None:
+        return found
+    found |= mean_and_error("kl", by_prompt(given, [a["logp"] - a["start_logp"] for a in given]))
+    if rewarded:
+        found |= against(given, read_rows(first / ANSWERS))
+    return found
+
+
+def against(given: Rows, before: Rows) -> dict[str, float]:
+    """Paired with the start's answers to the same prompts: gain of reward, win rate (a tie half)."""
+    rivals: dict[str, list[float]] = {}
+    for row in before:
+        rivals.setdefault(row["prompt_key"], []).append(row["reward"])
+    wins, gains = [], []
+    for row in given:
+        other = rivals[row["prompt_key"]]
+        wins.append(
+            statistics.fmean((row["reward"] > x) + 0.5 * (row["reward"] == x) for x in other)
+        )
+        gains.append(row["reward"] - statistics.fmean(other))
+    return {
+        **mean_and_error("win_rate", by_prompt(given, wins)),
+        **mean_and_error("gain", by_prompt(given, gains)),
+    }

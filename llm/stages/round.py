@@ -1,0 +1,218 @@
+"""One round of a method: what its streams need, in order."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from llm.data.row import Row, read_native
+from llm.files.digests import read_rows, tokenizer_digest
+from llm.methods import Method, Stream, identity
+from llm.models.engines import ENGINES, Ends
+from llm.models.load import is_adapter, load_model
+from llm.stages.label import label, make_labeller
+from llm.stages.reference import asked as anchors_asked
+from llm.stages.reference import reference
+from llm.stages.sample import sample
+from llm.stages.value import language_of
+from llm.stages.workplace import Model, Workplace, train_identity
+from llm.training.rollouts import frozen_names
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a round made: the next iterate, and how many labels it spent."""
+
+    model: Model
+    labels: int
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of a method from `π_t`, the last of `models`: what the streams need, in order.
+
+    Sampling for every stream drawn in the round, labels where a stream asks for them, the frozen
+    policies' log-probs of all stored streams, training.
+    """
+
+    place: Workplace
+    folder: str
+    method: Method
+    models: list[Model]
+    t: int
+
+    def __call__(self) -> Done:
+        """Do what is not done yet."""
+        sampled = [s for s in self.streams if s.sampled]
+        for stream in sampled:
+            self.sample(stream)
+        labels = sum(self.label(stream) for stream in sampled if stream.labels)
+        self.reference(sampled)
+        return Done(self.train(), labels)
+
+    @cached_property
+    def streams(self) -> tuple[Stream, ...]:
+        """The streams of the method with their counts."""
+        return self.place.s.streams(self.method)
+
+    @property
+    def current(self) -> Model:
+        """`π_t`."""
+        return self.models[-1]
+
+    def frozen(self, name: str) -> Model:
+        """The iterate that the frozen policy `name` is in this round."""
+        return self.models[self.method.anchor(name, self.t)]
+
+    def key(self, stream: Stream) -> str:
+        """What the draws of a stream depend on, beside their place: run, method, round, stream."""
+        whose = "" if stream.name == "own" else f"/{stream.name}"
+        return f"{self.place.s.seed}/{self.folder}{whose}"
+
+    def sample(self, stream: Stream) -> None:
+        """Draw the responses of one stream."""
+        place, writer = self.place, self.frozen(stream.source)
+        s = replace(place.s.generation, samples=stream.count or 1)
+        inputs = {
+            "rows": place.rows_hash,
+            "tokenizer": tokenizer_digest(place.tokenizer),
+            "policy": writer.weights,
+            "generation": asdict(s),
+            "seed": place.s.seed,
+        }
+        place.stage(
+            f"{self.folder}/sample-{stream.name}",
+            inputs,
+            lambda f: sample(
+                f,
+                stream.name,
+                place.rows,
+                lambda: ENGINES[s.engine](writer.path, place.s.model, place.tokenizer, s),
+                s,
+                place.tokenizer.eos_token_id,
+                self.key(stream),
+            ),
+        )
+
+    def label(self, stream: Stream) -> int:
+        """Ask the judge about the responses of one stream; how many labels that took."""
+        place, judge = self.place, self.place.s.judge or ""
+        inputs = {
+            "samples": self._hash(f"sample-{stream.name}", "samples"),
+            "stream": asdict(stream),
+            "judge": place.judge_identity,
+            "seed": place.s.seed,
+        }
+        out = place.stage(
+            f"{self.folder}/label-{stream.name}",
+            inputs,
+            lambda f: label(
+                f,
+                stream,
+                self._rows([f"sample-{stream.name}/samples"]),
+                lambda: make_labeller(judge, language_of(place.s), place.tokenizer),
+                place.s.reference_batch,
+                self.key(stream),
+            ),
+        )
+        return int(out["count"])
+
+    def reference(self, sampled: list[Stream]) -> None:
+        """Native rows: all stored streams, their labels, and `log π_a` under the frozen policies."""
+        place = self.place
+        files = [f"sample-{s.name}/samples" for s in sampled]
+        files += [f"label-{s.name}/labels" for s in sampled if s.labels]
+        asked = {name: self.frozen(name) for name in anchors_asked(self.streams)}
+        inputs = {
+            "rows": place.rows_hash,
+            "streams": {name: self._hash(*name.split("/")) for name in files},
+            "policies": {name: model.weights for name, model in asked.items()},
+            "batch": place.s.reference_batch,
+        }
+        place.stage(
+            f"{self.folder}/reference",
+            inputs,
+            lambda f: reference(
+                f,
+                self._rows(files),
+                self.streams,
+                {name: model.path for name, model in asked.items()},
+                place.s.model,
+                place.tokenizer.pad_token_id,
+                place.s.reference_batch,
+            ),
+        )
+
+    def train(self) -> Model:
+        """Minimise the method's loss from `π_t`."""
+        place = self.place
+        live = {name: self.frozen(name) for name in frozen_names(self.streams)}
+        inputs = {
+            "streams": self._hash("reference", "streams"),
+            "policy": self.current.weights,
+            "live": {name: model.weights for name, model in live.items()},
+            "generation": asdict(place.s.generation) if live else None,
+            "method": identity(self.method),
+            "train": train_identity(place.s.train),
+            "seed": place.s.seed,
+        }
+        out = place.stage(f"{self.folder}/train", inputs, lambda f: self._fit(f, live))
+        return Model(str(self._path("train") / out["model"]), out["weights"])
+
+    def _fit(self, target: Path, live: dict[str, Model]) -> dict[str, Any]:
+        from llm.training.assembly import method_trainer
+        from llm.training.fit import fit
+
+        s, tokenizer = self.place.s, self.place.tokenizer
+        trainer = method_trainer(
+            load_model(self.current.path, s.model, trainable=True),
+            read_native(self._path("reference") / "streams.parquet"),
+            self.method,
+            self.streams,
+            s.train,
+            s.model,
+            target,
+            tokenizer,
+            s.seed,
+            self._rollouts(live),
+        )
+        return fit(trainer, target, tokenizer, s.train.ema)
+
+    def _rollouts(self, live: dict[str, Model]) -> Any:
+        from llm.training.rollouts import Rollouts, adapter_off, copy_of
+
+        s, tokenizer = self.place.s, self.place.tokenizer
+        step = tuple(stream for stream in self.streams if stream.when == "step")
+        if not step:
+            return None
+
+        def frozen(model: Model) -> Any:
+            base = model.path == self.models[0].path and s.model.lora is not None
+            if base and not is_adapter(model.path):
+                return adapter_off()
+            return copy_of(lambda: load_model(model.path, s.model))
+
+        return Rollouts(
+            step,
+            {name: frozen(model) for name, model in live.items()},
+            s.generation,
+            Ends(tokenizer.pad_token_id, tokenizer.eos_token_id),
+            s.train.logp_chunk,
+            f"{s.seed}/{self.folder}/step",
+        )
+
+    def _path(self, stage: str) -> Path:
+        return self.place.run.directory / self.folder / stage
+
+    def _hash(self, stage: str, output: str) -> str:
+        return self.place.run.file_hash(f"{self.folder}/{stage}", output)
+
+    def _rows(self, files: list[str]) -> list[Row]:
+        """The training rows with the columns of these files (one line a row, in their order)."""
+        records = [row.record() for row in self.place.rows]
+        for name in files:
+            for record, more in zip(records, read_rows(self._path(f"{name}.parquet")), strict=True):
+                record |= more
+        return [Row.of(record) for record in records]

@@ -1,0 +1,127 @@
+"""Adding a thing is adding a file: each test adds one, and what must find it finds it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.theory.test_own_class import OWN
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# What a newcomer writes: the one file under `spac_theory/` (and how `testing` checks it).
+FILES = {
+    "algorithm": (
+        "algorithms/coin.py",
+        """
+from dataclasses import dataclass
+
+import torch
+
+from spac_theory.algorithms import ALGORITHMS
+from spac_theory.learning.needs import FEATURES, Coefficient, Learner
+from spac_theory.options import number
+from spac_theory.view import Fit, TabularPolicy
+
+
+@ALGORITHMS.register("coin")
+@dataclass(frozen=True)
+class Coin(Learner):
+    needs = frozenset({FEATURES})
+    coefficient = Coefficient.NONE
+
+    edge: float = number(0.5, "weight of the reference", low=0, high=1)
+
+    def fit(self, view, data, oracle=None):
+        uniform = torch.full_like(view.reference, 1 / view.reference.shape[-1])
+        table = self.edge * view.reference + (1 - self.edge) * uniform
+        return Fit(TabularPolicy(table.expand(len(data.n), -1, -1)), "closed form")
+""",
+        "testing.check_algorithm('coin', edge=0.25)",
+    ),
+    "problem": (
+        "problems/coins.py",
+        """
+from dataclasses import dataclass
+
+from spac_theory.options import Options, integer
+from spac_theory.keys import generator
+from spac_theory.problems import PROBLEMS, unit_table
+import torch
+
+
+@PROBLEMS.register("coins")
+@dataclass(frozen=True)
+class Coins(Options):
+    seed: int = integer(0, "draws the rewards", low=0)
+
+    def build(self):
+        reward = torch.from_numpy(generator("problem", "coins", self.seed).uniform(0, 1, (3, 4)))
+        return unit_table(reward, f"coins-{self.seed}")
+""",
+        "testing.check_problem('coins')",
+    ),
+    "behaviour": (
+        "behaviours/lazy.py",
+        """
+from dataclasses import dataclass
+
+import torch
+
+from spac_theory.behaviours import BEHAVIOURS
+from spac_theory.checks import number
+
+
+@BEHAVIOURS.register("lazy")
+@dataclass(frozen=True)
+class Lazy:
+    dial_name = "laziness"
+    dial_range = (0.0, 1.0)
+
+    def policy(self, problem, dial):
+        share = number("dial", dial, low=0, high=1)
+        contexts, actions = problem.bandit.shape
+        first = torch.eye(actions, dtype=torch.float64)[[0] * contexts]
+        return share * first + (1 - share) / actions
+""",
+        "testing.check_behaviour('lazy')",
+    ),
+    "reward class": (
+        "rewards/multiples.py",
+        OWN,
+        "from spac_theory.rewards.multiples import Multiples; import torch; "
+        "testing.check_reward_class(Multiples(torch.rand(2, 3).double()))",
+    ),
+}
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The tracked library alone, in a folder of its own."""
+    for name in sorted((ROOT / "spac_theory").rglob("*.py")):
+        target = tmp_path / name.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(name.read_bytes())
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_one_file_is_all(kind: str, copy: Path) -> None:
+    path, text, check = FILES[kind]
+    target = copy / "spac_theory" / path
+    assert not target.exists()
+    target.write_text(text)
+    command = [sys.executable, "-c", f"from spac_theory import testing; {check}"]
+    run = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
+def test_the_page_names_the_files() -> None:
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    for kind, (path, _, _) in FILES.items():
+        folder = path.partition("/")[0]
+        assert re.search(rf"^\| {kind}.*\| `spac_theory/{folder}/", page, re.MULTILINE), kind

@@ -1,0 +1,85 @@
+"""Formats with a name, columns by other names, and rows held out by prompt."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm.data import columns, held_out
+from llm.data.formats import normalise
+from llm.data.templates import check
+from llm.worlds import tiny
+from spac_theory.checks import InputError
+
+HH = "\n\nHuman: How are you?\n\nAssistant: Fine.\n\nHuman: Why?\n\nAssistant: "
+
+
+def test_two_transcripts_with_a_common_beginning_are_one_prompt():
+    row = normalise({"chosen": HH + "The sun shines.", "rejected": HH + "Go away."}, 0)
+    assert [turn["role"] for turn in row.prompt] == ["user", "assistant", "user"]
+    assert [turn["content"] for turn in row.prompt] == ["How are you?", "Fine.", "Why?"]
+    assert (row.chosen, row.rejected) == ("The sun shines.", "Go away.")
+
+
+def test_turns_called_from_and_value_are_messages():
+    said = [{"from": "human", "value": "Hello"}, {"from": "gpt", "value": "Good day"}]
+    other = [said[0], {"from": "gpt", "value": "What"}]
+    row = normalise({"chosen": said, "rejected": other}, 0)
+    assert row.prompt == [{"role": "user", "content": "Hello"}]
+    assert (row.chosen, row.rejected) == ("Good day", "What")
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"instruction": "x", "completions": []}, "binarized"),
+        ({"prompt": "x", "answers": [{"answer": "a", "rank": 1}]}, "ranking of 1 answers"),
+        ({"prompt": "x", "completion": "a", "label": True}, "as for KTO"),
+        ({"question": "x", "better": "a", "worse": "b"}, "data.columns="),
+        ({"chosen": HH + "a", "rejected": "\n\nHuman: x"}, "does not end with a turn"),
+        ({"chosen": HH + "a", "rejected": "\n\nHuman: x\n\nAssistant: b"}, "different conv"),
+    ],
+)
+def test_what_holds_no_pair_is_refused_with_the_fix(row, words):
+    with pytest.raises(InputError, match=words):
+        normalise(row, 3)
+
+
+def test_columns_by_other_names():
+    rows = [{"question": "x", "better": "a", "worse": "b", "id": 7}]
+    names = {"prompt": "question", "chosen": "better", "rejected": "worse"}
+    assert columns.renamed(rows, names) == [
+        {"prompt": "x", "chosen": "a", "rejected": "b", "id": 7}
+    ]
+    assert columns.renamed(rows, None) == rows
+    with pytest.raises(InputError, match=r"no 'best'.*it has: better, id"):
+        columns.renamed(rows, {"chosen": "best"})
+    with pytest.raises(InputError, match=r"data\.columns"):
+        columns.renamed(rows, {"label": "better"})
+
+
+@given(
+    st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=30),
+    st.floats(0, 0.99),
+    st.randoms(use_true_random=False),
+)
+def test_rows_are_held_out_by_prompt(prompts, share, shuffler):
+    rows = [{"prompt": p, "chosen": str(i), "rejected": "-"} for i, p in enumerate(prompts)]
+    train, test = held_out.cut(rows, share, seed=0)
+    kept, away = {r["prompt"] for r in train}, {r["prompt"] for r in test}
+    assert not kept & away
+    assert kept  # never everything
+    assert len(train) + len(test) == len(rows)
+    assert len(away) >= share * len(kept | away) - 1e-9 or len(kept) == 1
+    shuffler.shuffle(rows)
+    assert {r["prompt"] for r in held_out.cut(rows, share, seed=0)[1]} == away
+
+
+def test_a_tokenizer_without_end_and_a_template_with_a_date_are_refused():
+    tokenizer = tiny.tokenizer()
+    assert check(tokenizer) is tokenizer
+    tokenizer.chat_template = "{{ strftime_now('%d %b %Y') }}"
+    with pytest.raises(InputError, match="today's date"):
+        check(tokenizer)
+    tokenizer.eos_token = None
+    with pytest.raises(InputError, match="no end-of-sequence token"):
+        check(tokenizer)

@@ -1,0 +1,361 @@
+"""What every registered method must do, whoever wrote it.
+
+Single-token responses are a bandit: with all responses as weighted columns, the loss and the gradient
+of a method are those of the algorithm it declares.
+"""
+
+import dataclasses
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from bandit_losses import LOSSES, WIDE, Tables
+from transformers import TrainingArguments
+
+from llm.data.row import Row
+from llm.methods import METHODS, Conditions, Method, Stream, data, make_method, streams_of
+from llm.plan import Hardware, arithmetic, frozen_copies, hours, measure, memory
+from llm.run import CONFIG, composed
+from llm.settings import Settings, build
+from llm.training.batches import StreamCollator, read
+from llm.training.trainer import MethodTrainer
+from spac_theory import LearnerView, WinnerCounts, make_algorithm
+from spac_theory.checks import InputError
+from spac_theory.rewards.linear import tabular_class
+
+NAMES = list(METHODS)
+PROMPTS = [[1, 3, 4], [1, 5, 6], [1, 3, 7, 8]]
+ACTIONS = list(range(9, 21))  # twelve one-token responses
+X, A, N = len(PROMPTS), len(ACTIONS), 50
+EXACT = {"chi_po": {"reward_range": WIDE}}  # inside the range the bandit's smooth clip is none
+
+
+def method_of(name):
+    return make_method(name, EXACT.get(name, {}))
+
+
+def world(seed):
+    """Random pairs `(x, a, b)` and tables: two frozen policies and a judge's scores."""
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randint(X, (N,), generator=g)
+    pair = torch.randint(A, (N, 2), generator=g)
+    tables = [torch.randn(X, A, generator=g, dtype=torch.float64) for _ in range(3)]
+    anchors = {"initial": tables[0].log_softmax(-1), "current": tables[1].log_softmax(-1)}
+    wins = torch.zeros(X, A, A, dtype=torch.float64)
+    wins.index_put_((x, pair[:, 0], pair[:, 1]), torch.tensor(1 / N, dtype=torch.float64), True)
+    return x.tolist(), pair.tolist(), anchors, tables[2], wins
+
+
+def stored(streams):
+    """The streams as if every one were stored in the rows, with all responses as columns."""
+    return tuple(s if s.source == "data" else replace(s, count=A, when="round") for s in streams)
+
+
+def enumerated(method, logp, seed):
+    """Rows with every response of a sampled stream, weighted by who writes them."""
+    x, pairs, anchors, score, wins = world(seed)
+    streams = streams_of(method, samples=1)
+    rows = []
+    for i, (a, b) in zip(x, pairs, strict=True):
+        picks = {s.name: [(a, b)[s.name == "rejected"]] if s.source == "data" else list(range(A))
+                 for s in streams}  # fmt: skip
+        row = Row(PROMPTS[i], {n: [[ACTIONS[c]] for c in p] for n, p in picks.items()})
+        for s in streams:
+            for name in s.anchors:
+                row.logp.setdefault(name, {})[s.name] = anchors[name][i, picks[s.name]].tolist()
+            if s.labels == "score":
+                row.score[s.name] = score[i].tolist()
+            if s.source != "data":
+                live = s.source == "current" and s.when == "step"
+                law = logp.detach() if live else anchors[s.source]
+                row.weight[s.name] = law[i].exp().tolist()
+        rows.append(row)
+    return rows, stored(streams), Tables(logp, anchors, score, wins)
+
+
+def table_of(model):
+    """`log π` of the actions."""
+    return torch.stack(
+        [model(torch.tensor([p])).logits[0, -1].log_softmax(-1)[ACTIONS] for p in PROMPTS]
+    )
+
+
+def trainer_of(method, streams, model, folder):
+    arguments = TrainingArguments(output_dir=str(folder), use_cpu=True, report_to=[])
+    return MethodTrainer(model, method=method, streams=streams, args=arguments, logp_chunk=7)
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if METHODS[n].bandit])
+def test_single_tokens_give_the_loss_and_gradient_of_the_bandit(tiny, tmp_path, name):
+    """Through collator, network and trainer on one side, through tables on the other."""
+    method = method_of(name)
+    kind, options = method.bandit
+    model = tiny(dtype=torch.float64, seed=3)
+    with torch.no_grad():  # all mass on the actions: expectations over them are exact
+        bias = torch.full((24,), -60.0, dtype=torch.float64)
+        bias[ACTIONS] = 0.0
+    model.lm_head.bias = torch.nn.Parameter(bias, requires_grad=False)
+    rows, streams, tables = enumerated(method, table_of(model), seed=1)
+    expected = LOSSES[kind](make_algorithm(kind, **options), tables)
+    trainer = trainer_of(method, streams, model, tmp_path)
+    batch = StreamCollator(0, streams)(rows)
+    got = trainer.compute_loss(model, batch)
+    assert abs(float((got - expected).detach())) < 1e-10
+    trained = [p for p in model.parameters() if p.requires_grad]
+    ours = torch.autograd.grad(trainer.compute_loss(model, batch), trained)
+    theirs = torch.autograd.grad(expected, trained)
+    for a, b in zip(ours, theirs, strict=True):
+        assert float((a - b).abs().max()) < 1e-10
+    assert max(float(a.abs().max()) for a in ours) > 1e-4
+
+
+SOLVED = [n for n in NAMES if n in ("ipo", "rpo", "simpo", "chi_po", "hypo")]
+
+
+@pytest.mark.parametrize("name", SOLVED)
+def test_the_bandits_solution_is_stationary(name):
+    """The gradient of the method's loss at the algorithm's policy is minus that of its ridge."""
+    method = method_of(name)
+    kind, options = method.bandit
+    x, pairs, anchors, _, _ = world(seed=2)
+    base = (
+        torch.full((X, A), 1 / A, dtype=torch.float64)
+        if name == "simpo"
+        else anchors["initial"].exp()
+    )
+    triples = torch.tensor([[i, a, b] for i, (a, b) in zip(x, pairs, strict=True)]).T
+    data = WinnerCounts.from_triples(*triples, contexts=X, actions=A)
+    rho = torch.full((X,), 1 / X, dtype=torch.float64)
+    if name == "hypo":  # its divergence is weighted by the contexts' law, the method's by the rows
+        rho = torch.bincount(triples[0], minlength=X).double() / N
+    view = LearnerView(tabular_class(X, A, reward_range=(0.0, WIDE)), rho, base, base)
+    ridge = 1.0
+    policy = make_algorithm(kind, **options, ridge=ridge).fit(view, data).policy.probabilities()[0]
+    height = policy.log() - base.log()
+    height = (height - height.mean(-1, keepdim=True)).requires_grad_()
+    logp = (base.log() + height).log_softmax(-1)
+    rows, streams, _ = enumerated(method, logp, seed=2)
+    loss, _ = method.loss(of_tables(rows, streams, logp))
+    scale = options.get("beta", 1.0) if kind != "ipo" else 1.0
+    weight = ridge / N * scale**2
+    slope = torch.autograd.grad(loss, height)[0]
+    if kind == "ipo":  # its ridge is on τ log π/π_1, of a loss that is τ² times ours
+        slope, weight = slope * options["tau"] ** 2, ridge / N * options["tau"] ** 2
+    assert float((slope + weight * height.detach()).abs().max()) < 1e-6
+    assert float(slope.abs().max()) > 1e-5
+
+
+def of_tables(rows, streams, logp):
+    """The batch of these rows when `log π` is the table `logp (X, A)`."""
+    batch = StreamCollator(0, streams)(rows)
+    where = [PROMPTS.index(list(r.prompt)) for r in rows]
+    values = [
+        torch.stack([logp[i, ACTIONS.index(r.responses[s.name][k][0])]
+                     for i, r in zip(where, rows, strict=True)])
+        for s in streams for k in range(len(rows[0].responses[s.name]))
+    ]  # fmt: skip
+    return read(batch, torch.cat(values), streams)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_streams_and_policies_that_are_not_declared_change_nothing(name):
+    method = method_of(name)
+    logp = torch.randn(X, A, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    logp = logp.log_softmax(-1).requires_grad_()
+    rows, streams, _ = enumerated(method, logp, seed=3)
+    batch = of_tables(rows, streams, logp)
+    loss, metrics = method.loss(batch)
+    nan = torch.full((len(rows), 2), float("nan"), dtype=torch.float64)
+    names = [s.name for s in streams]
+    spoiled = replace(
+        batch,
+        logp={**batch.logp, "other": nan},
+        length={**batch.length, "other": nan},
+        score={"other": nan, **batch.score},
+        weight={"other": nan, **batch.weight},
+        anchor={
+            a: {**dict.fromkeys([*names, "other"], nan), **batch.anchor.get(a, {})}
+            for a in ("initial", "current", "other")
+        },
+    )
+    again, same = method.loss(spoiled)
+    assert torch.equal(again, loss)
+    assert torch.isfinite(loss)
+    for key, value in metrics.items():
+        assert torch.isfinite(value), key
+        assert torch.equal(same[key], value), key
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in NAMES if any(s.source != "data" for s in method_of(n).streams())]
+)
+def test_draws_estimate_what_weights_give(name):
+    """The slope of the loss in a random direction, mean over draws, within 4 standard errors."""
+    method = method_of(name)
+    g = torch.Generator().manual_seed(7)
+    logp = torch.randn(X, A, generator=g, dtype=torch.float64).log_softmax(-1).requires_grad_()
+    direction = torch.randn(X, A, generator=g, dtype=torch.float64)
+    rows, streams, _ = enumerated(method, logp, seed=4)
+
+    def slope(rows, streams):
+        # A direction within the simplex, where a score function has mean 0.
+        inner = direction - (logp.exp() * direction).sum(-1, keepdim=True)
+        loss, _ = method.loss(of_tables(rows, streams, logp))
+        return float((torch.autograd.grad(loss, logp)[0] * inner).sum().detach())
+
+    exact = slope(rows, streams)
+    counts = {s.name: max(2, s.count) for s in streams_of(method, samples=2)}
+    fewer = tuple(s if s.source == "data" else replace(s, count=counts[s.name]) for s in streams)
+    found = [slope([drawn(r, streams, counts, g) for r in rows], fewer) for _ in range(60)]
+    values = torch.tensor(found)
+    assert float(values.std()) > 0
+    assert abs(float(values.mean()) - exact) < 4 * float(values.std()) / len(found) ** 0.5
+
+
+def drawn(row, streams, counts, g):
+    """The row with draws in place of the weighted columns."""
+    out = Row(
+        row.prompt, dict(row.responses), {a: dict(v) for a, v in row.logp.items()}, dict(row.score)
+    )
+    for s in streams:
+        if s.source != "data":
+            law = torch.tensor(row.weight[s.name])
+            picks = torch.multinomial(law, counts[s.name], replacement=True, generator=g).tolist()
+            out.responses[s.name] = [row.responses[s.name][c] for c in picks]
+            for a in s.anchors:
+                out.logp[a][s.name] = [row.logp[a][s.name][c] for c in picks]
+            if s.name in row.score:
+                out.score[s.name] = [row.score[s.name][c] for c in picks]
+    return out
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_yaml_names_every_option_with_a_comment_and_the_defaults(name):
+    path = Path(CONFIG) / "methods" / f"{name}.yaml"
+    text = path.read_text(encoding="utf-8")
+    ((label, options),) = yaml.safe_load(text).items()
+    kind = METHODS[name]
+    assert (label, options.pop("name")) == (name, name)
+    assert options.pop("title")
+    fields = {f.name: f.default for f in dataclasses.fields(kind) if f.name != "title"}
+    assert options == fields
+    blocks = re.split(r"\n\s*\n", text.partition(":\n")[2])
+    assert all(block.lstrip().startswith("#") for block in blocks)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(CONFIG) / "methods").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_every_file_of_methods_is_one_column_under_its_own_name(path):
+    values = composed("run", f"methods=[{path.stem}]", "judge=language")
+    assert list(values["methods"]) == [path.stem]
+    (method,) = build(Settings, values).methods.values()
+    assert method.title
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_plan_prices_it(name):
+    overrides = ("model=mistral-7b", f"methods=[{name}]")
+    judge = () if name != "rebel" else (f"judge={__name__}:nothing",)
+    plan = build(Settings, composed("run", *overrides, *judge))
+    size, hardware = measure(plan), Hardware()
+    streams = plan.streams(next(iter(plan.methods.values())))
+    k = sum(s.count for s in streams)
+    dpo = build(Settings, composed("run", "model=mistral-7b", "methods=[dpo]"))
+    work = [arithmetic(p, size, 100, 500.0)["training"] for p in (plan, dpo)]
+    assert work[0] == pytest.approx(work[1] * k / 2)
+    drawn = sum(s.count for s in streams if s.source != "data")
+    assert (hours(plan, size, hardware, 100, 500.0)["sampling (upper bound)"] > 0) == (drawn > 0)
+    step = any(s.when == "step" for s in streams)
+    assert frozen_copies(plan) == (1 if step else 0)
+    assert (memory(plan, size, hardware)["frozen copies"] > 20) == step
+
+
+def test_what_cannot_run_says_why():
+    conditions = Conditions(language=True, judge=False, sharded=True)
+    assert "sharded" in METHODS["hypo"]().skip(conditions)
+    with pytest.raises(InputError, match=r"methods\.rebel cannot run here: .*judge is null"):
+        build(Settings, composed("run", "methods=[rebel]"))
+    with pytest.raises(InputError, match=r"methods\.ipo\.tau is -1"):
+        build(Settings, composed("run", "methods=[ipo]", "methods.ipo.tau=-1"))
+    with pytest.raises(
+        InputError, match=r"methods\.ipo\.tao is no setting \(did you mean 'tau'\?\)"
+    ):
+        build(Settings, composed("run", "methods=[ipo]", "+methods.ipo.tao=1"))
+    with pytest.raises(InputError, match=r"method is 'nope'; it must be one of: .*spac"):
+        build(Settings, composed("run", "methods.spac.name=nope"))
+    with pytest.raises(InputError, match=r"is no name for a method"):
+        build(Settings, composed("run", "+methods={../out: {name: ipo}}"))
+
+
+def test_beyond_the_clip_chi_po_has_no_gradient():
+    method = METHODS["chi_po"](reward_range=1e-6)
+    logp = torch.randn(X, A, dtype=torch.float64).log_softmax(-1).requires_grad_()
+    rows, streams, _ = enumerated(method, logp, seed=6)
+    loss, _ = method.loss(of_tables(rows, streams, logp))
+    assert float(torch.autograd.grad(loss, logp)[0].abs().max()) == 0.0
+    wide, _ = method_of("chi_po").loss(of_tables(rows, streams, logp))
+    assert float(torch.autograd.grad(wide, logp)[0].abs().max()) > 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Broken(Method):
+    """A method whose author slipped."""
+
+    how: str = "shape"
+
+    def streams(self):
+        return data("initial")
+
+    def loss(self, batch):
+        gap = batch.ratio("chosen", "initial")
+        if self.how == "undeclared":
+            return batch.ratio("own", "initial").mean(), {}
+        return {"shape": gap, "detached": gap.detach().mean(), "number": 1.0}[self.how], {}
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("shape", r"loss of Broken is \(50, 1\); it must be one number"),
+        ("detached", r"loss of Broken is \(\); it must be one number, .* with a gradient"),
+        ("number", "loss of Broken is float"),
+        ("undeclared", r"reads 'own', which its streams \(chosen, rejected\)"),
+    ],
+)
+def test_a_slip_in_a_method_is_one_sentence(tiny, tmp_path, how, says):
+    model, method = tiny(dtype=torch.float64), Broken(how)
+    rows, streams, _ = enumerated(method, table_of(model), seed=1)
+    trainer = trainer_of(method, streams, model, tmp_path)
+    with pytest.raises(InputError, match=says):
+        trainer.compute_loss(model, StreamCollator(0, streams)(rows))
+
+
+@pytest.mark.parametrize(
+    ("stream", "says"),
+    [
+        ({"source": "nobody"}, "stream.source is 'nobody'"),
+        ({"when": "never"}, "stream.when is 'never'"),
+        ({"labels": "stars"}, "stream.labels is 'stars'"),
+        ({"source": "data", "count": 2}, "a stream of the data has count 1"),
+        ({"when": "step", "labels": "score"}, "labels are given once a round"),
+    ],
+)
+def test_a_stream_that_cannot_be_is_one_sentence(stream, says):
+    with pytest.raises(InputError, match=re.escape(says)):
+        Stream("own", **stream)
+
+
+def test_streams_share_no_name_and_ask_only_known_policies():
+    twice = dataclasses.make_dataclass(
+        "Twice", [], bases=(Broken,), frozen=True,
+        namespace={"streams": lambda self: (*data(), Stream("chosen"))},
+    )  # fmt: skip
+    METHODS.register("twice_of_a_test")(twice)
+    with pytest.raises(InputError, match="each needs a name of its own"):
+        streams_of(twice(), samples=1)
+    with pytest.raises(InputError, match=r"stream\.anchors is 'yesterday'"):
+        Broken().anchor("yesterday", 3)

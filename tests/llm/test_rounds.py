@@ -1,0 +1,199 @@
+"""What a round derives from the streams: labels, rollouts, what is interrupted, what is refused."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from experiments.claims.kills import SMALL
+from experiments.common.files import read_json
+from llm.data.row import Row
+from llm.files.digests import read_rows
+from llm.methods import Stream
+from llm.models.engines import Ends, GenerationSettings
+from llm.models.load import LoraSettings, add_lora
+from llm.models.logprobs import sequence_logps, with_logps
+from llm.pipeline import Pipeline
+from llm.run import composed
+from llm.settings import Settings, build
+from llm.stages.label import _matrix, count
+from llm.training import trainer as trainers
+from llm.training.batches import SEQUENCES, StreamCollator
+from llm.training.rollouts import Rollouts, adapter_off, copy_of
+from llm.worlds.language import Language
+from llm.worlds.referee import LanguageJudge
+from spac_theory.checks import InputError
+
+QUICK = ("rounds=1", "data.language.pairs=48", "data.language.demonstrations=256", "judge=language")
+
+
+class Killed(BaseException):
+    """Stands for a signal: nothing in the project catches it."""
+
+
+def pipeline(folder, *overrides):
+    small = [o for o in SMALL if not o.startswith("methods=")]
+    values = composed("run", f"run_dir={folder}", *small, *QUICK, *overrides)
+    return Pipeline(build(Settings, values), note=lambda text: None)
+
+
+BOTH = "methods=[hypo,rebel]"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run with labels and with rollouts that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    pipeline(folder, BOTH)()
+    return folder
+
+
+def test_a_killed_run_with_rollouts_and_labels_ends_like_a_whole_one(whole, tmp_path, monkeypatch):
+    step = trainers.MethodTrainer.training_step
+    asked = LanguageJudge.__call__
+    left = {"step": 5, "judge": 2}  # checkpoints at steps 3 and 6; three parts of labels
+
+    def dying_step(self, *args, **kwargs):
+        left["step"] -= 1
+        if left["step"] < 0:
+            raise Killed
+        return step(self, *args, **kwargs)
+
+    def dying_judge(self, prompts, answers):
+        left["judge"] -= 1
+        if left["judge"] < 0:
+            raise Killed
+        return asked(self, prompts, answers)
+
+    for name, where in (("step", "hypo/round-01/train"), ("judge", "rebel/round-01/label-own")):
+        with monkeypatch.context() as patch:
+            patch.setattr(trainers.MethodTrainer, "training_step", dying_step)
+            if name == "judge":
+                patch.setattr(trainers.MethodTrainer, "training_step", step)
+                patch.setattr(LanguageJudge, "__call__", dying_judge)
+            with pytest.raises(Killed):
+                pipeline(tmp_path, BOTH)()
+        assert (tmp_path / where).exists()
+        assert not (tmp_path / where / "stage.json").exists()
+    assert len(list((tmp_path / "rebel/round-01/label-own/parts").iterdir())) == 2
+    pipeline(tmp_path, BOTH)()
+    assert read_json(tmp_path / "manifest.json") == read_json(whole / "manifest.json")
+    for path in whole.rglob("*.parquet"):
+        assert read_rows(path) == read_rows(tmp_path / path.relative_to(whole))
+
+
+def test_rollouts_follow_the_weights_and_leave_other_randomness_alone(whole, tmp_path):
+    """With λ = 0 the same steps are DPO's, bit for bit, whatever was sampled."""
+    both = ("methods=[hypo,dpo]", "methods.hypo.lam=0")
+    pipeline(tmp_path, *both)()
+    weights = [
+        load_file(tmp_path / f"{name}/round-01/train/model/model.safetensors")
+        for name in ("hypo", "dpo")
+    ]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(value, weights[1][name], rtol=0, atol=1e-6)
+    logged = read_json(whole / "hypo/round-01/train/log.json")
+    assert logged[0]["hypo/kl"] == pytest.approx(0, abs=1e-6)  # the policy is π_1 still
+    assert len({entry["hypo/kl"] for entry in logged}) >= len(logged) - 1
+
+
+def test_labels_are_those_of_the_reward_and_counted(whole):
+    language = Language()
+    rows = read_rows(whole / "rebel/round-01/reference/streams.parquet")
+    values = {score for row in rows for score in row["score/own"]}
+    assert values <= {0.0, 1.0, 2.0}  # scale 2 times r* of `misleads`
+    assert len(values) > 1
+    judge = LanguageJudge(language)
+    best = language.responses[int(language.reward[0].argmax())]
+    prompt = f"[INST] {language.prompts[0]} [/INST]"
+    assert judge([prompt] * 2, [best, "no word of it"]) == [2.0, 0.0]
+    outputs = read_json(whole / "rebel/round-01/label-own/stage.json")["outputs"]
+    assert outputs["count"] == 2 * len(rows)
+    assert read_json(whole / "rebel/round-01/evaluate/report.json")["labels"] == 2 * len(rows)
+
+
+def test_pairwise_labels_are_draws_of_bradley_terry():
+    g = torch.Generator().manual_seed(0)
+    wins = torch.tensor([_matrix([1.0, 0.0, -2.0], g) for _ in range(2000)])
+    assert set(wins[:, 0, 1].tolist()) == {0.0, 1.0}
+    torch.testing.assert_close(wins + wins.transpose(-1, -2), torch.ones_like(wins))
+    rate = wins.mean(0)
+    for i, j, margin in ((0, 1, 1.0), (0, 2, 3.0), (1, 2, 2.0)):
+        p = 1 / (1 + 2.718281828**-margin)
+        assert abs(float(rate[i, j]) - p) < 4 * (p * (1 - p) / 2000) ** 0.5
+    assert _matrix([1.0, 0.0], None)[0][1] == pytest.approx(0.7310585786)
+    assert count(Stream("own", 4, labels="pairwise"), rows=10) == 60
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "extending.md"
+
+
+def test_the_method_of_the_documentation_is_one_file(tmp_path):
+    (text,) = re.findall(
+        r"```python\n(.*?METHODS.*?)```",
+        PAGE.read_text(encoding="utf-8").partition("## A language-model method")[2],
+        re.DOTALL,
+    )
+    file = tmp_path / "hinge.py"
+    file.write_text(text.replace('register("hinge")', 'register("hinge_of_a_test")'))
+    own = "+methods={mine: {name: hinge_of_a_test, margin: 2.0}}"
+    results = pipeline(tmp_path / "run", f"plugins=[{file}]", own, "methods=[ipo]")()
+    assert set(results) == {"sft", "ipo", "mine"}
+    log = read_json(tmp_path / "run/mine/round-01/train/log.json")
+    assert log[0]["loss"] == pytest.approx(2.0, abs=1e-5)  # at π_1 the gap is 0
+    with pytest.raises(InputError, match=r"methods\.mine\.margins is no setting"):
+        pipeline(tmp_path / "other", f"plugins=[{file}]", own.replace("margin:", "margins:"))
+
+
+STRANGER = """
+from dataclasses import dataclass
+from llm.methods import METHODS, Method, Stream
+
+@METHODS.register("clone_of_a_test")
+@dataclass(frozen=True)
+class Clone(Method):
+    weight: float = 1.0
+
+    def streams(self):
+        return (Stream("start", 2, "initial"),)
+
+    def loss(self, batch):
+        return -self.weight * batch.expect("start", batch.logp["start"]).mean(), {}
+"""
+
+
+def test_a_stream_of_the_start_alone_is_sampled_and_trained_on(tmp_path):
+    file = tmp_path / "clone.py"
+    file.write_text(STRANGER)
+    own = "+methods={mine: {name: clone_of_a_test}}"
+    pipeline(tmp_path / "run", f"plugins=[{file}]", own, "methods=[ipo]")()
+    samples = read_rows(tmp_path / "run/mine/round-01/sample-start/samples.parquet")
+    assert all(len(row["ids/start"]) == 2 for row in samples)
+
+
+def test_the_start_under_adapters_is_the_frozen_copy(tiny):
+    """Turned off, adapters leave `π_1`: the same numbers as from a second copy of the weights."""
+    model = add_lora(tiny(vocab=24), LoraSettings(rank=2, alpha=4, target_modules=["q_proj"]))
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_()
+    with_logps(model)
+    streams = (Stream("own", 2, "current", "step", ("initial",)),)
+    settings = GenerationSettings("transformers", 1, 1.0, 1.0, 4, 8)
+    found = []
+    for frozen in (adapter_off(), copy_of(lambda: tiny(vocab=24))):
+        rollouts = Rollouts(streams, {"initial": frozen}, settings, Ends(0, 2), 16, "key")
+        before = torch.get_rng_state()
+        batch = StreamCollator(0, streams)([Row([1, 5], {}), Row([1, 6, 7], {})])
+        found.append(rollouts(model, batch, step=3, number=0))
+        assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(found[0]["input_ids"], found[1]["input_ids"])
+    torch.testing.assert_close(found[0]["logp/initial/own"], found[1]["logp/initial/own"])
+    sequences = [found[0][name] for name in SEQUENCES]
+    live = sequence_logps(model, *sequences).view(2, -1).T
+    assert float((live - found[0]["logp/initial/own"]).abs().max()) > 1e-3
+    other = rollouts(model, batch, step=4, number=0)
+    assert not torch.equal(other["input_ids"], found[0]["input_ids"])
