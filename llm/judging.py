@@ -15,6 +15,7 @@ from pathlib import Path
 from llm.data import formats
 from llm.data.encode import prompt_ids
 from llm.data.formats import Prompt
+from llm.data.held_out import question
 from llm.files.parts import part_seed
 from llm.models.engines import GenerationSettings, TransformersEngine
 from llm.models.judges import Judge, finite_scores
@@ -55,13 +56,6 @@ def read_prompts(source: str, split: str = "test") -> list[Prompt]:
         row = formats.normalise({"chosen": "-", "rejected": "-", **raw}, number)
         found.setdefault(repr(row.prompt), row.prompt)
     return list(found.values())
-
-
-def question(prompt: Prompt) -> str:
-    """What a judge sees of a prompt: the text, or the turns one after the other."""
-    if isinstance(prompt, str):
-        return prompt
-    return "\n\n".join(turn["content"] for turn in prompt)
 
 
 def answers(path: str, prompts: list[Prompt], length: int, batch: int, seed: int) -> list[str]:

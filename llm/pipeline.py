@@ -88,7 +88,8 @@ class Pipeline(Workplace):
             done = Round(self, f"{name}/round-{t:02d}", method, models, t)()
             models.append(done.model)
             labels += done.labels
-            results.append(self.evaluate(f"{name}/round-{t:02d}", models, start, labels))
+            report = self.evaluate(f"{name}/round-{t:02d}", models, start, labels)
+            results.append({**report, **done.notes})
         if processes.is_main():
             chosen = iterates.answer(self.s.iterate, [m.path for m in models], results)
             iterates.write_answer(self.run.directory, name, self.s.iterate, chosen)
@@ -108,6 +109,7 @@ class Pipeline(Workplace):
                 "evaluation": asdict(self.s.evaluation),
                 "generation": asdict(self.s.generation),
                 "seed": self.s.seed,
+                "judge": self.judge_identity if self.s.judge else None,
             }
         paths = [m.path for m in models]
         out: dict[str, Any] = self.stage(

@@ -170,7 +170,7 @@ def _cannot(name: str, method: Method, settings: Settings) -> str | None:
     )
     reason = method.skip(conditions)
     if reason is None and settings.judge is None:
-        asks = [s.name for s in settings.streams(method) if s.labels]
+        asks = [s.name for s in settings.streams(method) if s.labels not in (None, "critic")]
         reason = f"its stream {asks[0]} needs labels, and judge is null" if asks else None
     return f"methods.{name} cannot run here: {reason}." if reason else None
 

@@ -20,6 +20,24 @@ class InputError(ValueError):
     """Bad input from outside; its message is one sentence with the field, the value and a remedy."""
 
 
+class NotANumber(ArithmeticError):
+    """A result that is no number where one was promised; its sentence names the field and the data set."""
+
+
+def is_number(field: str, tensor: Tensor | None) -> None:
+    """Refuse a result with a NaN, naming the first entry; an infinite bound is a number here.
+
+    Raises NotANumber.
+    """
+    if tensor is None or not bool((bad := torch.isnan(tensor)).any()):
+        return
+    where = [int(i) for i in bad.nonzero()[0]]
+    raise NotANumber(
+        f"{field}{where} is NaN in {int(bad.sum())} of {tensor.numel()} entries; "
+        "the computation failed there, so nothing is certified (is the data finite and λ in range?)."
+    )
+
+
 def as_tensor(field: str, value: Any, shape: Sequence[int | None]) -> Tensor:
     """Return `value` as a finite float64 tensor of `shape` (None matches any size).
 
@@ -64,7 +82,7 @@ def simplex(field: str, tensor: Tensor) -> None:
         total = float(tensor.sum(-1).flatten()[error.flatten().argmax()])
         raise InputError(
             f"{field} sums to {total:.9g} along its last axis; probabilities must sum to 1 "
-            f"(divide by the sum)."
+            f"to {SIMPLEX_TOLERANCE:g} (convert to float64 first, then divide by the sum)."
         )
 
 

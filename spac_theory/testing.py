@@ -30,7 +30,7 @@ from spac_theory.bandit.preferences import (
     winner_law,
 )
 from spac_theory.behaviours import BEHAVIOURS, make_behaviour
-from spac_theory.checks import InputError
+from spac_theory.checks import InputError, NotANumber
 from spac_theory.concentrability.coverage import coverage
 from spac_theory.links import BRADLEY_TERRY
 from spac_theory.objective import game_value, tabular_preference_loss
@@ -136,7 +136,7 @@ def _check_fits(
 ) -> None:
     before = data.wins.clone()
     state = torch.random.get_rng_state()
-    fit = algorithm.fit(view, data, oracle)
+    fit = _fit(name, algorithm, view, data, oracle)
     require(torch.equal(before, data.wins), f"{name} changed the data it was given.")
     require(
         torch.equal(state, torch.random.get_rng_state()),
@@ -157,6 +157,15 @@ def _check_fits(
     back = _policy(algorithm, view, data.wins.flip(0), oracle).flip(0)
     moved = float((back - policy).abs().max())
     require(moved <= tolerance, f"{name} depends on the order of data sets, by {moved:.2g}.")
+
+
+def _fit(name: str, algorithm: Any, view: LearnerView, data: WinnerCounts, oracle: Oracle) -> Fit:
+    """The fit; a NaN that a :class:`Fit` refuses is the algorithm's fault."""
+    try:
+        fit: Fit = algorithm.fit(view, data, oracle)
+    except NotANumber as error:
+        raise AssertionError(f"{name}: {error}") from error
+    return fit
 
 
 def _policy(algorithm: Any, view: LearnerView, wins: Tensor, oracle: Oracle) -> Tensor:

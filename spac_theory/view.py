@@ -154,6 +154,14 @@ class Fit:
             raise InputError("certified is no column of a Fit any more; its name is gap_kind.")
         return super().__new__(cls)
 
+    def __post_init__(self) -> None:
+        if isinstance(self.policy, TabularPolicy | GeneralPolicy):
+            checks.is_number("policy", self.policy.table)
+        for name in ("gap", "lam", "reward"):
+            checks.is_number(name, getattr(self, name))
+        for name, value in self.extra.items():
+            checks.is_number(f"extra.{name}", value)
+
 
 class Algorithm(Protocol):
     """A frozen dataclass of options with two methods.

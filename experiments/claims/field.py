@@ -24,6 +24,7 @@ from spac_theory import (
 )
 from spac_theory.algorithms.sail import Sail
 from spac_theory.learning.preference_game import exploitability, learn_preference
+from spac_theory.learning.trials import make_trial
 
 Grid = Sequence[dict[str, Any]]
 BETAS: Grid = [{"beta": b} for b in (0.01, 0.03, 0.1, 0.3, 1.0)]
@@ -157,6 +158,32 @@ def multiplicative_weights_cycle(size: str) -> Outcome:
     holds = mpo < 1e-3 and plain > 0.05 and average < 0.05
     figure = f"MPO {mpo:.1e}, plain at best {plain:.2f}, average of plain {average:.1e}"
     return Outcome(holds, f"duality gap after {rounds} rounds: {figure}")
+
+
+@CLAIMS.register("general_preferences_need_a_general_model")
+def general_preferences_need_a_general_model(size: str) -> Outcome:
+    """On intransitive preferences self-play on counts is exploited less than on a fitted reward.
+
+    Problem `cyclic`, uniform data, n = 2e4: with their defaults SPPO, DNO, Nash-MD and MPO have a lower mean
+    exploitability on counts than on a Bradley–Terry fit, MPO at most a fifth; on the fit all four
+    are within 0.05 of greedy maximum likelihood.
+    """
+    problem = make_problem("cyclic")
+    trial = make_trial(problem, problem.profile)
+    data = trial.data(20_000, range(seeds_of(size)), "claim-field")
+
+    def exploited(name: str, **options: Any) -> float:
+        fit = make_algorithm(name, **options).fit(trial.view, data)
+        return float(trial.exploitability(fit.policy.probabilities()).mean())
+
+    names = ("sppo", "dno", "nash_md", "mpo")
+    counts = {name: exploited(name, preference="counts") for name in names}
+    fitted = {name: exploited(name, preference="fitted") for name in names}
+    greedy = exploited("mle_greedy")
+    holds = all(counts[name] < fitted[name] for name in names) and 5 * counts["mpo"] < fitted["mpo"]
+    holds &= all(abs(value - greedy) < 0.05 for value in fitted.values())
+    figure = f"counts: {_line(counts)}; fitted: {_line(fitted)}; greedy {greedy:.3f}"
+    return Outcome(holds, f"mean exploitability, {figure}")
 
 
 @CLAIMS.register("self_labels_add_nothing")

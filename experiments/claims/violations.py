@@ -19,9 +19,9 @@ def theorem_is_not_violated(size: str) -> Outcome:
     instances, per_group = (300, 50) if size == "small" else (20_100, 100)
     rows = stacked(cells_of(instances, per_group, 0.1), compute)
     parts, holds = [], True
-    for name, words in BOUNDS.items():
-        ratio = rows[name].to_numpy()
-        events = int((ratio > 1).sum())
+    for name in ("t1", "textbook", "h"):
+        words, ratio = BOUNDS[name], rows[name].to_numpy()
+        events = int((~(ratio <= 1)).sum())  # a NaN is a violation
         limit = clopper_pearson(events, len(ratio)).high
         holds &= limit <= 0.1
         q = sorted(ratio)

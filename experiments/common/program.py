@@ -74,7 +74,7 @@ def _call(main: str, values: DictConfig) -> bool | None:
 
 def guarded(action: Callable[[], bool | None]) -> int:
     """Run `action` and return its exit code; a refusal is said on stderr, a sentence a line."""
-    from spac_theory.checks import InputError
+    from spac_theory.checks import InputError, NotANumber
 
     try:
         return SOME_FAILED if action() is False else 0
@@ -82,6 +82,8 @@ def guarded(action: Callable[[], bool | None]) -> int:
         return _say(DISK_REFUSED, error)
     except (InputError, OmegaConfBaseException) as error:
         return _say(BAD_INPUT, error)
+    except NotANumber as error:
+        return _say(SOME_FAILED, error)
     except KeyboardInterrupt:
         return _say(INTERRUPTED, "Interrupted; what is finished is kept, the same command goes on.")
     except Exception as error:

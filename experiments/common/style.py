@@ -41,6 +41,8 @@ DASHED, DOTTED, MIXED = (0, (5, 2)), (0, (1.2, 1.6)), (0, (6, 1.6, 1.2, 1.6))
 STYLES: dict[str, Style] = {
     "spac_sqrt_n": Style("SPAC (λ = √n)", BLUE, "o", width=2.4),
     "spac_wilks": Style("SPAC (λ by Wilks' radius)", SKY, "s", width=1.8),
+    "spac_constrained_wilks": Style("SPAC (no λ, Wilks' radius)", GREEN, "*", DASHED, 1.8),
+    "spac_constrained": Style("SPAC (no λ)", GREEN, "*", DOTTED),
     "spac_t": Style("SPAC-T (mixture)", GREEN, "D", width=1.8),
     "mle_greedy": Style("greedy maximum likelihood", RED, "v", DASHED, 1.8),
     "dpo_gradient": Style("DPO by gradient", ORANGE, "^", DASHED, 1.8),

@@ -73,7 +73,8 @@ COLUMNS: dict[str, Column] = {
     ),
     "bound_upper": real(
         "reward",
-        "theorem (T1) at the fit's own λ and certified gap; null for fits it does not cover",
+        "theorem (T1) at the fit's own λ and certified gap, (T2) for the constraint form; "
+        "null for fits that neither covers",
     ),
     "bound_star": real(
         "reward",
@@ -93,6 +94,10 @@ COLUMNS: dict[str, Column] = {
     "queries": real(
         "labels", "online labels and scores that the fit bought; null where none are granted"
     ),
+    "exploitability": real(
+        "probability",
+        "E_x max_a P(a ≻ π) − ½ under the true preferences; null where a reward explains them",
+    ),
     "status": text("done, failed, skipped or missing"),
     "reason": text("why it failed or was skipped"),
     "seconds": real("s", "processor time of the fit, a data set's share of its block; no identity"),
@@ -109,6 +114,11 @@ EXTRAS: dict[str, Column] = {
         "reward",
         "certified value of the policy over ν under the worst reward of the confidence set",
     ),
+    "radius": real(
+        "loss", "how far E_D of a critic may exceed the smallest: the constraint form's"
+    ),
+    "fit_gap": real("loss", "certified gap of the fit that the constraint is measured from"),
+    "rounds": real("games", "saddles solved in the search for the multiplier"),
     "score": real("reward", "score that the search gave its best response"),
     "depth": real("steps", "depth at which the search ended"),
     "standard_error": real("reward", "of `suboptimality`, over the evaluation contexts"),

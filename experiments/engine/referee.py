@@ -15,6 +15,7 @@ from experiments.engine.specs import Spec
 from spac_theory import Fit, InputError, Oracle
 from spac_theory.algorithms import Algorithm
 from spac_theory.bandit.online import OnlineAccess
+from spac_theory.learning.preference_game import exploitability
 
 ROUNDING = 1e-12
 Rows = dict[str, Any]
@@ -35,9 +36,16 @@ class WatchedOracle(Oracle):
 
 
 def theorem_bound(setting: Setting, n: Tensor, fit: Fit, algorithm: Algorithm) -> Tensor | None:
-    """(T1) for every data set at the fit's own `λ` and gap; None unless it solved the game (3)."""
-    solves_game = getattr(algorithm, "solves_game", False)
-    if not solves_game or fit.gap_kind == "estimate" or fit.lam is None or fit.gap is None:
+    """(T1) at the fit's own `λ` and gap, or (T2) at its gaps; None unless it solved the game of one.
+
+    None too for a baseline of the algorithm's own: the coverage that is known is that of the view's.
+    """
+    own_baseline = getattr(algorithm, "baseline", "view") != "view"
+    if own_baseline or fit.gap_kind == "estimate" or fit.gap is None:
+        return None
+    if getattr(algorithm, "solves_constraint_form", False):
+        return setting.constraint_bound(n, fit.extra["fit_gap"], fit.gap)
+    if not getattr(algorithm, "solves_game", False) or fit.lam is None:
         return None
     return setting.upper_bound(n, fit.lam, fit.gap)
 
@@ -111,6 +119,7 @@ class Referee:
             "lam": fit.lam,
             "value": bandit.value(policy),
             "suboptimality": suboptimality,
+            "exploitability": self.exploitability(policy),
             "bound_upper": theorem_bound(
                 self.setting, torch.full((count,), self.n), fit, algorithm
             ),
@@ -126,6 +135,13 @@ class Referee:
             "seconds": [seconds / count] * count,
         }
         return self._watched(rows, oracle, access)
+
+    def exploitability(self, policy: Tensor) -> Tensor | None:
+        """`E_x max_a P(a ≻ π) − ½`, `(S,)`, where no reward explains the preferences."""
+        problem = self.setting.problem
+        if problem.preference is None:
+            return None
+        return exploitability(policy, problem.preference.probability, problem.bandit.rho)
 
     def _watched(self, rows: Rows, oracle: WatchedOracle, access: OnlineAccess | None) -> Rows:
         """What the fit asked for: the oracle, and labels; the lower bound speaks of learners without."""

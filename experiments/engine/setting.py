@@ -16,7 +16,6 @@ from spac_theory import (
     InputError,
     LearnerView,
     Oracle,
-    PreferenceModel,
     Problem,
     checks,
     coverage,
@@ -29,10 +28,12 @@ from spac_theory import (
 from spac_theory.algorithms import Algorithm
 from spac_theory.bandit.online import OnlineAccess
 from spac_theory.behaviours import BehaviourFamily
+from spac_theory.bounds.constraint import constraint_bound
 from spac_theory.bounds.lower import Rivals, find_rivals
 from spac_theory.bounds.upper import best_upper_bound, covering_complexity, upper_bound
 from spac_theory.concentrability.coverage import Coverage
 from spac_theory.learning.density import fit_continuous
+from spac_theory.problems import true_preference
 from spac_theory.problems.density import ContinuousProblem
 from spac_theory.rewards.finite import FiniteClass
 from spac_theory.rewards.linear import LinearClass
@@ -70,7 +71,7 @@ class Setting:
     def law(self) -> Tensor:
         """The law of one comparison, `(X, A, A)`: winner before loser."""
         bandit = self.problem.bandit
-        model = PreferenceModel.from_reward(bandit.reward, self.view.link)
+        model = true_preference(self.problem, self.view.link)
         return winner_law(bandit.rho, pair_law(self.behaviour), model)
 
     def data(self, n: int, seeds: int | range) -> Any:
@@ -87,7 +88,7 @@ class Setting:
         if budget == 0:
             return None
         bandit = self.problem.bandit
-        preference = PreferenceModel.from_reward(bandit.reward, self.view.link)
+        preference = true_preference(self.problem, self.view.link)
         key = (bandit.name, self.facts["behaviour_name"], self.key[-1])
         return OnlineAccess(preference, bandit.rho, seeds, budget, bandit.reward, key)
 
@@ -97,8 +98,12 @@ class Setting:
 
     @property
     def bounded(self) -> bool:
-        """Whether (T1) speaks of the numbers of this setting: not where `C(π*)` is only estimated."""
-        return self.coverage.kind != "lower estimate"
+        """Whether (T1) speaks of the numbers of this setting.
+
+        Not where `C(π*)` is only estimated, nor where no reward explains the preferences.
+        """
+        explained = self.problem.preference is None
+        return explained and self.coverage.kind != "lower estimate"
 
     def upper_bound(self, n: Tensor, lam: Tensor, gap: Tensor) -> Tensor | None:
         """(T1) for every data set at its own `λ` and certified gap, `(S,)`; None where it is silent."""
@@ -108,6 +113,15 @@ class Setting:
         size = covering_complexity(cls, n, self.view.delta, link)
         single = self.coverage.single
         return upper_bound(cls.difference_bound, single, size, lam, gap, link).total
+
+    def constraint_bound(self, n: Tensor, fit_gap: Tensor, gap: Tensor) -> Tensor | None:
+        """(T2) for every data set at its own certified gaps, `(S,)`; None where it is silent."""
+        if not self.bounded:
+            return None
+        cls, link = self.view.reward_class, self.view.link
+        size = covering_complexity(cls, n, self.view.delta, link)
+        single = self.coverage.single
+        return constraint_bound(cls.difference_bound, single, size, fit_gap, gap, link).total
 
     def star_bound(self, n: int) -> float | None:
         """(T1) at `λ*` for an exactly solved game, `2√(κ C(π*) ε_n) + net`; None where it is silent."""
@@ -121,7 +135,7 @@ class Setting:
     def rivals(self) -> Rivals | None:
         """What the lower bound needs at every `n`; None where no search exists (networks, densities)."""
         bandit, cls = self.problem.bandit, self.view.reward_class
-        if not isinstance(cls, LinearClass | FiniteClass):
+        if self.problem.preference is not None or not isinstance(cls, LinearClass | FiniteClass):
             return None
         pairs = pair_law(self.behaviour)
         return find_rivals(cls, bandit.rho, bandit.reward, pairs, self.view.link)

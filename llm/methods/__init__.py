@@ -24,7 +24,7 @@ METHODS: Registry[type[Method]] = Registry("method", "llm.methods")
 Metrics = dict[str, Tensor]
 SOURCES = ("data", "current", "initial")
 TIMES = ("round", "step")
-LABELS = ("score", "pairwise")
+LABELS = ("score", "pairwise", "critic")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Stream:
     when : sampled once a "round", or at every "step" (current: with the weights of that step)
     anchors : frozen policies whose `log π_a` the loss reads: "initial", "current" (`π_t`, the iterate
         at the start of the round), or a name of the method's own, see :meth:`Method.anchor`
-    labels : None, "score" (a number a response) or "pairwise" (who beats whom), from the run's judge
+    labels : None, "score" (a number a response) or "pairwise" (who beats whom), from the run's judge,
+        or "critic" (a number a response, the sum of the method's own critics so far)
     """
 
     name: str
@@ -129,6 +130,10 @@ class Method(ABC):
     def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
         """The mean loss over the rows, and numbers for the log."""
 
+    def trained(self, streams: tuple[Stream, ...]) -> tuple[Stream, ...]:
+        """Those of its streams that :meth:`loss` reads."""
+        return streams
+
     def skip(self, conditions: Conditions) -> str | None:
         """Why the method cannot run under these conditions, as the end of a sentence; None: it can."""
         return None
@@ -137,6 +142,56 @@ class Method(ABC):
         """Which of `π_1, …, π_t` the frozen policy `name` is in round `t`, counted from 0."""
         places = {"initial": 0, "current": t - 1}
         return places[choice("stream.anchors", name, places)]
+
+
+@dataclass(frozen=True)
+class CriticSettings:
+    """How the second network of a method is trained, where it differs from the policy.
+
+    Attributes
+    ----------
+    bound : rewards lie in `(−bound/2, bound/2)`, so `R = bound`
+    folds : fits with held-out pairs that are averaged to `r̂`
+    fit_epochs, fit_decay : the longest a fit may take, in passes over its pairs, and its weight decay
+    epochs, decay : passes over the rows a round, and weight decay, of the follower
+    rate : learning rate of both
+    """
+
+    bound: float
+    folds: int
+    fit_epochs: float
+    fit_decay: float
+    epochs: float
+    decay: float
+    rate: float
+
+
+@dataclass(frozen=True)
+class Following(Method):
+    """A method with a follower: a critic, trained every round before the policy is.
+
+    Its rewards reach :meth:`loss` as `score` of streams with the label "critic".
+    """
+
+    @abstractmethod
+    def critic(self) -> CriticSettings:
+        """The critic's settings."""
+
+    def trained(self, streams: tuple[Stream, ...]) -> tuple[Stream, ...]:
+        """The streams the policy is trained on: those of the data are the critic's."""
+        return tuple(s for s in streams if s.source != "data")
+
+    @abstractmethod
+    def first_lam(self, n: int) -> float:
+        """`λ` of the first round, from the number of pairs."""
+
+    @abstractmethod
+    def next_lam(self, lam: float, distance: float) -> float:
+        """`λ` of the next round, from this round's and the distance `KL(r̂‖r_t)` of its critic."""
+
+    @abstractmethod
+    def critic_loss(self, rewards: Batch, lam: float) -> tuple[Tensor, Metrics]:
+        """What the critic minimises: `rewards.logp` holds `r(x,y)`, `rewards.score` the fit `r̂`."""
 
 
 def make_method(label: str, options: Mapping[str, Any]) -> Method:

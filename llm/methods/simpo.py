@@ -19,13 +19,13 @@ class SimPo(Method):
     Attributes
     ----------
     beta : `β > 0`
-    gamma : `γ ≥ 0`, the margin asked for (released: `γ/β` between 0.3 and 1.6)
+    ratio : `γ/β ≥ 0`, the margin asked for in units of `β`
     """
 
-    bandit = ("simpo", {"beta": 2.0, "gamma": 1.6})
+    bandit = ("simpo", {"beta": 2.0, "ratio": 0.8})
 
     beta: Positive = 2.0
-    gamma: AtLeastZero = 1.6
+    ratio: AtLeastZero = 0.8
 
     def streams(self) -> tuple[Stream, ...]:
         """The data's two; no frozen policy is asked."""
@@ -37,5 +37,5 @@ class SimPo(Method):
             self.beta * (batch.logp[name] / batch.length[name])[:, 0]
             for name in ("chosen", "rejected")
         )
-        loss = preference_loss(chosen - rejected - self.gamma)
+        loss = preference_loss(chosen - rejected - self.ratio * self.beta)
         return loss, reward_metrics(batch, chosen, rejected)

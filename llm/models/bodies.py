@@ -20,21 +20,24 @@ def own_logits(model: Any, ids: Tensor, attention: Tensor) -> Tensor:
     return cast(Tensor, _forward(model, ids, attention).logits)
 
 
-def _forward(model: Any, ids: Tensor, attention: Tensor) -> Any:
-    given = {"attention_mask": attention, "use_cache": False, "return_dict": True}
+def _forward(model: Any, ids: Tensor, attention: Tensor, **more: Any) -> Any:
+    given = {"attention_mask": attention, "use_cache": False, "return_dict": True, **more}
     names = inspect.signature(type(model).forward).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in names.values())
     known = {k: v for k, v in given.items() if takes_all or k in names}
     return type(model).forward(model, input_ids=ids, **known)
 
 
-def body_outputs(model: Any, body: str, ids: Tensor, attention: Tensor) -> tuple[Any, Tensor]:
+def body_outputs(
+    model: Any, body: str, ids: Tensor, attention: Tensor, **more: Any
+) -> tuple[Any, Tensor]:
     """What the module at path `body` returns in the model's forward pass, and its states `(B, L, d)`.
 
-    The rest of the forward pass gets a single state, so next to nothing is spent on logits.
+    `more` are further arguments of the forward pass. The rest of it gets a single state, so next to
+    nothing is spent on logits.
     """
     with _replaced(model, body, _Listening) as stand_in:
-        _forward(model, ids, attention)
+        _forward(model, ids, attention, **more)
     return stand_in.outputs, _states(stand_in.outputs)
 
 

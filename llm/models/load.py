@@ -137,20 +137,37 @@ def load_configuration(name: str, revision: str | None = None) -> Any:
 
 def load_model(path: str, settings: ModelSettings, *, trainable: bool = False) -> Any:
     """The model at `path`: the base itself, a saved full model, or a saved adapter on its base."""
+    return _load(path, settings, trainable, "AutoModelForCausalLM")
+
+
+def load_critic(path: str, settings: ModelSettings, pad_id: int, *, trainable: bool = False) -> Any:
+    """The network at `path` with one number a sequence as its output, read at the last token.
+
+    A language model's head is left out for a fresh one; a saved critic comes back as it was.
+    """
+    model = _load(path, settings, trainable, "AutoModelForSequenceClassification", num_labels=1)
+    model.config.pad_token_id = pad_id
+    return model
+
+
+def _load(path: str, settings: ModelSettings, trainable: bool, kind: str, **extra: Any) -> Any:
     if is_adapter(path):
         from peft import PeftModel
 
-        base = _load_base(*pinned_base(path, settings), settings)
+        base = _load_base(*pinned_base(path, settings), settings, kind, **extra)
         return PeftModel.from_pretrained(base, path, is_trainable=trainable)
-    return _load_base(path, settings.revision if path == settings.name else None, settings)
+    revision = settings.revision if path == settings.name else None
+    return _load_base(path, revision, settings, kind, **extra)
 
 
-def _load_base(name: str, revision: str | None, settings: ModelSettings) -> Any:
-    from transformers import AutoModelForCausalLM
+def _load_base(
+    name: str, revision: str | None, settings: ModelSettings, kind: str, **extra: Any
+) -> Any:
+    import transformers
 
     from llm.models.probe import require_causal_configuration
 
-    extra: dict[str, Any] = {}
+    auto: Any = getattr(transformers, kind)
     if settings.quantise == "nf4":
         from transformers import BitsAndBytesConfig
 
@@ -164,7 +181,7 @@ def _load_base(name: str, revision: str | None, settings: ModelSettings) -> Any:
     require_causal_configuration(load_configuration(name, revision), name)
     return reach(
         name,
-        lambda: AutoModelForCausalLM.from_pretrained(
+        lambda: auto.from_pretrained(
             name,
             revision=revision,
             dtype=DTYPES[settings.dtype],
@@ -189,7 +206,7 @@ def reach(name: str, load: Any) -> Any:
         ) from error
 
 
-def add_lora(model: Any, lora: LoraSettings) -> Any:
+def add_lora(model: Any, lora: LoraSettings, task: str = "CAUSAL_LM") -> Any:
     """Wrap `model` with fresh adapters; refuse target names the model does not have."""
     from peft import LoraConfig, get_peft_model
 
@@ -208,6 +225,6 @@ def add_lora(model: Any, lora: LoraSettings) -> Any:
             lora_alpha=lora.alpha,
             lora_dropout=lora.dropout,
             target_modules=ALL_LINEAR if everything else list(lora.target_modules),
-            task_type="CAUSAL_LM",
+            task_type=task,
         ),
     )

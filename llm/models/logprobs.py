@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from llm.data.trees import Pack
 from llm.models import probe
 from llm.models.bodies import body_outputs, logits_of_states, own_logits
 
@@ -70,6 +71,17 @@ def picked_logps(
     hidden = states[:, :-1][keep]  # the state at position t predicts token t + 1
     head = functools.partial(logits_of_states, model, body, type(outputs))
     return chunked_logps(head, hidden, ids[:, 1:][keep], chunk)
+
+
+def packed_logps(model: Any, body: str, packed: Pack, chunk: int) -> Tensor:
+    """`log π(y|x)` of every response of a pack, `(R,)`, in the order of the pack."""
+    outputs, states = body_outputs(
+        model, body, packed.input_ids, packed.layout, position_ids=packed.position_ids
+    )
+    head = functools.partial(logits_of_states, model, body, type(outputs))
+    values = chunked_logps(head, states[0, packed.states], packed.targets, chunk)
+    total = torch.zeros(packed.responses, dtype=values.dtype, device=values.device)
+    return total.index_add(0, packed.owners, values)
 
 
 def rowwise_logps(model: Any, ids: Tensor, attention: Tensor, keep: Tensor) -> Tensor:
@@ -120,7 +132,9 @@ def with_logps(model: nn.Module) -> nn.Module:
 def _scoring(forward: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(forward)  # generation reads the names of its arguments
     def scoring(self: Any, *args: Any, **kwargs: Any) -> Any:
-        """The model's forward pass, or summed log-probs when `completion_mask` is given."""
+        """The forward pass, or summed log-probs when `completion_mask` or `pack` is given."""
+        if kwargs.get("pack") is not None:
+            return packed_logps(self, self.logp_body, kwargs["pack"], kwargs["chunk"])
         if kwargs.get("completion_mask") is None:
             return forward(self, *args, **kwargs)
         # PEFT hands on every argument it knows, those that nobody gave as None.
@@ -150,3 +164,8 @@ def sequence_logps(
             chunk=chunk,
         ),
     )
+
+
+def pack_logps(model: nn.Module, packed: Pack, chunk: int = DEFAULT_CHUNK) -> Tensor:
+    """`log π(y|x)` of the responses of a pack, `(R,)`; :mod:`llm.models.packs` says which models can."""
+    return cast(Tensor, model(pack=packed, chunk=chunk))

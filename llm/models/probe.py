@@ -37,8 +37,8 @@ def find_body(model: Any) -> str | None:
     Raises InputError if the model is not a causal one.
     """
     _refuse_encoder_decoder(model.config, model.name_or_path)
-    with _quietly(model):
-        ids, attention = _batch(model, seed=0)
+    with quietly(model):
+        ids, attention = sample_batch(model, seed=0)
         called, logits = outermost_calls(model, ids, attention)
         _require_causal(model, ids, attention, logits)
         for body in _by_size(model, called):
@@ -79,8 +79,8 @@ def takes(model: Any, name: str) -> bool:
 
 def packed_alike(model: Any) -> bool:
     """Whether two texts in one row, told apart by positions alone, have the logits of each alone."""
-    with _quietly(model):
-        ids, attention = _batch(model, seed=4)
+    with quietly(model):
+        ids, attention = sample_batch(model, seed=4)
         one, two = ids[:1], ids[1:]
         steps = torch.arange(LENGTH, device=ids.device)[None]
         apart = torch.cat([own_logits(model, text, attention[:1]) for text in (one, two)], 1)
@@ -93,7 +93,7 @@ def packed_alike(model: Any) -> bool:
             )
         except (RuntimeError, TypeError, ValueError):
             return False
-    return _alike(apart, together.logits)
+    return alike(apart, together.logits)
 
 
 def _require_causal(model: Any, ids: Tensor, attention: Tensor, logits: Tensor) -> None:
@@ -106,8 +106,8 @@ def _require_causal(model: Any, ids: Tensor, attention: Tensor, logits: Tensor) 
     early = slice(0, LENGTH - LATER)
     for seed in (1, 2, 3):  # rounding may move a token to another expert; no three times
         other = ids.clone()
-        other[:, -LATER:] = _batch(model, seed)[0][:, -LATER:]
-        if _alike(logits[0, early], own_logits(model, other, attention)[0, early]):
+        other[:, -LATER:] = sample_batch(model, seed)[0][:, -LATER:]
+        if alike(logits[0, early], own_logits(model, other, attention)[0, early]):
             return
     raise InputError(
         f"{_named(model)} looks at later tokens: its predictions change with what follows, so it "
@@ -130,10 +130,10 @@ def _states_give_logits(
         got = logits_of_states(model, body, type(outputs), states[keep])
     except Exception:  # whatever a stand-in breaks, the full logits still work
         return False
-    return _alike(logits[keep], got)
+    return alike(logits[keep], got)
 
 
-def _alike(a: Tensor, b: Tensor) -> bool:
+def alike(a: Tensor, b: Tensor) -> bool:
     """Equal up to half the digits of the dtype, measured by how much the logits vary."""
     tolerance = torch.finfo(a.dtype).eps ** 0.5 * _spread(a)
     close = (a - b).abs() <= tolerance
@@ -146,7 +146,7 @@ def _spread(logits: Tensor) -> Tensor:
     return (values - values.median()).abs().median()
 
 
-def _batch(model: Any, seed: int) -> tuple[Tensor, Tensor]:
+def sample_batch(model: Any, seed: int) -> tuple[Tensor, Tensor]:
     """Random tokens that mean nothing special to the model; the second row ends in padding."""
     config = model.config.get_text_config()
     special = {v for k, v in config.to_dict().items() if k.endswith("_id") and isinstance(v, int)}
@@ -166,7 +166,7 @@ def _by_size(model: Any, called: list[str]) -> list[str]:
 
 
 @contextmanager
-def _quietly(model: Any) -> Iterator[None]:
+def quietly(model: Any) -> Iterator[None]:
     """No gradients and no dropout inside; the modes of all modules are put back afterwards."""
     modes = {module: module.training for module in model.modules()}
     model.eval()

@@ -67,6 +67,8 @@ def make_labeller(name: str, language: Language | None, tokenizer: Any) -> Label
 def count(stream: Stream, rows: int) -> int:
     """Labels that a stage spends: a score a response, or an answer a pair."""
     k = stream.count or 0
+    if stream.labels == "critic":
+        return 0
     return rows * (k if stream.labels == "score" else k * (k - 1) // 2)
 
 
@@ -91,7 +93,7 @@ def label(
             if not live:
                 live.append(labeller())
             part = [rows[i] for i in span]
-            if stream.labels == "score":
+            if stream.labels != "pairwise":
                 return [{f"score/{stream.name}": s} for s in live[0].scores(part, stream.name)]
             wins = live[0].wins(part, stream.name, part_seed("labels", key, number))
             return [{f"wins/{stream.name}": w} for w in wins]

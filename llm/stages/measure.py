@@ -20,7 +20,8 @@ from llm.data.padding import Ids, pad
 from llm.data.row import Row, read_native
 from llm.files import processes
 from llm.files.digests import Rows, read_rows, write_rows
-from llm.files.parts import part_seed
+from llm.files.parts import part_seed, pieces
+from llm.files.progress import Progress
 from llm.models.engines import ENGINES, GenerationSettings
 from llm.models.load import ModelSettings, load_model
 from llm.models.logprobs import sequence_logps, with_logps
@@ -100,11 +101,14 @@ def logps(
     flat = [(x, y) for x, ys in asked for y in ys]
     device = next(policy.parameters()).device
     values: list[float] = []
-    for begin in range(0, len(flat), bench.batch):
-        xs, ys = zip(*flat[begin : begin + bench.batch], strict=True)
-        batch = pad(xs, ys, bench.tokenizer.pad_token_id)
-        ids, attention, completion = (tensor.to(device) for tensor in batch.values())
-        values += sequence_logps(policy, ids, attention, completion).tolist()
+    with Progress("held-out log-probs", len(flat)) as bar:
+        for part in pieces(len(flat), bench.batch):
+            xs, ys = zip(*(flat[i] for i in part), strict=True)
+            batch = pad(xs, ys, bench.tokenizer.pad_token_id)
+            ids, attention, completion = (tensor.to(device) for tensor in batch.values())
+            values += sequence_logps(policy, ids, attention, completion).tolist()
+            bar.tokens += int(attention.sum())
+            bar.advance(len(part))
     rest = iter(values)
     return [[next(rest) for _ in ys] for _, ys in asked]
 
@@ -120,10 +124,13 @@ def answers(path: str, policy: Any, rows: Sequence[Row], bench: Bench) -> Rows:
     s = replace(bench.generation, samples=bench.evaluation.samples)
     engine = ENGINES[s.engine](path, bench.model, bench.tokenizer, s)
     given: Rows = []
-    for begin in range(0, len(prompts), s.batch):
-        part = prompts[begin : begin + s.batch]
-        drawn = engine([r.prompt for r in part], part_seed("held-out", bench.seed, begin))
-        given += [written(r, y, bench) for r, ys in zip(part, drawn, strict=True) for y in ys]
+    with Progress("held-out answers", len(prompts)) as bar:
+        for span in pieces(len(prompts), s.batch):
+            part = [prompts[i] for i in span]
+            drawn = engine([r.prompt for r in part], part_seed("held-out", bench.seed, span.start))
+            given += [written(r, y, bench) for r, ys in zip(part, drawn, strict=True) for y in ys]
+            bar.tokens += sum(len(y) for ys in drawn for y in ys)
+            bar.advance(len(part))
     del engine
     asked = [(a["prompt_ids"], [a["answer_ids"]]) for a in given]
     for row, (logp,) in zip(given, logps(policy, asked, bench), strict=True):

@@ -9,9 +9,10 @@ from typing import Any
 
 from llm.data.row import Row, read_native
 from llm.files.digests import read_rows, tokenizer_digest
-from llm.methods import Method, Stream, identity
+from llm.methods import Following, Method, Stream, identity
 from llm.models.engines import ENGINES, Ends
 from llm.models.load import is_adapter, load_model
+from llm.stages.following import Follower
 from llm.stages.label import label, make_labeller
 from llm.stages.reference import asked as anchors_asked
 from llm.stages.reference import reference
@@ -23,10 +24,11 @@ from llm.training.rollouts import frozen_names
 
 @dataclass(frozen=True)
 class Done:
-    """What a round made: the next iterate, and how many labels it spent."""
+    """What a round made: the next iterate, how many labels it spent, what its critic found."""
 
     model: Model
     labels: int
+    notes: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,16 @@ class Round:
         sampled = [s for s in self.streams if s.sampled]
         for stream in sampled:
             self.sample(stream)
-        labels = sum(self.label(stream) for stream in sampled if stream.labels)
+        follower = Follower(self, self.method) if isinstance(self.method, Following) else None
+        notes = follower.answer() if follower else {}
+        labels = 0
+        for stream in sampled:
+            if follower and stream.labels == "critic":
+                follower.rewards(stream)
+            elif stream.labels:
+                labels += self.label(stream)
         self.reference(sampled)
-        return Done(self.train(), labels)
+        return Done(self.train(), labels, notes)
 
     @cached_property
     def streams(self) -> tuple[Stream, ...]:
@@ -111,7 +120,7 @@ class Round:
             lambda f: label(
                 f,
                 stream,
-                self._rows([f"sample-{stream.name}/samples"]),
+                self.rows_with([f"sample-{stream.name}/samples"]),
                 lambda: make_labeller(judge, language_of(place.s), place.tokenizer),
                 place.s.reference_batch,
                 self.key(stream),
@@ -130,18 +139,20 @@ class Round:
             "streams": {name: self._hash(*name.split("/")) for name in files},
             "policies": {name: model.weights for name, model in asked.items()},
             "batch": place.s.reference_batch,
+            "packing": place.s.train.packing,
         }
         place.stage(
             f"{self.folder}/reference",
             inputs,
             lambda f: reference(
                 f,
-                self._rows(files),
+                self.rows_with(files),
                 self.streams,
                 {name: model.path for name, model in asked.items()},
                 place.s.model,
                 place.tokenizer.pad_token_id,
                 place.s.reference_batch,
+                place.s.train.packing,
             ),
         )
 
@@ -170,7 +181,7 @@ class Round:
             load_model(self.current.path, s.model, trainable=True),
             read_native(self._path("reference") / "streams.parquet"),
             self.method,
-            self.streams,
+            self.method.trained(self.streams),
             s.train,
             s.model,
             target,
@@ -209,7 +220,7 @@ class Round:
     def _hash(self, stage: str, output: str) -> str:
         return self.place.run.file_hash(f"{self.folder}/{stage}", output)
 
-    def _rows(self, files: list[str]) -> list[Row]:
+    def rows_with(self, files: list[str]) -> list[Row]:
         """The training rows with the columns of these files (one line a row, in their order)."""
         records = [row.record() for row in self.place.rows]
         for name in files:

@@ -11,6 +11,7 @@ import torch
 from experiments.common.files import write_json
 from llm.data.encode import prompt_ids, response_ids
 from llm.files.failures import Diverged
+from llm.models.judges import finite_scores, load_judge
 from llm.models.load import ModelSettings, load_model
 from llm.settings import Settings
 from llm.stages import measure
@@ -95,7 +96,7 @@ def exact_report(
 
 
 def bench(settings: Settings, tokenizer: Any) -> measure.Bench:
-    """What every policy of a run is measured with; sentiment knows its reward."""
+    """What every policy of a run is measured with; sentiment knows its reward, others may have a judge."""
     return measure.Bench(
         run=Path(settings.run_dir),
         model=settings.model,
@@ -104,5 +105,15 @@ def bench(settings: Settings, tokenizer: Any) -> measure.Bench:
         evaluation=settings.evaluation,
         batch=settings.reference_batch,
         seed=settings.seed,
-        scorer=sentiment.score if settings.data.sentiment is not None else None,
+        scorer=scorer(settings),
     )
+
+
+def scorer(settings: Settings) -> measure.Scorer | None:
+    """Who scores answers to held-out prompts: the known reward, else the run's judge, else nobody."""
+    if settings.data.sentiment is not None:
+        return sentiment.score
+    if settings.judge is None:
+        return None
+    judge = load_judge(settings.judge)
+    return lambda prompts, answers: finite_scores(judge, list(prompts), list(answers))

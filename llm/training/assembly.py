@@ -6,24 +6,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from llm.data.row import Row
 from llm.files.digests import Rows
 from llm.methods import Method, Stream
 from llm.models.load import ModelSettings, add_lora
+from llm.models.packs import with_packs
 from llm.training.batches import DemonstrationCollator, StreamCollator
 from llm.training.rollouts import Rollouts
 from llm.training.settings import TrainSettings, arguments
 from llm.training.trainer import MethodTrainer, SftTrainer
 
 
-def prepare_model(model: Any, settings: ModelSettings, train: TrainSettings) -> Any:
-    """Fresh adapters on a base model where asked for, and what checkpointing needs."""
+def prepare_model(model: Any, settings: ModelSettings, train: TrainSettings, seed: int) -> Any:
+    """Fresh adapters on a base model where asked for, drawn from `seed`; what checkpointing needs."""
     if settings.quantise is not None and not hasattr(model, "peft_config"):
         import peft
 
         ready: Any = peft.prepare_model_for_kbit_training
         model = ready(model, use_gradient_checkpointing=train.gradient_checkpointing)
     if settings.lora is not None and not hasattr(model, "peft_config"):
+        torch.manual_seed(seed)  # whatever this process drew before: a resumed one drew less
         model = add_lora(model, settings.lora)
     if train.gradient_checkpointing and hasattr(model, "enable_input_require_grads"):
         model.enable_input_require_grads()
@@ -43,15 +47,18 @@ def method_trainer(
     rollouts: Rollouts | None = None,
 ) -> MethodTrainer:
     """The trainer of a method on native rows."""
+    ready = prepare_model(model, settings, train, seed)
+    stored = all(stream.when == "round" for stream in streams)
+    packed = train.packing and stored and with_packs(ready)
     return MethodTrainer(
-        prepare_model(model, settings, train),
+        ready,
         method=method,
         streams=streams,
         rollouts=rollouts,
         logp_chunk=train.logp_chunk,
         args=arguments(train, folder, seed),
         train_dataset=list(rows),
-        data_collator=StreamCollator(tokenizer.pad_token_id, streams),
+        data_collator=StreamCollator(tokenizer.pad_token_id, streams, packed),
     )
 
 

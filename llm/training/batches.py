@@ -16,6 +16,7 @@ from torch import Tensor
 
 from llm.data.padding import pad
 from llm.data.row import Row, logp_column
+from llm.data.trees import Tree, pack
 from llm.methods import Batch, Stream
 
 Tensors = dict[str, Tensor]
@@ -26,18 +27,21 @@ SEQUENCES = ("input_ids", "attention_mask", "completion_mask")
 class StreamCollator:
     """Stacks the stored streams of rows; all rows must hold as many responses of a stream.
 
-    Adds the prompts, padded on the left (`prompt_ids`, `prompt_mask`), for what is sampled at a step.
+    Adds the prompts, padded on the left (`prompt_ids`, `prompt_mask`), for what is sampled at a step. With
+    `packed`, the sequences are one pack of trees (:mod:`llm.data.trees`) instead of padded rows.
     """
 
     pad_id: int
     streams: tuple[Stream, ...]
+    packed: bool = False
 
     def __call__(self, rows: Sequence[Row]) -> Tensors:
         """One batch."""
         stored = [s for s in self.streams if s.when == "round"]
         batch = self._prompts(rows)
         if stored:
-            batch |= self._sequences(rows, [s.name for s in stored])
+            make = self._pack if self.packed else self._sequences
+            batch |= make(rows, [s.name for s in stored])
         for stream in stored:
             name = stream.name
             for anchor in stream.anchors:
@@ -53,6 +57,13 @@ class StreamCollator:
         ids = [[self.pad_id] * (width - len(r.prompt)) + list(r.prompt) for r in rows]
         mask = torch.arange(width) >= width - lengths
         return {"prompt_ids": torch.tensor(ids), "prompt_mask": mask.long()}
+
+    def _pack(self, rows: Sequence[Row], names: Sequence[str]) -> Tensors:
+        trees = [
+            Tree(r.prompt, tuple(y for name in names for y in r.responses[name])) for r in rows
+        ]
+        lengths = torch.tensor([[len(y) for y in tree.responses] for tree in trees])
+        return {**pack(trees).tensors(), "lengths": lengths.T.flatten()}
 
     def _sequences(self, rows: Sequence[Row], names: Sequence[str]) -> Tensors:
         columns = [(name, k) for name in names for k in range(len(rows[0].responses[name]))]
@@ -85,7 +96,7 @@ def read(inputs: Tensors, logps: Tensor, streams: Sequence[Stream]) -> Batch:
     order = sorted(streams, key=lambda s: s.when == "step")
     sizes = [s.count or 0 for s in order]
     rows = len(inputs["prompt_ids"])
-    tokens = inputs["completion_mask"].sum(-1)
+    tokens = inputs["lengths"] if "lengths" in inputs else inputs["completion_mask"].sum(-1)
     logp, length = (
         {
             s.name: block.transpose(0, 1)

@@ -13,7 +13,6 @@ from experiments.common.files import write_json
 from llm.files import processes
 from llm.files.digests import model_digest
 from llm.files.failures import Diverged
-from llm.models.logprobs import sequence_logps
 from llm.training.batches import SEQUENCES
 from llm.training.callbacks import Ema
 from llm.training.checkpoints import MarkComplete, last_complete, save_model
@@ -60,9 +59,8 @@ def require_finite(trainer: Any) -> None:
     batch = trainer.data_collator([trainer.train_dataset[i] for i in range(size)])
     if "input_ids" not in batch:  # all responses are drawn at each step
         return
-    ids, attention, completion = (batch[name].to(trainer.args.device) for name in SEQUENCES)
-    model = trainer.model.eval()
-    if not torch.isfinite(sequence_logps(model, ids, attention, completion)).all():
+    inputs = {name: batch[name].to(trainer.args.device) for name in SEQUENCES}
+    if not torch.isfinite(trainer.values(trainer.model.eval(), inputs)).all():
         raise Diverged(
             "After the last step the model gives log-probabilities that are no numbers, so training has "
             f"diverged; lower train.learning_rate ({trainer.args.learning_rate:g}) and run again."

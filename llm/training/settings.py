@@ -39,6 +39,7 @@ class TrainSettings:
     save_every: Count
     log_every: Count
     report_to: list[Literal["tensorboard", "wandb"]]
+    packing: bool = False
 
     def __post_init__(self) -> None:
         share, told = self.micro_batch * processes.world(), list[str]()

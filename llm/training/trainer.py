@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from transformers import Trainer
 
+from llm.data.trees import unpacked
 from llm.files.failures import Diverged
 from llm.methods import Method, Stream
-from llm.models.logprobs import DEFAULT_CHUNK, sequence_logps, with_logps
+from llm.models.logprobs import DEFAULT_CHUNK, pack_logps, sequence_logps, with_logps
 from llm.training.batches import read
 from llm.training.rollouts import Rollouts
 from spac_theory.checks import InputError
@@ -27,13 +28,31 @@ class SequenceTrainer(Trainer):
     """A Trainer whose loss is a function of sequence log-probs; subclasses write `row_loss`."""
 
     def __init__(self, model: nn.Module, *, logp_chunk: int = DEFAULT_CHUNK, **kwargs: Any) -> None:
-        super().__init__(model=with_logps(model), **kwargs)
+        super().__init__(model=self.taught(model), **kwargs)
         self.model_accepts_loss_kwargs = False  # a mean over rows, not over tokens
         self.logp_chunk = logp_chunk
         self.tokens = 0  # read by the progress line
         self._sums: dict[str, Tensor] = {}
         self._batches = 0
         self._rows_per_batch = 0.0
+
+    @staticmethod
+    def taught(model: nn.Module) -> nn.Module:
+        """The model, able to answer :meth:`values`."""
+        return with_logps(model)
+
+    def values(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
+        """One number a sequence, stream by stream: its log-prob, from padded rows or from a pack."""
+        if "pack/layout" in inputs:
+            found = pack_logps(model, unpacked(inputs), self.logp_chunk)
+            return found.view(len(inputs["prompt_ids"]), -1).transpose(0, 1).flatten()
+        return sequence_logps(
+            model,
+            inputs["input_ids"],
+            inputs["attention_mask"],
+            inputs["completion_mask"],
+            self.logp_chunk,
+        )
 
     @abstractmethod
     def row_loss(
@@ -64,17 +83,11 @@ class SequenceTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """The mean loss of the micro-batch, weighted by its share of the rows of the step."""
-        logps = sequence_logps(
-            model,
-            inputs["input_ids"],
-            inputs["attention_mask"],
-            inputs["completion_mask"],
-            self.logp_chunk,
-        )
+        logps = self.values(model, inputs)
         loss, metrics = self.row_loss(logps, inputs)
         if model.training:
             self._require_finite(loss)
-            self.tokens += int(inputs["attention_mask"].sum())
+            self.tokens += _tokens(inputs)
             self._record(metrics)
             if self._rows_per_batch:
                 loss = loss * (self.row_count(inputs) / self._rows_per_batch)
@@ -103,6 +116,12 @@ class SequenceTrainer(Trainer):
             logs = {**logs, **dict(zip(names, means.tolist(), strict=True))}
             self._sums, self._batches = {}, 0
         super().log(logs, start_time)
+
+
+def _tokens(inputs: dict[str, Tensor]) -> int:
+    """Tokens computed, padding left out."""
+    packed = "pack/layout" in inputs
+    return inputs["pack/input_ids"].numel() if packed else int(inputs["attention_mask"].sum())
 
 
 def _without_gradient(loss: Tensor) -> bool:

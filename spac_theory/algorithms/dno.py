@@ -34,7 +34,7 @@ class Dno(Learner):
 
     eta: float = positive(0.3, "step η")
     iterations: int = integer(10, "rounds")
-    preference: str = choice("fitted", "where P comes from: fitted, counts or true", MODELS)
+    preference: str = choice("counts", "where P comes from: counts, ridge, fitted or true", MODELS)
 
     def needed(self) -> frozenset[str]:
         """Features for a fitted model, an oracle for the true preferences."""

@@ -19,7 +19,7 @@ from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.keys import generator
 from spac_theory.learning.needs import JUDGE, KNOWN_CONTEXTS, Learner
 from spac_theory.learning.optimise import log_reference
-from spac_theory.options import integer, number, positive
+from spac_theory.options import choice, integer, number, positive
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 
 KEPT_ABOVE = 4.5  # the released rule; it says "or all scores are 5", which is a case of it
@@ -36,26 +36,33 @@ def prompt_library(view: LearnerView, size: int, temperature: float) -> Tensor:
 @ALGORITHMS.register("drpo")
 @dataclass(frozen=True)
 class Drpo(Learner):
-    """Keep the `beam` best paths; at depth `d` every path answers the same query `d`.
+    """Keep the `beam` best paths; at each level every path answers the same query.
 
-    A path scores the mean of its rewards; a reward is the mean of `criteria` judgements. A prompt
-    whose last reward exceeds 4.5 is kept unchanged, and a level with such a prompt makes the search
-    one level deeper, at most `extend` times. The data are not used.
+    A path scores the mean of its rewards, or its last reward where the beam is 1. A reward is the mean
+    over the criteria that matter to the query. A prompt whose last reward exceeds 4.5 is kept
+    unchanged, and a level with such a prompt makes the search one level deeper, at most `extend` times.
+    The data are not used.
     """
 
     needs = frozenset({JUDGE, KNOWN_CONTEXTS})
 
     library: int = integer(64, "entries of the prompt library")
     temperature: float = positive(0.1, "how far entries tilt π_ref")
-    beam: int = integer(2, "paths kept")
+    beam: int = integer(2, "paths kept; a single one is scored by its last reward")
     proposals: int = integer(3, "mutations of each path")
-    depth: int = integer(20, "queries")
+    depth: int = integer(19, "levels of mutations: the released depth 20 counts the root")
     extend: int = integer(
         10, "levels that nearly perfect prompts may add; 0 turns the rule off", low=0
     )
     near: int = integer(16, "entries a mutation may reach")
-    criteria: int = integer(3, "judgements of a response")
-    noise: float = number(1.0, "their standard deviation on the scale 1–5", low=0)
+    judge: str = choice(
+        "query",
+        "criteria chosen for the query, a fixed set for all, or repeated scores of the reward",
+        ("query", "fixed", "reward"),
+    )
+    pool: int = integer(14, "criteria in all; two to five matter to a query", low=2)
+    criteria: int = integer(3, "scores of a response where the judge repeats the reward")
+    noise: float = number(1.0, "standard deviation of a score on the scale 1–5", low=0)
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Search; data sets whose last level is behind them ask for nothing more."""
@@ -79,13 +86,15 @@ class Drpo(Learner):
             new = self._mutate(prompts, nearest, streams)
             asked = self._open(kept, totals) & going[:, None]
             reward = self._score(access, library, new, query, asked, streams)
-            totals = totals.repeat_interleave(self.proposals + 1, -1) + reward
+            totals = totals.repeat_interleave(self.proposals + 1, -1)
+            totals = totals + reward if self.beam > 1 else reward + 0 * totals
             totals, order = totals.sort(dim=-1, descending=True, stable=True)
             totals, order = totals[:, : self.beam], order[:, : self.beam]
             prompts = new.gather(-1, order)
             kept = (reward.gather(-1, order) > KEPT_ABOVE) & (self.extend > 0)
             best = torch.where(going[:, None], prompts[:, :1], best)
-            score = torch.where(going[:, None], totals[:, :1] / (level + 1), score)
+            mean = totals[:, :1] / (level + 1 if self.beam > 1 else 1)
+            score = torch.where(going[:, None], mean, score)
         extra = {"score": score[:, 0], "depth": limit}
         return Fit(TabularPolicy(library[best[:, 0]]), "none", extra=extra)
 
@@ -121,5 +130,9 @@ class Drpo(Learner):
         draws = np.stack([s.uniform(size=prompts.shape[1]) for s in streams])
         action = (torch.from_numpy(draws).unsqueeze(-1) > law[..., :-1]).sum(-1)
         context = query[:, None].expand_as(action)
-        scores = access.judge(context, action, self.criteria, self.noise, asked)
-        return scores.mean(-1).masked_fill(~asked, -torch.inf)
+        if self.judge == "reward":
+            scores = access.judge(context, action, self.criteria, self.noise, asked).mean(-1)
+        else:
+            pool, fixed = access.criteria(self.pool), self.judge == "fixed"
+            scores = access.assess(context, action, pool, fixed, self.noise, asked)
+        return scores.masked_fill(~asked, -torch.inf)

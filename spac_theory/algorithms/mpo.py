@@ -47,11 +47,11 @@ class Mpo(Learner):
 
     needs = frozenset({KNOWN_CONTEXTS})
 
-    eta: float = positive(0.5, "step η")
+    eta: float = positive(0.4, "step η; the theorem asks for η ≤ 4α")
     alpha: float = number(0.1, "pull α of the magnet", low=0)
     iterations: int = integer(1000, "rounds")
     refresh: int = integer(100, "steps between moves of the magnet (0: never)", low=0)
-    preference: str = choice("fitted", "where P comes from: fitted, counts or true", MODELS)
+    preference: str = choice("counts", "where P comes from: counts, ridge, fitted or true", MODELS)
 
     def needed(self) -> frozenset[str]:
         """Features for a fitted model, an oracle for the true preferences."""

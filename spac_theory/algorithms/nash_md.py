@@ -37,7 +37,7 @@ class NashMd(Learner):
     tau: float = positive(0.05, "weight τ of the KL terms")
     eta: float = positive(0.5, "step η, at most 1/τ")
     iterations: int = integer(300, "rounds")
-    preference: str = choice("fitted", "where P comes from: fitted, counts or true", MODELS)
+    preference: str = choice("counts", "where P comes from: counts, ridge, fitted or true", MODELS)
 
     def __post_init__(self) -> None:
         super().__post_init__()

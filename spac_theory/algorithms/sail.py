@@ -23,6 +23,7 @@ from spac_theory.options import choice, flag, integer, number, positive
 from spac_theory.view import Fit, LearnerView, Oracle, TabularPolicy
 
 TERMS = {"ddp": (False, True), "dpp": (True, True), "dpr": (True, False)}
+SHARES = {"ddp": 0.4, "dpp": 0.3, "dpr": 0.3}  # released, for all three at once
 
 
 def response_term(loss: Tensor, pairs: Tensor, log_pi: Tensor, released: bool) -> Tensor:
@@ -52,21 +53,39 @@ def winner_pairs(law: Tensor, probability: Tensor) -> Tensor:
 @ALGORITHMS.register("sail")
 @dataclass(frozen=True)
 class Sail(Learner):
-    """Mixture of offline DPO and one of SAIL's three laws, by Adam on the exact gradient.
+    """Mixture of offline DPO and one of SAIL's three laws, by Adam on the expected gradient.
 
     "ddp": data pairs, labels by the policy's own `σ(β margin)`; "dpp": own pairs, own labels; "dpr":
-    own pairs, labels of a reward model or of the online oracle.
+    own pairs, labels of a reward model or of the online oracle. The terms beyond DPO's have the
+    released coefficients; 1 makes the gradient the exact one.
     """
 
     needs = frozenset({KNOWN_CONTEXTS})
 
-    variant: str = choice("dpr", "ddp, dpp or dpr", TERMS)
-    share: float = number(0.3, "share of the variant in the loss", low=0, high=1)
+    variant: str = choice("dpr", "the law: ddp, dpp or dpr", TERMS)
+    share: float | None = number(
+        None,
+        "share of the law in the loss; null is the released one, 0.4 for ddp and 0.3 for the others",
+        optional=True,
+        low=0,
+        high=1,
+    )
+    rho: float = number(0.2, "ddp: coefficient of the label term; 1 is the exact gradient", low=0)
+    pi: float = number(
+        0.2, "dpp: coefficient of the response and label terms; 1 is the exact gradient", low=0
+    )
+    gamma: float = number(
+        0.3, "dpr: coefficient of the response term; 1 is the exact gradient", low=0
+    )
     beta: float = positive(0.1, "strength β of the implicit KL regulariser")
-    labels: str = choice("model", "labels of dpr: model or online", ("model", "online"))
+    labels: str = choice(
+        "model", "dpr: labels of a model fitted to the data, or online", ("model", "online")
+    )
+    hard: bool = flag(True, "dpr: the model's likelier response wins for sure, as released")
     steps: int = integer(300, "Adam steps")
     learning_rate: float = positive(0.05, "Adam's step")
     released: bool = flag(False, "the response term as the released trainer computes it")
+    batch: int = integer(24, "released: prompts a step, by which that trainer forgets to divide")
 
     def needed(self) -> frozenset[str]:
         """Online labels need a budget, the reward model needs features."""
@@ -81,6 +100,7 @@ class Sail(Learner):
         model = fraction
         if self.variant == "dpr" and not online:
             model = learn_preference("fitted", view, data, oracle)
+            model = ((model - 0.5).sign() + 1) / 2 if self.hard else model
         access = oracle.online if online and oracle is not None else None
         sizes = batches(access, self.steps) if access is not None else [0] * self.steps
         logits = torch.zeros(fraction.shape[:3], dtype=torch.float64)
@@ -123,11 +143,14 @@ class Sail(Learner):
         implicit = self.beta * logits
         margin = tabular_margins(implicit)
         from_policy, own_labels = TERMS[self.variant]
+        weight = {"ddp": self.rho, "dpp": self.pi, "dpr": self.gamma}[self.variant]
         mine = self.beta * tabular_preference_gradient(implicit, pairs, view.link)
         if from_policy:
             loss = view.link.loss(margin)
-            mine = mine + response_term(loss, pairs, log_policy(view, logits), self.released)
+            term = response_term(loss, pairs, log_policy(view, logits), self.released)
+            mine = mine + weight * (self.batch if self.released else 1) * term
         if own_labels:
-            mine = mine + self.beta * label_term(margin, pairs, view.link)
+            mine = mine + weight * self.beta * label_term(margin, pairs, view.link)
         offline = self.beta * tabular_preference_gradient(implicit, fraction, view.link)
-        return (1 - self.share) * offline + self.share * mine
+        share = SHARES[self.variant] if self.share is None else self.share
+        return (1 - share) * offline + share * mine

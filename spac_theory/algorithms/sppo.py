@@ -60,7 +60,7 @@ class Sppo(Learner):
         "multiplicative", "multiplicative or squared_loss", ("multiplicative", "squared_loss")
     )
     output: str = choice("last", "last or mixture", ("last", "mixture"))
-    preference: str = choice("fitted", "where P comes from: fitted, counts or true", MODELS)
+    preference: str = choice("counts", "where P comes from: counts, ridge, fitted or true", MODELS)
 
     def needed(self) -> frozenset[str]:
         """Features for a fitted model, an oracle for the true preferences."""

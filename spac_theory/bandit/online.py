@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from spac_theory import checks
+from spac_theory.bandit.criteria import Criteria, make_criteria
 from spac_theory.bandit.preferences import PreferenceModel
 from spac_theory.checks import InputError
 from spac_theory.keys import generator
@@ -44,7 +45,7 @@ class OnlineAccess:
         self.budget = checks.integer("budget", budget)
         self._preference = preference.probability
         self._rho = (rho / rho.sum()).numpy()
-        self._reward = reward
+        self._reward, self._key = reward, tuple(key)
         self._streams = [generator("online", *key, int(seed)) for seed in seeds]
         self.labels = torch.zeros(len(seeds), dtype=torch.int64)
         self.scores = torch.zeros(len(seeds), dtype=torch.int64)
@@ -108,6 +109,41 @@ class OnlineAccess:
         wins.index_put_(cells, won, accumulate=True)
         wins.index_put_((lane, x, b, a), count - won, accumulate=True)
         return wins
+
+    def criteria(self, pool: int) -> Criteria:
+        """`pool` criteria behind the reward, the same for every learner of this access's key."""
+        if self._reward is None:
+            raise InputError("the online access has no reward, so it cannot score responses.")
+        return make_criteria(self._reward, pool, *self._key)
+
+    def assess(
+        self,
+        context: Tensor,
+        action: Tensor,
+        criteria: Criteria,
+        fixed: bool,
+        noise: float,
+        asked: Tensor,
+    ) -> Tensor:
+        """Mean score of single responses over the criteria that matter, or over all (`fixed`), `(S, M)`.
+
+        Each criterion is scored `1 + 4 r` plus normal noise, rounded and kept in 1–5; each score used is
+        counted. `asked (S, M)` says which responses are judged; the others score 0.
+        """
+        pool = criteria.relevant.shape[-1]
+        streams = zip(self._streams, asked.sum(-1).tolist(), strict=True)
+        draws = torch.from_numpy(
+            np.concatenate([s.normal(0, noise, (k, pool)) for s, k in streams])
+        )
+        x, a = context[asked], action[asked]
+        scores = (1 + 4 * criteria.reward[x, a] + draws).round().clamp(1, 5)
+        used = torch.full(x.shape, pool) if fixed else criteria.relevant[x].sum(-1)
+        means = torch.zeros(context.shape, dtype=torch.float64)
+        means[asked] = criteria.mean(x, a, scores, fixed)
+        spent = torch.zeros(context.shape, dtype=torch.int64)
+        spent[asked] = used
+        self.scores = self.scores + spent.sum(-1)
+        return means
 
     def judge(
         self,

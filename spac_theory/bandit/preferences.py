@@ -21,6 +21,7 @@ from spac_theory.links import BRADLEY_TERRY, Link
 from spac_theory.objective import tabular_margins
 
 MAX_COMPARISONS = 10**9
+LARGEST_COUNT = 2**53  # the counts of a data set are added exactly, in integers and in float64
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,12 @@ class WinnerCounts:
         if (wins < 0).any():
             raise InputError(
                 f"wins has the negative count {int(wins.min())}; counts are at least 0."
+            )
+        total = wins.to(torch.float64).sum((-3, -2, -1))
+        if bool((total > LARGEST_COUNT).any()):
+            raise InputError(
+                f"n is {float(total.max()):.4g} in a data set; winner counts may add up to at most "
+                f"2^53 = {LARGEST_COUNT} comparisons."
             )
         object.__setattr__(self, "wins", wins.to(torch.int64))
         checks.integer("unit", self.unit, low=1)

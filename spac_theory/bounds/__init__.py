@@ -1,5 +1,6 @@
-"""Bounds of the theory as numbers, every term apart: (T1), its corollaries, the lower bound."""
+"""Bounds of the theory as numbers, every term apart: (T1), (T2), corollaries, the lower bound."""
 
+from spac_theory.bounds.constraint import ConstraintBound, constraint_bound
 from spac_theory.bounds.loosened import (
     empirical_contexts,
     greedy_contexts,
@@ -28,10 +29,12 @@ from spac_theory.bounds.upper import (
 
 __all__ = [
     "Complexity",
+    "ConstraintBound",
     "LowerBound",
     "Rivals",
     "UpperBound",
     "best_upper_bound",
+    "constraint_bound",
     "covering_complexity",
     "distance",
     "divergence",

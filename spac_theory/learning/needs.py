@@ -118,11 +118,18 @@ class Learner(Options):
     needs : of the setting, keys of `NEEDS`; `needed` where they depend on options
     coefficient : the coverage its theory asks for
     solves_game : whether it solves the game (3), so that (T1) speaks of its `λ` and gap
+    solves_constraint_form : whether it solves the game over `V` at the theorem's radius, so that (T2)
+        speaks of its gap and of its column `fit_gap`
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
     coefficient: ClassVar[Coefficient] = Coefficient.UNSTATED
     solves_game: ClassVar[bool] = False
+
+    @property
+    def solves_constraint_form(self) -> bool:
+        """False for all but one."""
+        return False
 
     def needed(self) -> frozenset[str]:
         """The needs under these options."""

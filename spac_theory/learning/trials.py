@@ -20,8 +20,9 @@ from spac_theory.bandit.preferences import (
     winner_law,
 )
 from spac_theory.concentrability.coverage import Coverage, coverage
+from spac_theory.learning.preference_game import exploitability
 from spac_theory.links import BRADLEY_TERRY, Link
-from spac_theory.problems import Problem
+from spac_theory.problems import Problem, true_preference
 from spac_theory.problems.density import ContinuousProblem
 from spac_theory.view import LearnerView, Oracle
 
@@ -36,8 +37,8 @@ class Trial:
 
     @cached_property
     def preference(self) -> PreferenceModel:
-        """The true preferences: those of the reward under the view's link."""
-        return PreferenceModel.from_reward(self.problem.bandit.reward, self.view.link)
+        """The true preferences: the problem's own, or those of the reward under the view's link."""
+        return true_preference(self.problem, self.view.link)
 
     @cached_property
     def law(self) -> Tensor:
@@ -71,6 +72,11 @@ class Trial:
     def suboptimality(self, policy: Tensor) -> Tensor:
         """`J(π*) − J(π)`, `(..., X, A) -> (...)`."""
         return self.problem.bandit.suboptimality(policy)
+
+    def exploitability(self, policy: Tensor) -> Tensor:
+        """How much more than half of the time some response beats the policy, `(..., X, A) -> (...)`."""
+        bandit = self.problem.bandit
+        return exploitability(policy, self.preference.probability, bandit.rho)
 
     def with_view(self, **changes: object) -> Trial:
         """The same trial with fields of the view changed."""

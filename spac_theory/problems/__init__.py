@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -10,6 +10,8 @@ from torch import Tensor
 
 from spac_theory import checks
 from spac_theory.bandit.contextual import ContextualBandit
+from spac_theory.bandit.preferences import PreferenceModel
+from spac_theory.links import BRADLEY_TERRY, Link
 from spac_theory.registry import Registry, build
 from spac_theory.rewards.base import RewardClass
 from spac_theory.rewards.linear import one_hot_features, tabular_class
@@ -20,12 +22,14 @@ class Problem:
     """A bandit with a realizable reward class.
 
     `profile (X, A)` is how the behaviour spreads its mass over actions before a behaviour family
-    turns its dial; uniform where a problem has no opinion.
+    turns its dial; uniform where a problem has no opinion. `preference` is the truth where no reward
+    explains it; None: the reward does, through the link of a view.
     """
 
     bandit: ContextualBandit
     reward_class: RewardClass
     profile: Tensor
+    preference: PreferenceModel | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         profile = checks.as_tensor("profile", self.profile, self.bandit.shape)
@@ -35,6 +39,13 @@ class Problem:
                 f"reward_class of problem {self.bandit.name!r} does not contain the true reward; "
                 "widen its norm_bound or reward_range."
             )
+
+
+def true_preference(problem: Problem, link: Link = BRADLEY_TERRY) -> PreferenceModel:
+    """`P(a ≻ b | x)`: the problem's own, or the link of its reward."""
+    if problem.preference is not None:
+        return problem.preference
+    return PreferenceModel.from_reward(problem.bandit.reward, link)
 
 
 class ProblemGenerator(Protocol):

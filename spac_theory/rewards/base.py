@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from spac_theory import checks
 from spac_theory.links import Link
 
 # What a class may offer, beside what every class answers:
@@ -40,6 +41,10 @@ class BestResponse:
     gap: Tensor
     warm: Any = None
     parameters: Any = None
+
+    def __post_init__(self) -> None:
+        for name in ("reward", "value", "gap"):
+            checks.is_number(f"best_response.{name}", getattr(self, name))
 
 
 class RewardClass(Protocol):

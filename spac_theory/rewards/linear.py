@@ -24,6 +24,7 @@ from spac_theory.solvers.interior_point import solve
 from spac_theory.solvers.program import Program
 
 RANK_TOLERANCE = 1e-10
+LARGEST_TABLE = 10_000
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ class LinearClass:
         low, high = self.reward_range or (-math.inf, math.inf)
         return Program(
             linear=linear,
-            lam=lam,
+            lam=lam.to(torch.float64),
             win_fraction=win_fraction,
             design=self.design,
             start=self.interior,
@@ -242,7 +243,12 @@ class LinearClass:
 
 
 def one_hot_features(contexts: int, actions: int) -> Tensor:
-    """The `(X, A, X A)` features of a table."""
+    """The `(X, A, X A)` features of a table; InputError above `LARGEST_TABLE` cells."""
+    if contexts * actions > LARGEST_TABLE:
+        raise InputError(
+            f"contexts × actions is {contexts * actions}; a table has at most {LARGEST_TABLE} cells (its "
+            "features take the square of that in memory); take shared features for more."
+        )
     return torch.eye(contexts * actions, dtype=torch.float64).reshape(contexts, actions, -1)
 
 

@@ -15,6 +15,8 @@ from spac_theory.links import BRADLEY_TERRY, Link
 from spac_theory.objective import tabular_game, tabular_preference_loss
 from spac_theory.rewards.base import BestResponse, RewardClass
 
+LARGEST_LAMBDA = 1e8
+
 
 @dataclass(frozen=True)
 class Game:
@@ -24,7 +26,7 @@ class Game:
     ----------
     reward_class : the class `𝓡`
     data : winner counts, `(S, X, A, A)`
-    lam : (S,) tensor or a number; `λ ≥ 0`
+    lam : (S,) tensor or a number; `0 ≤ λ ≤ LARGEST_LAMBDA`
     rho : (X,) context weights of `L`, the true law or the prompts of the data
     baseline : (X, A) `ν`, or (S, X, A) where each data set has its own
     """
@@ -51,8 +53,12 @@ class Game:
             )
         lam = lam.expand(seeds).clone()
         checks.finite("lam", lam)
-        if (lam < 0).any():
-            raise InputError(f"lam is {float(lam.min()):g}; λ must be a number in [0, inf).")
+        outside = (lam < 0) | (lam > LARGEST_LAMBDA)
+        if outside.any():
+            raise InputError(
+                f"lam is {float(lam[outside][0]):g}; λ must be a number in [0, {LARGEST_LAMBDA:g}] "
+                "(above, rounding of λ E_D hides the value of a policy)."
+            )
         rho = checks.as_tensor("rho", self.rho, (contexts,))
         lanes = (seeds,) * (getattr(self.baseline, "ndim", 2) - 2)
         baseline = checks.as_tensor("baseline", self.baseline, (*lanes, contexts, actions))
@@ -97,6 +103,10 @@ class Certificate:
     lower: Tensor
     upper: Tensor
 
+    def __post_init__(self) -> None:
+        checks.is_number("certificate.lower", self.lower)
+        checks.is_number("certificate.upper", self.upper)
+
     @property
     def gap(self) -> Tensor:
         """`upper − lower ≥ 0`, up to rounding."""
@@ -126,6 +136,10 @@ class Saddle:
     kind: str = "duality gap"
     parameters: Any = None
     spread: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("policy", "reward", "spread"):
+            checks.is_number(f"saddle.{name}", getattr(self, name))
 
     def select(self, lanes: Tensor) -> Saddle:
         """The games `lanes` alone."""

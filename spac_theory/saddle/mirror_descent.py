@@ -71,10 +71,13 @@ def mirror_descent(
     width, bound = hedge_width(first), game.reward_class.difference_bound
     if math.isinf(width):
         raise checks.InputError("start has a zero probability; mirror ascent needs full support.")
-    eta = math.sqrt(8 * width / iterations) / bound if eta is None else eta
+    if eta is None:  # where R = 0 no reward tells actions apart, and any step does nothing
+        eta = math.sqrt(8 * width / iterations) / bound if bound > 0 else 1.0
     checks.number("eta", eta, low=0, open_low=True)
     hedge = bound * math.sqrt(width / (2 * iterations))
-    tolerance = 1e-2 * hedge / max(1.0, bound)  # critics are certified relative to max(1, |L|)
+    tolerance = max(
+        1e-9, 1e-2 * hedge / max(1.0, bound)
+    )  # critics are certified relative to max(1, |L|)
     logits = first.log().expand(len(game.lam), -1, -1)
     mixture, reward = torch.zeros_like(logits), torch.zeros_like(logits)
     slack, losses, warm = torch.zeros_like(game.lam), torch.zeros_like(game.lam), None

@@ -61,19 +61,21 @@ class CholeskyFactor:
 
 
 def cholesky(matrix: Tensor) -> CholeskyFactor:
-    """Cholesky of symmetric matrices; one that fails for rounding gets a growing ridge."""
+    """Cholesky of symmetric matrices; one that fails for rounding gets a growing ridge.
+
+    One that stays indefinite gets a factor of NaN: its lane ends with the best it had, and no lane
+    sees another.
+    """
     lower, info = torch.linalg.cholesky_ex(matrix)
     scale = torch.diagonal(matrix, dim1=-2, dim2=-1).abs().amax(-1).clamp_min(1e-300)
     ridge = torch.zeros_like(scale)
     while bool((info > 0).any()):
         ridge = torch.where(info > 0, (10 * ridge).clamp_min(1e-16 * scale), ridge)
-        if bool((ridge > 1e-2 * scale).any()) or not bool(torch.isfinite(ridge).all()):
-            raise FloatingPointError(
-                "a Newton system is not positive definite; is the data finite?"
-            )
-        shifted = matrix.clone()
-        shifted.diagonal(dim1=-2, dim2=-1).add_(ridge.unsqueeze(-1))
+        lost = ~(ridge <= 1e-2 * scale)
+        shifted = torch.where(lost[..., None, None], torch.eye(matrix.shape[-1]).to(matrix), matrix)
+        shifted.diagonal(dim1=-2, dim2=-1).add_(torch.where(lost, 0.0, ridge).unsqueeze(-1))
         lower, info = torch.linalg.cholesky_ex(shifted)
+        lower = torch.where(lost[..., None, None], torch.nan, lower)
     return CholeskyFactor(lower)
 
 

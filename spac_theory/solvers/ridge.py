@@ -49,6 +49,10 @@ def ridge_fit(
         if not bool(going.any()):
             break
         step = design.factor(hessian, gamma).solve(slope)
+        if not bool(torch.isfinite(step).all()):
+            raise FloatingPointError(
+                "a Newton system is not positive definite; is the data finite?"
+            )
         step = torch.where(going[:, None], step, 0.0)
         theta = theta - _backtrack(value, theta, step, (slope * step).sum(-1))[:, None] * step
     return RidgeFit(theta, design.forward(theta), gap)

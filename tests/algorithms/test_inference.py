@@ -71,7 +71,8 @@ def test_item_sets_add_up_and_strings_have_the_right_number_of_actions():
 
 def test_drpo_finds_the_best_prompt_of_a_silent_judge(setting):
     view = setting.view
-    search = make_algorithm("drpo", library=8, near=8, depth=60, beam=4, noise=0.0, proposals=4)
+    options = {"library": 8, "near": 8, "depth": 60, "beam": 4, "noise": 0.0, "proposals": 4}
+    search = make_algorithm("drpo", judge="reward", **options)
     oracle = setting.oracle()
     fit = search.fit(view, setting.data, oracle)
     bandit = setting.problem.bandit

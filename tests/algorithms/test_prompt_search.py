@@ -15,9 +15,20 @@ from spac_theory import (
     tabular_class,
 )
 from spac_theory.algorithms.drpo import prompt_library
+from spac_theory.bandit.criteria import make_criteria
 from spac_theory.bandit.online import OnlineAccess
 
-OPTIONS = {"library": 6, "temperature": 1e-6, "near": 6, "proposals": 2, "beam": 3, "criteria": 2}
+from .conftest import make_setting
+
+OPTIONS = {
+    "library": 6,
+    "temperature": 1e-6,
+    "near": 6,
+    "proposals": 2,
+    "beam": 3,
+    "criteria": 2,
+    "judge": "reward",
+}
 SHARP = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
 
 
@@ -140,3 +151,77 @@ def test_the_judge_charges_for_what_it_scored():
     scores = asker.judge(x, y, 2, 0.0, asked)
     assert scores[..., 0].tolist() == [[5.0, 0.0, 3.0], [0.0, 0.0, 0.0]]
     assert asker.scores.tolist() == [4, 0]
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_a_query_is_judged_by_its_own_criteria(fixed, noise):
+    """With lists: each criterion from 1 to 5, the mean over those that matter, or over all."""
+    reward = torch.tensor([[0.2, 0.7, 0.4], [0.9, 0.1, 0.5]], dtype=torch.float64)
+    view, _, _ = game(reward.tolist())
+    asker = access(view, reward, [3])
+    criteria = asker.criteria(6)
+    same = make_criteria(reward, 6)
+    assert torch.equal(criteria.reward, same.reward)
+    x, a = torch.tensor([[0, 1, 1]]), torch.tensor([[2, 0, 1]])
+    asked = torch.tensor([[True, False, True]])
+    got = asker.assess(x, a, criteria, fixed, noise, asked)
+    stream = access(view, reward, [3])._streams[0]
+    draws, used, want = stream.normal(0, noise, (2, 6)), 0, []
+    for row, (query, response) in enumerate([(0, 2), (1, 1)]):
+        scores = []
+        for c in range(6):
+            if fixed or bool(criteria.relevant[query, c]):
+                raw = 1 + 4 * float(criteria.reward[query, response, c]) + draws[row, c]
+                scores.append(min(5, max(1, round(raw))))
+        want.append(sum(scores) / len(scores))
+        used += len(scores)
+    assert got[0].tolist() == pytest.approx([want[0], 0.0, want[1]])
+    assert asker.scores.tolist() == [used]
+
+
+def test_the_criteria_that_matter_average_to_the_reward():
+    reward = torch.rand(8, 5, generator=torch.Generator().manual_seed(1)).double()
+    criteria = make_criteria(reward, 14, "test")
+    counts = criteria.relevant.sum(-1)
+    assert int(counts.min()) >= 2
+    assert int(counts.max()) <= 5
+    for x in range(8):
+        mean = criteria.reward[x][:, criteria.relevant[x]].mean(-1)
+        assert torch.allclose(mean, reward[x], atol=1e-12)
+
+
+def test_fixed_criteria_mislead():
+    """The judge that looks at what matters finds better prompts, without noise."""
+    setting = make_setting(n=50, seeds=24, contexts=4, actions=5)
+    means = {}
+    for judge in ("query", "fixed"):
+        bandit = setting.problem.bandit
+        asker = OnlineAccess(setting.truth, bandit.rho, range(24), 0, bandit.reward)
+        algorithm = make_algorithm("drpo", judge=judge, noise=0.0, depth=40)
+        fit = algorithm.fit(setting.view, setting.data, Oracle(1.0, asker))
+        means[judge] = float(bandit.suboptimality(fit.policy.probabilities()).mean())
+    assert means["query"] < means["fixed"]
+
+
+def test_a_single_path_is_scored_by_its_last_reward():
+    """By hand: the best child at each level is the one that answered this query best."""
+    view, data, reward = game([[0.25, 0.0, 1.0], [0.75, 0.5, 1.0]])
+    options = {**OPTIONS, "beam": 1, "depth": 6, "extend": 0, "noise": 0.0}
+    asker = access(view, reward, [2])
+    one = WinnerCounts(data.wins[2:3])
+    fit = make_algorithm("drpo", **options).fit(view, one, Oracle(1.0, asker))
+    library = prompt_library(view, 6, OPTIONS["temperature"])
+    near = (library.unsqueeze(1) - library).abs().sum((-2, -1)).argsort(-1)
+    answer, prompt, again = library.argmax(-1), 0, access(view, reward, [2])
+    (stream,) = one.streams("drpo", view.key)
+    for _ in range(6):
+        x = int(again.prompts(1).argmax())
+        children = [prompt, *[int(near[prompt, m]) for m in stream.integers(0, 6, (1, 2))[0]]]
+        stream.uniform(size=3)
+        actions = torch.tensor([[int(answer[child, x]) for child in children]])
+        scores = again.judge(torch.full_like(actions, x), actions, 2, 0.0)[0].mean(-1).tolist()
+        prompt = children[scores.index(max(scores))]
+        last = max(scores)
+    assert torch.equal(fit.policy.probabilities()[0], library[prompt])
+    assert float(fit.extra["score"]) == last

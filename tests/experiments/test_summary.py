@@ -102,7 +102,7 @@ def test_the_table_marks_the_best_honest_algorithm_and_says_what_failed(tmp_path
     assert lines["dpo"].count("failed") == 2
     bound = [cell.strip() for cell in lines["bound (T1) at λ*"].split("|")[2:-1]]
     assert bound == ["inf", "0.327"]
-    assert "theorem (T1): 48 violations in 72 fits" in text
+    assert "theorems (T1), (T2): 48 violations in 72 fits" in text
     assert "dpo: 72 rows failed: RuntimeError: no" in text
     assert "spac_oracle (oracle)" in console.export_text()
     assert pl.read_csv(tmp_path / "summary.csv").height == 8

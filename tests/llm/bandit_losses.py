@@ -50,7 +50,7 @@ def rpo(algorithm, tables):
 
 
 def simpo(algorithm, tables):
-    margins = algorithm.beta * tabular_margins(tables.logp) - algorithm.gamma
+    margins = algorithm.beta * tabular_margins(tables.logp) - algorithm.ratio * algorithm.beta
     return preference_loss(margins, tables.wins, ALL)
 
 

@@ -23,10 +23,13 @@ from experiments.common.files import read_json
 from experiments.common.program import guarded
 from llm.files.digests import read_rows
 from llm.models.engines import GenerationSettings
-from llm.models.load import ModelSettings, load_model
+from llm.models.load import LoraSettings, ModelSettings, load_model
 from llm.run import CONFIG, composed, execute
+from llm.settings import build
 from llm.stages import respond
 from llm.stages.measure import wilson
+from llm.training.assembly import prepare_model
+from llm.training.settings import TrainSettings
 from llm.worlds import sentiment
 from llm.worlds.sentiment import SentimentSettings
 
@@ -77,7 +80,7 @@ def base(tmp_path_factory):
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=128,
+        max_position_embeddings=2048,
         bos_token_id=None,
         eos_token_id=0,
         pad_token_id=0,
@@ -281,3 +284,15 @@ def test_the_switch_for_adapters(base):
     assert composed("run", "train.lora=true")["model"]["lora"] == {}
     assert composed("run")["model"]["lora"] is None
     assert "lora" not in composed("run")["train"]
+
+
+def test_fresh_adapters_do_not_depend_on_what_was_drawn_before(base):
+    settings = ModelSettings(str(base), None, "float32", "sdpa", None, LoraSettings(rank=2), {})
+    train = build(TrainSettings, composed("run")["train"])
+    found = []
+    for drawn in (1, 1000):
+        torch.rand(drawn)
+        model = prepare_model(load_model(str(base), settings), settings, train, seed=5)
+        found.append({n: p.detach() for n, p in model.named_parameters() if p.requires_grad})
+    assert found[0].keys() == found[1].keys()
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])

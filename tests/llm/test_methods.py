@@ -66,7 +66,7 @@ def enumerated(method, logp, seed):
         for s in streams:
             for name in s.anchors:
                 row.logp.setdefault(name, {})[s.name] = anchors[name][i, picks[s.name]].tolist()
-            if s.labels == "score":
+            if s.labels in ("score", "critic"):
                 row.score[s.name] = score[i].tolist()
             if s.source != "data":
                 live = s.source == "current" and s.when == "step"

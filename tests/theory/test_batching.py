@@ -20,6 +20,7 @@ CORE = (
     "mle_greedy",
     "pessimistic_mle",
     "spac",
+    "spac_constrained",
     "spac_t",
     "uniform",
 )

@@ -79,6 +79,7 @@ def test_algorithm(name):
     ("name", "options"),
     [
         *[("spac", {"lam": rule}) for rule in ("fixed", "oracle", "held_out", "certified")],
+        ("spac_constrained", {"radius": "wilks"}),
         ("spac_t", {"iterations": 4, "output": "last", "start": "reference"}),
         ("pessimistic_mle", {"form": "pointwise"}),
     ],
@@ -138,7 +139,7 @@ def mutate(text, **changes):
 BROKEN = {
     "sums to 1 only up to": ("weight / weight.sum(-1, keepdim=True)", "weight"),
     "negative probabilities": ("weight / weight.sum(-1, keepdim=True)", "2 - 0 * weight - 3"),
-    "NaN or infinite": ("weight / weight.sum(-1, keepdim=True)", "weight * float('nan')"),
+    "is NaN in": ("weight / weight.sum(-1, keepdim=True)", "weight * float('nan')"),
     "has shape": ("weight / weight.sum(-1, keepdim=True)", "weight[0]"),
     "changed the data": ("weight = (", "data.wins.add_(1); weight = ("),
     "global random stream": ("** self.sharpness", "** self.sharpness + torch.rand(())"),

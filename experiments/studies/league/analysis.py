@@ -17,7 +17,7 @@ from experiments.common.table import Table, plus_minus, show_paths
 from experiments.engine.columns import text, write_results
 from experiments.studies.league.entries import BUDGET
 from experiments.studies.league.figure import league_figure
-from spac_theory import PreferenceModel, Problem, pair_law, winner_law
+from spac_theory import Problem, pair_law, winner_law
 from spac_theory.concentrability.linear import (
     all_policy_concentrability,
     single_policy_concentrability,
@@ -29,6 +29,7 @@ from spac_theory.concentrability.ratios import (
     largest_ratio,
     mean_ratio,
 )
+from spac_theory.problems import true_preference
 from spac_theory.statistics import FEWEST_FOR_A_MEAN
 
 Row = dict[str, Any]
@@ -60,7 +61,7 @@ def coefficients(problem: Problem, mu: Tensor, radius: float) -> dict[str, float
     """
     bandit, best = problem.bandit, problem.bandit.optimal_policy
     law = bandit.features, bandit.rho, pair_law(mu)
-    wins = winner_law(bandit.rho, law[2], PreferenceModel.from_reward(bandit.reward)).sum(-1)
+    wins = winner_law(bandit.rho, law[2], true_preference(problem)).sum(-1)
     chosen = wins / wins.sum(-1, keepdim=True)
     wide = problem.reward_class.difference_bound / BETA
     return {

@@ -97,7 +97,7 @@ def remarks(curves: pl.DataFrame) -> list[str]:
     ]
     bounded, broken = int(curves["bounded"].sum()), int(curves["violations"].sum())
     if bounded:
-        notes.append(f"theorem (T1): {broken} violations in {bounded} fits of the game.")
+        notes.append(f"theorems (T1), (T2): {broken} violations in {bounded} fits of the game.")
         notes.append(
             f"{BOUND} bounds the (1 − δ)-quantile of an exactly solved game, not the mean."
         )

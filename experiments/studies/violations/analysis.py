@@ -12,7 +12,7 @@ from experiments.engine.study import Told
 from experiments.studies.violations.cells import CLASSES, Settings
 from spac_theory.statistics import clopper_pearson
 
-BOUNDS = {"t1": "(T1)", "textbook": "(T1) with κ² for 4κ", "h": "event (H)"}
+BOUNDS = {"t1": "(T1)", "textbook": "(T1) with κ² for 4κ", "t2": "(T2)", "h": "event (H)"}
 HEADER = ["class", "bound", "instances", "violated", "95 % interval", "allowed"]
 HEADER += ["median", "90 %", "99 %", "largest"]
 

@@ -14,7 +14,9 @@ from torch import Tensor
 from experiments.common.configuration import WHOLE, Count, Probability
 from experiments.engine.columns import flag, real, text
 from experiments.engine.study import Cell, Columns
+from spac_theory import checks
 from spac_theory.bandit.preferences import PreferenceModel, WinnerCounts, pair_law, winner_law
+from spac_theory.bounds.constraint import constraint_bound
 from spac_theory.bounds.upper import Complexity, covering_complexity
 from spac_theory.concentrability.classes import Design, concentrability_of
 from spac_theory.keys import generator
@@ -23,15 +25,20 @@ from spac_theory.objective import tabular_margins, tabular_preference_loss
 from spac_theory.rewards.finite import FiniteClass
 from spac_theory.rewards.kernel import KernelClass, matern, polynomial, rbf
 from spac_theory.rewards.linear import LinearClass
+from spac_theory.saddle.constrained import constrained_saddle
 from spac_theory.saddle.game import Game
 from spac_theory.saddle.solve import solve_saddle
 
 CLASSES = ("finite", "linear", "kernel")
 DIRECTIONS = 12
+ROUNDING = 1e-12
 COLUMNS = {
     "reward_class": text("kind of the random class: finite, linear or kernel"),
     "t1": real("", "suboptimality over the bound (T1); above 1 it is violated"),
     "textbook": real("", "suboptimality over (T1) with κ² in place of 4κ"),
+    "t2": real("", "suboptimality of the constraint form over (T2); above 1 it is violated"),
+    "t2_gap": real("reward", "certified gap of the constrained game"),
+    "t2_useful": flag("whether (T2) is below R"),
     "h": real("", "largest ratio of the two sides of the event (H); above 1 it fails"),
     "useful": flag("whether (T1) is below R"),
 }
@@ -127,6 +134,43 @@ def draw_data(group: Group, kind: str, index: int) -> WinnerCounts:
     return WinnerCounts(torch.stack(rows))
 
 
+@dataclass(frozen=True)
+class Instances:
+    """A group with its data, the comparator `best (S, X, A)`, its `C (S,)`, and `ε_n`."""
+
+    group: Group
+    data: WinnerCounts
+    best: Tensor
+    concentrability: Tensor
+    size: Complexity
+
+    def game(self, lam: Tensor) -> Game:
+        """The game (3) of every instance."""
+        group = self.group
+        return Game(group.cls, self.data, lam, group.rho, group.baseline)
+
+    def loss(self, policy: Tensor) -> Tensor:
+        """`J(π_c) − J(π)`, `(S,)`."""
+        gain = (self.best - policy) * self.group.truth
+        return (self.group.rho[:, None] * gain).sum((-2, -1))
+
+
+def draw_instances(settings: Cell) -> Instances:
+    """The instances of a cell."""
+    kind, index = settings["class"], settings["group"]
+    group = draw_group(kind, index, settings["instances"])
+    best = torch.nn.functional.one_hot(group.truth.argmax(-1), group.truth.shape[-1]).double()
+    size = covering_complexity(group.cls, group.n, settings["delta"])
+    c = [
+        concentrability_of(
+            group.cls, Design(truth, group.rho, pair_law(mu), group.baseline), policy
+        ).value
+        for truth, mu, policy in zip(group.truth, group.behaviour, best, strict=True)
+    ]
+    c_tensor = torch.tensor(c, dtype=torch.float64)
+    return Instances(group, draw_data(group, kind, index), best, c_tensor, size)
+
+
 def hellinger(group: Group, reward: Tensor) -> Tensor:
     """`h²(r)` of rewards `(..., S, X, A)` against each truth, `(..., S)`."""
     ours, theirs = tabular_margins(reward), tabular_margins(group.truth)
@@ -192,35 +236,48 @@ def _rays(cls: LinearClass, *centres: Tensor) -> Tensor:
     return torch.cat(found).unflatten(-1, cls.shape)
 
 
+def constraint_ratio(drawn: Instances) -> Columns:
+    """Measured over (T2) for every instance, infinite where the solver gave no number."""
+    group, size, c = drawn.group, drawn.size, drawn.concentrability
+    solved = constrained_saddle(drawn.game(torch.zeros_like(c)), size.epsilon_n, 1e-7)
+    gap, bound = solved.saddle.certificate.gap, group.cls.difference_bound
+    # Each instance has a `C` of its own, so (T2) is put together here from its terms at `C = 1`.
+    unit = constraint_bound(bound, 1.0, size, solved.fit_gap, gap)
+    total = unit.statistics * c.sqrt() + unit.net * c.sqrt().clamp_max(1) + gap
+    ratio = drawn.loss(solved.saddle.policy) / (total + ROUNDING)
+    return {
+        "t2": torch.where(torch.isnan(ratio), torch.inf, ratio).tolist(),
+        "t2_gap": gap.tolist(),
+        "t2_useful": (total < bound).tolist(),
+    }
+
+
+def compute_constraint(settings: Cell) -> Columns:
+    """(T2) alone: what its claim needs."""
+    return {**constraint_ratio(draw_instances(settings)), "reward_class": settings["class"]}
+
+
 def compute(settings: Cell) -> Columns:
     """Measured over bound for every instance of a group."""
-    kind, index, count = settings["class"], settings["group"], settings["instances"]
-    group = draw_group(kind, index, count)
-    data = draw_data(group, kind, index)
-    best = torch.nn.functional.one_hot(group.truth.argmax(-1), group.truth.shape[-1]).double()
-    size = covering_complexity(group.cls, group.n, settings["delta"])
-    c = torch.tensor(
-        [
-            concentrability_of(
-                group.cls, Design(truth, group.rho, pair_law(mu), group.baseline), policy
-            ).value
-            for truth, mu, policy in zip(group.truth, group.behaviour, best, strict=True)
-        ],
-        dtype=torch.float64,
-    )
+    drawn = draw_instances(settings)
+    group, size, c = drawn.group, drawn.size, drawn.concentrability
     k = BRADLEY_TERRY.kappa(group.cls.difference_bound)
     known = torch.where(torch.isfinite(c) & (c > 0), c, 1.0)
     lam = group.share * (k * known / size.epsilon_n).sqrt()
-    game = Game(group.cls, data, lam, group.rho, group.baseline)
+    game = drawn.game(lam)
     saddle = solve_saddle(game, 1e-7)
-    loss = (group.rho[:, None] * (best - saddle.policy) * group.truth).sum((-2, -1))
+    loss = drawn.loss(saddle.policy)
     rest = (
         lam * size.epsilon_n + 2 * size.net_radius * c.sqrt().clamp_max(1) + saddle.certificate.gap
     )
     bounds = {"t1": k * c / lam + rest, "textbook": k**2 / 4 * c / lam + rest}
-    inside = event_h(group, data, _candidates(group, game, saddle.reward, best), size)
+    candidates = _candidates(group, game, saddle.reward, drawn.best)
+    inside = event_h(group, drawn.data, candidates, size)
+    for name, number in {**bounds, "h": inside, "suboptimality": loss}.items():
+        checks.is_number(name, number)
     return {
         **{name: (loss / bound).tolist() for name, bound in bounds.items()},
+        **constraint_ratio(drawn),
         "h": inside.tolist(),
         "suboptimality": loss.tolist(),
         "concentrability": c.tolist(),
@@ -228,7 +285,7 @@ def compute(settings: Cell) -> Columns:
         "gap": saddle.certificate.gap.tolist(),
         "lam": lam.tolist(),
         "useful": (bounds["t1"] < group.cls.difference_bound).tolist(),
-        "reward_class": kind,
+        "reward_class": settings["class"],
         "delta": settings["delta"],
     }
 

@@ -19,16 +19,23 @@ from spac_theory.saddle.game import Game
 
 @dataclass(frozen=True)
 class ConicSaddle:
-    """Value, policy `(X, A)` and reward `(X, A)` of one game, as the conic solver reports them."""
+    """Value, policy `(X, A)` and reward `(X, A)` of one game, as the conic solver reports them.
+
+    `multiplier` is that of the constraint `E_D(r) ≤ level`, where there is one.
+    """
 
     value: float
     policy: Tensor
     reward: Tensor
+    multiplier: float | None = None
 
 
-def conic_saddle(game: Game, index: int = 0, tolerance: float = 1e-10) -> ConicSaddle:
+def conic_saddle(
+    game: Game, index: int = 0, tolerance: float = 1e-10, level: float | None = None
+) -> ConicSaddle:
     """Solve data set `index` of a Bradley–Terry game over a bounded linear class.
 
+    With a `level` it is the constrained game `max_π min L(π, r)` over members with `E_D(r) ≤ level`.
     Raises InputError for another link or class (the exponential cone covers these only).
     """
     import cvxpy as cp
@@ -46,7 +53,7 @@ def conic_saddle(game: Game, index: int = 0, tolerance: float = 1e-10) -> ConicS
     likelihood = cp.sum(cp.multiply(fraction[x, a, b], cp.logistic(-margin)))
     rho = game.rho.numpy()
     weight = (game.rho.unsqueeze(-1) * game.baseline).flatten().numpy()
-    objective = rho @ u - weight @ reward + float(game.lam[index]) * likelihood
+    objective = rho @ u - weight @ reward
     maxima = cp.kron(np.eye(contexts), np.ones((actions, 1))) @ u >= reward
     constraints = [maxima]
     if cls.norm_bound is not None:
@@ -54,6 +61,10 @@ def conic_saddle(game: Game, index: int = 0, tolerance: float = 1e-10) -> ConicS
     if cls.reward_range is not None:
         low, high = cls.reward_range
         constraints += [reward >= low, reward <= high]
+    if level is None:
+        objective = objective + float(game.lam[index]) * likelihood
+    else:
+        constraints.append(likelihood <= level)
     problem = cp.Problem(cp.Minimize(objective), constraints)
     problem.solve(
         solver=cp.CLARABEL, tol_gap_abs=tolerance, tol_gap_rel=tolerance, tol_feas=tolerance
@@ -63,4 +74,5 @@ def conic_saddle(game: Game, index: int = 0, tolerance: float = 1e-10) -> ConicS
     uniform = np.full_like(policy, 1 / actions)
     policy = np.where(rho[:, None] > 0, policy / np.where(total > 0, total, 1), uniform)
     fitted = torch.from_numpy(np.asarray(reward.value).reshape(contexts, actions))
-    return ConicSaddle(float(problem.value), torch.from_numpy(policy), fitted)
+    multiplier = None if level is None else float(constraints[-1].dual_value)
+    return ConicSaddle(float(problem.value), torch.from_numpy(policy), fitted, multiplier)

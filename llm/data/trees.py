@@ -1,0 +1,119 @@
+"""Rows as trees, packed without padding: one prompt shared by all its responses.
+
+A row of `R` responses is a tree of `P + Σ L_r` tokens instead of `R (P + L)` padded ones. Packs hold as
+many trees as a budget of tokens allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Ids = Sequence[int]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One prompt and its responses, as token ids; neither may be empty."""
+
+    prompt: Ids
+    responses: tuple[Ids, ...]
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens it takes in a pack."""
+        return len(self.prompt) + sum(map(len, self.responses))
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Trees one behind the other, and where their log-probs are read.
+
+    `input_ids`, `position_ids (1, T)`; `layout (1, 1, 2, T)`, see :mod:`llm.models.tree_attention`.
+    The state at `states[i]` predicts `targets[i]`, a token of response `owners[i]`; responses are
+    numbered tree by tree, `responses` of them.
+    """
+
+    input_ids: Tensor
+    position_ids: Tensor
+    layout: Tensor
+    states: Tensor
+    targets: Tensor
+    owners: Tensor
+    responses: int
+
+    def to(self, device: Any) -> Pack:
+        """The same on another device."""
+        moved = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in vars(self).items()}
+        return Pack(**moved)  # type: ignore[arg-type]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The entries of a batch, `pack/…`, as a data loader moves them; :func:`unpacked` reads them."""
+        named = {f"pack/{k}": v for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return {**named, "pack/responses": torch.tensor(self.responses)}
+
+
+def pack(trees: Sequence[Tree]) -> Pack:
+    """Lay out `trees`; the last token of a prompt predicts the first of each of its responses."""
+    ids: list[int] = []
+    positions: list[int] = []
+    tree_of: list[int] = []
+    branch_of: list[int] = []
+    states: list[int] = []
+    targets: list[int] = []
+    owners: list[int] = []
+    responses = 0
+    for number, tree in enumerate(trees):
+        length = len(tree.prompt)
+        last = len(ids) + length - 1
+        ids += tree.prompt
+        positions += range(length)
+        branch_of += [0] * length
+        for branch, response in enumerate(tree.responses, 1):
+            first, size = len(ids), len(response)
+            ids += response
+            positions += range(length, length + size)
+            branch_of += [branch] * size
+            states += [last, *range(first, first + size - 1)]
+            targets += response
+            owners += [responses] * size
+            responses += 1
+        tree_of += [number] * tree.tokens
+    return Pack(
+        torch.tensor([ids]),
+        torch.tensor([positions]),
+        torch.tensor([tree_of, branch_of])[None, None],
+        torch.tensor(states),
+        torch.tensor(targets),
+        torch.tensor(owners),
+        responses,
+    )
+
+
+def unpacked(entries: Mapping[str, Tensor]) -> Pack:
+    """The pack of a batch's entries."""
+    fields = {k.removeprefix("pack/"): v for k, v in entries.items() if k.startswith("pack/")}
+    return Pack(**{**fields, "responses": int(fields["responses"])})  # type: ignore[arg-type]
+
+
+def fill(sizes: Sequence[int], budget: int) -> list[list[int]]:
+    """Rows `0 … n−1` into packs of at most `budget` tokens, few of them: first fit, longest first.
+
+    A row above the budget gets a pack of its own. Inside a pack, and among packs, rows stay in order.
+    """
+    packs: list[list[int]] = []
+    room: list[int] = []
+    for row in sorted(range(len(sizes)), key=lambda i: (-sizes[i], i)):
+        for number, left in enumerate(room):
+            if sizes[row] <= left:
+                packs[number].append(row)
+                room[number] -= sizes[row]
+                break
+        else:
+            packs.append([row])
+            room.append(budget - sizes[row])
+    return sorted(sorted(rows) for rows in packs)

@@ -1,0 +1,107 @@
+"""Attention over trees: one prompt, computed once, and responses as branches blind to each other.
+
+A pack lists the tokens of several trees one behind the other, `(1, T)`. Its layout `(1, 1, 2, T)` says of
+each token the tree it belongs to and its branch in it: 0 the prompt, 1 … the responses. A token sees the
+earlier tokens of its own tree that are prompt or of its own branch: what it would see if prompt and response
+stood alone. Positions restart after the prompt in each branch, so that rotary embeddings agree too.
+
+Transformers hands a four-dimensional `attention_mask` to its attention function as it is; the layout travels
+in its place, also through recomputed activations and sharded models. Any other mask is answered as `sdpa`
+answers it, so that the same model still generates.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.weak import WeakTensorKeyDictionary
+
+NAME = "tree"
+
+Spans = list[tuple[int, int, Tensor]]
+_SPANS: Any = WeakTensorKeyDictionary()
+
+
+def visible(layout: Tensor) -> Tensor:
+    """Which token sees which: layout `(2, T) -> (T, T)` bool, rows see columns."""
+    tree, branch = layout
+    size = tree.shape[-1]
+    earlier = torch.ones(size, size, dtype=torch.bool, device=layout.device).tril()
+    own = (branch[:, None] == branch) | (branch == 0)
+    return earlier & own & (tree[:, None] == tree)
+
+
+def spans(layout: Tensor) -> Spans:
+    """Start, end and mask `(L, L)` of every tree of a layout; computed once a pack."""
+    if layout not in _SPANS:
+        rows = layout[0, 0]
+        ends = torch.unique_consecutive(rows[0], return_counts=True)[1].cumsum(0).tolist()
+        starts = [0, *ends[:-1]]
+        _SPANS[layout] = [(a, b, visible(rows[:, a:b])) for a, b in zip(starts, ends, strict=True)]
+    return cast(Spans, _SPANS[layout])
+
+
+def is_layout(mask: Tensor | None) -> bool:
+    """Whether a mask is the layout of a pack: whole numbers in two rows."""
+    return mask is not None and mask.dtype == torch.int64 and mask.ndim == 4 and mask.shape[2] == 2
+
+
+def tree_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Attention of a pack, tree by tree: `query (1, H, T, D)`, layout as the mask `-> (1, T, H, D)`.
+
+    Raises NotImplementedError for attention that is capped, biased or shorter than a tree: not this one.
+    """
+    if not is_layout(attention_mask):
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+    assert attention_mask is not None
+    trees = spans(attention_mask)
+    _require_plain(kwargs, max(b - a for a, b, _ in trees))
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        key, value = (t.repeat_interleave(groups, dim=1) for t in (key, value))
+    dropout = kwargs.get("dropout", 0.0) if module.training else 0.0
+    pieces = [
+        functional.scaled_dot_product_attention(
+            query[:, :, a:b],
+            key[:, :, a:b],
+            value[:, :, a:b],
+            attn_mask=mask,
+            dropout_p=dropout,
+            scale=kwargs.get("scaling"),
+        )
+        for a, b, mask in trees
+    ]
+    return torch.cat(pieces, dim=2).transpose(1, 2).contiguous(), None
+
+
+def _require_plain(kwargs: dict[str, Any], longest: int) -> None:
+    for extra in ("softcap", "position_bias", "s_aux"):
+        if kwargs.get(extra) is not None:
+            raise NotImplementedError(f"tree attention has no {extra}")
+    window = kwargs.get("sliding_window")
+    if window is not None and longest > window:
+        raise NotImplementedError(
+            f"a row of {longest} tokens is longer than the model's sliding window of {window}; set "
+            "train.packing=false, or shorten data.max_length"
+        )
+
+
+def register() -> None:
+    """Make `tree` known to transformers: its attention, and the masks of `sdpa` for what is no pack."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(NAME, tree_attention)
+    AttentionMaskInterface.register(NAME, sdpa_mask)

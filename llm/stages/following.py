@@ -1,0 +1,181 @@
+"""The follower's part of a round: held-out fits once a method, a critic a round, rewards for the leader.
+
+Its stages are those of :mod:`llm.stages.follow`; the policy's own are in :mod:`llm.stages.round`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.common.files import read_json
+from llm.data.row import Row
+from llm.files.digests import read_rows
+from llm.methods import Following, Stream, identity
+from llm.stages import follow
+from llm.stages.label import label
+from llm.stages.workplace import train_identity
+
+if TYPE_CHECKING:
+    from llm.stages.round import Round
+
+
+REPORTED = ("relative", "preference", "fit", "entropy", "distance", "game", "gain", "lam")
+
+
+@dataclass(frozen=True)
+class Follower:
+    """The critics of one method up to the round it is in."""
+
+    round: Round
+    method: Following
+
+    @property
+    def home(self) -> str:
+        """The method's folder."""
+        return str(Path(self.round.folder).parent)
+
+    def output(self, stage: str) -> dict[str, Any]:
+        """What a finished stage of the method recorded."""
+        found: dict[str, Any] = read_json(self._path(stage) / "stage.json")["outputs"]
+        return found
+
+    def _path(self, stage: str) -> Path:
+        return self.round.place.run.directory / self.home / stage
+
+    def _critic(self, t: int) -> str:
+        return f"round-{t:02d}/critic"
+
+    @cached_property
+    def _inputs(self) -> dict[str, Any]:
+        """What every stage of the follower depends on."""
+        place = self.round.place
+        return {
+            "rows": place.rows_hash,
+            "method": identity(self.method),
+            "train": train_identity(place.s.train),
+            "start": self.round.models[0].weights,
+            "seed": place.s.seed,
+        }
+
+    def fits(self) -> None:
+        """`r̂`, from one fit a fold."""
+        place, s = self.round.place, self.round.place.s
+        folds = [f"fit-{k}" for k in range(self.method.critic().folds)]
+        for k, name in enumerate(folds):
+            place.stage(
+                f"{self.home}/{name}",
+                self._inputs,
+                partial(
+                    follow.fit_fold,
+                    number=k,
+                    rows=place.rows,
+                    method=self.method,
+                    start=self.round.models[0].path,
+                    train=s.train,
+                    model=s.model,
+                    tokenizer=place.tokenizer,
+                    seed=s.seed,
+                ),
+            )
+        place.stage(
+            f"{self.home}/fit",
+            {"fits": [self.output(name)["weights"] for name in folds]},
+            lambda f: follow.average(
+                f,
+                place.rows,
+                [str(self._path(name) / "model") for name in folds],
+                self.method.critic().bound,
+                s.model,
+                place.tokenizer.pad_token_id,
+                s.reference_batch,
+            ),
+        )
+
+    @property
+    def lam(self) -> float:
+        """`λ` of this round."""
+        if self.round.t == 1:
+            return self.method.first_lam(len(self.round.place.rows))
+        return float(self.output(self._critic(self.round.t - 1))["next_lam"])
+
+    def rows(self) -> list[Row]:
+        """The training rows with own responses and the rewards of `r̂`."""
+        records = [r.record() for r in self.round.rows_with(["sample-own/samples"])]
+        for record, more in zip(records, read_rows(self._path("fit") / "fit.parquet"), strict=True):
+            record |= more
+        return [Row.of(record) for record in records]
+
+    def critic(self) -> None:
+        """`r_t`, from the critic of the last round (at first, one of the fits)."""
+        place, s, lam = self.round.place, self.round.place.s, self.lam
+        before = "fit-0" if self.round.t == 1 else self._critic(self.round.t - 1)
+        place.stage(
+            f"{self.round.folder}/critic",
+            {
+                **self._inputs,
+                "fit": place.run.file_hash(f"{self.home}/fit", "fit"),
+                "own": place.run.file_hash(f"{self.round.folder}/sample-own", "samples"),
+                "from": self.output(before)["weights"],
+                "lam": lam,
+            },
+            lambda f: follow.answer(
+                f,
+                self.rows(),
+                self.round.streams,
+                self.method,
+                lam,
+                str(self._path(before) / "model"),
+                s.train,
+                s.model,
+                place.tokenizer,
+                s.reference_batch,
+                s.seed + self.round.t,
+            ),
+        )
+
+    def answer(self) -> dict[str, Any]:
+        """The fits, then `r_t`; what its stage says of the policy it answers, `π_t`."""
+        self.fits()
+        self.critic()
+        found = self.output(self._critic(self.round.t))
+        if found["memorised"]:
+            warnings.warn(
+                f"The critic of {self.round.folder} has E_D = {found['preference']:.3f} on the training "
+                f"pairs, below the {found['fit']:.3f} of the fit that held-out pairs stopped: it has learnt "
+                "labels by heart, so use labels=softened, or raise critic_decay.",
+                stacklevel=2,
+            )
+        return {f"critic_{name}": found[name] for name in REPORTED}
+
+    def rewards(self, stream: Stream) -> None:
+        """`Σ_{s≤t} r_s` of the responses of a stream, as their labels; no judge is asked."""
+        place = self.round.place
+        critics = [self._critic(t) for t in range(1, self.round.t + 1)]
+        place.stage(
+            f"{self.round.folder}/label-{stream.name}",
+            {
+                "samples": place.run.file_hash(
+                    f"{self.round.folder}/sample-{stream.name}", "samples"
+                ),
+                "stream": asdict(stream),
+                "critics": [self.output(name)["weights"] for name in critics],
+            },
+            lambda f: label(
+                f,
+                stream,
+                self.round.rows_with([f"sample-{stream.name}/samples"]),
+                lambda: follow.CriticLabeller(
+                    [str(self._path(name) / "model") for name in critics],
+                    self.method.critic().bound,
+                    place.s.model,
+                    place.tokenizer.pad_token_id,
+                    place.s.reference_batch,
+                ),
+                place.s.reference_batch,
+                self.round.key(stream),
+            ),
+        )

@@ -1,0 +1,107 @@
+"""A critic of its own: its stages resume, its rewards add up, and the report says what it found."""
+
+import pytest
+import torch
+
+from experiments.claims.kills import SMALL
+from experiments.common.files import read_json
+from llm.data.row import Row
+from llm.files.digests import read_rows
+from llm.models.load import load_critic
+from llm.pipeline import Pipeline
+from llm.run import composed
+from llm.settings import Settings, build
+from llm.stages.follow import CriticLabeller, folds_of
+from llm.training.critic import CriticTrainer, rewards
+
+QUICK = (
+    "data.language.pairs=48",
+    "data.language.demonstrations=128",
+    "methods=[spac_t]",
+    "methods.spac_t.folds=2",
+    "methods.spac_t.samples=2",
+    "methods.spac_t.fit_epochs=4",
+)
+
+
+class Killed(BaseException):
+    """Stands for a signal: nothing in the project catches it."""
+
+
+def pipeline(folder, *overrides):
+    small = [o for o in SMALL if not o.startswith("methods=")]
+    values = composed("run", f"run_dir={folder}", *small, *QUICK, *overrides)
+    return Pipeline(build(Settings, values), note=lambda text: None)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of two rounds that nothing disturbed, and its results."""
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, pipeline(folder)()["spac_t"]
+
+
+def test_a_killed_run_ends_like_a_whole_one(whole, tmp_path, monkeypatch):
+    """Killed in the second fit, and between two checkpoints of the second round's critic."""
+    step = CriticTrainer.training_step
+    for before, stage in ((9, "fit-1"), (16, "round-02/critic")):
+        left = [before]
+
+        def dying(self, *args, _left=left, **kwargs):
+            _left[0] -= 1
+            if _left[0] < 0:
+                raise Killed
+            return step(self, *args, **kwargs)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(CriticTrainer, "training_step", dying)
+            with pytest.raises(Killed):
+                pipeline(tmp_path)()
+        assert (tmp_path / "spac_t" / stage / "inputs.json").exists()
+        assert not (tmp_path / "spac_t" / stage / "stage.json").exists()
+    pipeline(tmp_path)()
+    assert read_json(tmp_path / "manifest.json") == read_json(whole[0] / "manifest.json")
+
+
+def test_the_leader_sees_the_sum_of_all_critics(whole):
+    """Scored one response at a time, without padding or batches."""
+    folder, settings = whole[0] / "spac_t", build(Settings, composed("run", "methods=[spac_t]"))
+    critics = [
+        load_critic(str(folder / f"round-0{t}/critic/model"), settings.model, 3) for t in (1, 2)
+    ]
+    for row in map(Row.of, read_rows(folder / "round-02/reference/streams.parquet")[:4]):
+        for response, score in zip(row.responses["own"], row.score["own"], strict=True):
+            ids = torch.tensor([[*row.prompt, *response]])
+            inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+            with torch.no_grad():
+                found = sum(float(rewards(c.eval(), inputs, 2.0)) for c in critics)
+            assert score == pytest.approx(found, abs=1e-5)
+    assert len({str(c.score.weight.tolist()) for c in critics}) == 2
+
+
+def test_the_fit_is_the_mean_of_networks_that_did_not_see_a_fold(whole):
+    folder, settings = whole[0] / "spac_t", build(Settings, composed("run", "methods=[spac_t]"))
+    rows = [Row.of(r) for r in read_rows(whole[0] / "prepare/rows.parquet")]
+    fit = read_rows(folder / "fit/fit.parquet")
+    each = [
+        CriticLabeller([str(folder / f"fit-{k}/model")], 2.0, settings.model, 3, 7).scores(
+            rows, "chosen"
+        )
+        for k in range(2)
+    ]
+    mean = torch.tensor(each).mean(0).squeeze(-1)
+    assert torch.allclose(mean, torch.tensor([r["score/chosen"][0] for r in fit]), atol=1e-5)
+    assert float((torch.tensor(each[0]) - torch.tensor(each[1])).abs().max()) > 1e-3
+    parts = folds_of(10, 3, seed=0)
+    assert sorted(torch.bincount(parts).tolist()) == [3, 3, 4]
+
+
+def test_every_round_reports_its_critic(whole):
+    folder, rounds = whole
+    for t, report in enumerate(rounds, 1):
+        assert report["critic_lam"] == pytest.approx(48**0.5)
+        game = report["critic_relative"] + report["critic_lam"] * report["critic_distance"]
+        assert report["critic_game"] == pytest.approx(game)
+        log = read_json(folder / f"spac_t/round-0{t}/train/log.json")
+        assert all(entry["spac_t/projection"] >= 0 for entry in log)
+    assert rounds[-1]["critic_gain"] > 0  # the critic's steps were downhill
