@@ -72,9 +72,9 @@ def test_the_whole_chain_from_a_file_to_rows_to_train_on(
     for topic in TOPICS:
         for mood in MOODS:
             texts = [" ".join(rng.choice(SYMBOLS, size=3)) for _ in range(4)]
-            scores = [float(t.split().count(SYMBOLS[0]) + rng.logistic()) for t in texts]
+            scores = [float(len(set(t.split())) + 0.1 * rng.logistic()) for t in texts]
             prompt = [{"role": "user", "content": f"{topic} {mood}"}]
-            lines.append({"prompt": prompt, "answers": texts, "ratings": scores})
+            lines.append({"prompt": prompt, "answers": texts, "ratings": scores, "count": 20})
     rows = write(tmp_path / "rows.jsonl", lines)
     tokenizer = tiny.tokenizer()
     tiny.model(tokenizer, 0).save_pretrained(tmp_path / "model")
@@ -82,18 +82,29 @@ def test_the_whole_chain_from_a_file_to_rows_to_train_on(
     states = tmp_path / "features.parquet"
     words = (f"rows={rows}", f"model={tmp_path}/model", f"output={states}", "dimension=8")
     features.execute(composed("features", *words))
-    words = (f"data={rows}", f"features={states}", "algorithm=[spac_sqrt_n,mle_greedy,dpo,spac_t]")
+    words = (
+        f"data={rows}",
+        f"features={states}",
+        "algorithm=[spac_sqrt_n,spac_constrained_wilks,mle_greedy,dpo,spac_t]",
+    )
     out = tmp_path / "out"
     assert diagnose(composed("diagnose", *words, "rows.permutations=9"), out)
     shown = capsys.readouterr().out
     assert "Not run on rows: spac_t." in shown
     assert "λ to use" in shown
     table = pl.read_csv(out / "diagnosis.csv")
-    assert table["policy"].to_list() == ["recorded ν", "spac_sqrt_n", "mle_greedy", "dpo"]
+    assert table["policy"].to_list() == [
+        "recorded ν",
+        "spac_sqrt_n",
+        "spac_constrained_wilks",
+        "mle_greedy",
+        "dpo",
+    ]
     policies = pl.read_parquet(out / "policies.parquet")
     sums = policies.group_by("prompt").agg(pl.col("spac_sqrt_n", "mle_greedy", "dpo").sum())
     np.testing.assert_allclose(sums.drop("prompt").to_numpy(), 1, atol=1e-9)
     kept = [json.loads(line) for line in (out / "best_of_k.jsonl").read_text().splitlines()]
+    assert kept
     assert all(0 < row["weight"] <= 1 and row["chosen"] != row["rejected"] for row in kept)
     assert [normalise(row, i).chosen for i, row in enumerate(kept)]
     _, report = prepare(kept, tokenizer, Limits(16, 32, "drop"))

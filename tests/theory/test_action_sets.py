@@ -141,7 +141,8 @@ def test_bad_sets_are_refused_in_words() -> None:
 
 ALGORITHMS = {
     "spac": {"lam": "sqrt_n"},
-    "spac_wilks": {"lam": "certified_wilks"},
+    "spac_wilks": {"lam": "wilks"},
+    "spac_constrained": {"radius": "wilks"},
     "pessimistic_mle": {"scale": 1e-4},
     "mle_greedy": {},
     "dpo": {},

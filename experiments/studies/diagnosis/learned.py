@@ -15,7 +15,7 @@ from spac_theory.concentrability.linear import ridge_concentrability
 from spac_theory.learning.diagnosis import PolicyReport, policies_report
 from spac_theory.view import LearnerView
 
-SUITED = ("spac", "pessimistic_mle", "mle_greedy", "dpo", "behaviour_cloning")
+SUITED = ("spac", "spac_constrained", "pessimistic_mle", "mle_greedy", "dpo", "behaviour_cloning")
 UNSUITED_RULES = ("held_out", "oracle")
 MULTIPLES = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)  # of √n: the λ tried for the lower bounds
 

@@ -16,7 +16,6 @@ from llm.data.features import read_features
 from llm.data.plain import plain_features
 from llm.data.projection import Projected, project
 from spac_theory import InputError, LearnerView, LinearClass, WinnerCounts
-from spac_theory.bounds.upper import link_kappa
 from spac_theory.keys import generator
 from spac_theory.links import BRADLEY_TERRY
 from spac_theory.solvers.design import DenseDesign
@@ -133,7 +132,6 @@ def make_problem(
         sets.uniform(),
         recorded(data),
         delta=delta,
-        context_weights="empirical",
     )
     return RowProblem(data, projected, view, counts, split_prompts(contexts, options.held_out))
 
@@ -153,7 +151,7 @@ def wilks_scale(problem: RowProblem, counts: WinnerCounts, curvature: float) -> 
     cls, delta, n = problem.view.reward_class, problem.view.delta, float(counts.n[0])
     assert isinstance(cls, LinearClass)
     radius = (float(stats.chi2.ppf(1 - delta, cls.dimension)) / (n * curvature)) ** 0.5
-    kappa = link_kappa(problem.view.link, cls.difference_bound)
+    kappa = problem.view.link.kappa(cls.difference_bound)
     statistical = (cls.dimension - float(torch.tensor(delta).log())) * kappa**2
     return radius / ((statistical + RIDGE * cls.radius**2) / n) ** 0.5
 
