@@ -11,7 +11,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ from llm.files.parts import make_parts, pieces
 from llm.files.progress import Progress
 from llm.models.load import ModelSettings, load_model, load_tokenizer
 from llm.run import quiet
-from spac_theory.checks import InputError, choice, integer
+from spac_theory.checks import InputError, integer
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class FeatureSettings:
     reading: Reading
     model: str | None
     revision: str | None
-    dtype: str
-    attention: str
+    dtype: Literal["float32", "bfloat16"]
+    attention: Literal["sdpa", "eager", "flash_attention_2", "flex_attention"]
     chat_template: str | None
-    pooling: str
+    pooling: Literal["last", "mean"]
     max_length: Count
     dimension: Count
     batch: Count
@@ -52,7 +52,6 @@ class FeatureSettings:
 
     def __post_init__(self) -> None:
         integer("max_length", self.max_length, low=2)
-        choice("pooling", self.pooling, ("last", "mean"))
         if not self.model:
             raise InputError(f"model is {self.model!r}; name a folder or a hub name.")
 
@@ -111,7 +110,7 @@ def execute(values: dict[str, Any], folder: Path | None = None) -> None:
     quiet()
     data = read(settings.rows, settings.reading, "rows")
     output = Path(settings.output).expanduser()
-    facts = {
+    facts: dict[str, Any] = {
         "model": settings.base.identity,
         "pooling": settings.pooling,
         "max_length": settings.max_length,

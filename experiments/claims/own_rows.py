@@ -147,9 +147,9 @@ def own_data_in_words(size: str) -> Outcome:
     """What the diagnosis says of a file of preferences is true of the reward behind it.
 
     On made-up rows with features that contain the reward, no lower bound on a gain, by the theorem or by
-    Wilks' radius, exceeds the true gain; the least covered sources are styles that nobody judged; and best-of-K
-    by SPAC loses less than that of greedy likelihood and DPO, in the mean over files and on a file of 60,000
-    prompts.
+    Wilks' radius, exceeds the true gain; the least covered sources are styles that nobody judged; and
+    best-of-K by SPAC loses less than that of greedy likelihood and DPO, in the mean over files and on a
+    file of 60,000 prompts.
     """
     rounds = ["small"] if size == "small" else ["full", "real"]
     told, holds = [], True
