@@ -27,6 +27,7 @@ from llm.files import processes
 from llm.files.digests import Rows, digest
 from llm.files.parts import make_parts, pieces
 from llm.files.progress import Progress
+from llm.models.bundled import settled
 from llm.models.load import ModelSettings, load_model, load_tokenizer
 from llm.run import quiet
 from spac_theory.checks import InputError, integer
@@ -57,10 +58,9 @@ class FeatureSettings:
 
     @property
     def base(self) -> ModelSettings:
-        """The model as the loader wants it."""
-        return ModelSettings(
-            str(self.model), self.revision, self.dtype, self.attention, None, None, {}
-        )
+        """The model as the loader wants it; a bundled one by its folder."""
+        given = (str(self.model), self.revision, self.dtype, self.attention, None, None, {})
+        return settled(ModelSettings(*given))
 
 
 def texts(data: Comparisons) -> list[tuple[Any, str]]:
@@ -74,10 +74,9 @@ def raw_states(settings: FeatureSettings, data: Comparisons, folder: Path) -> tu
     from llm.data import templates
     from llm.models.states import Reader
 
-    tokenizer = templates.install(
-        load_tokenizer(str(settings.model), settings.revision), settings.chat_template
-    )
-    model = load_model(str(settings.model), settings.base).to(processes.device())
+    base = settings.base
+    tokenizer = templates.install(load_tokenizer(base.name, base.revision), settings.chat_template)
+    model = load_model(base.name, base).to(processes.device())
     reader = Reader(model, tokenizer, settings.pooling, settings.max_length)
     pairs = texts(data)
 

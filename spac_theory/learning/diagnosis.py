@@ -26,7 +26,7 @@ from spac_theory.learning.needs import featured, offers
 from spac_theory.rewards.base import FEATURES, likeliest_member
 from spac_theory.view import LearnerView
 
-LARGEST_BATCH = 2**21  # cells (λ, x, a) that are answered at once
+LARGEST_BATCH = 2**19  # cells (λ, x, a) that are answered at once
 MULTIPLES = (0.0, 0.01, 0.03, *lambda_rules.GRID)  # of √n: the λ tried for the lower bounds
 
 

@@ -58,16 +58,21 @@ class Evidence:
     @property
     def length_alone(self) -> bool:
         """Whether length predicts the labels, and the features do not predict them better."""
-        return self.agreement["length alone"].right.low > 0.5 and self.beyond_length.low <= 0
+        return self.agreement["length alone"].right.low > 0.5 and not self.beyond_length.low > 0
 
 
 def agreement(margin: Tensor, weight: Tensor, unit: int) -> Agreement:
     """Of margins winner − loser `(m,)`; a tie's two halves cancel, a margin of 0 is half right."""
     share = weight.to(torch.float64)
-    right = float((share * ((margin > 0) + 0.5 * (margin == 0))).sum())
+    right = float((share * _right(margin)).sum())
     total = float(share.sum()) / unit
     loss = float((share * torch.nn.functional.softplus(-margin)).sum() / share.sum())
     return Agreement(clopper_pearson(round(right / unit), max(1, round(total))), loss)
+
+
+def _right(margin: Tensor) -> Tensor:
+    """1 where the winner is preferred, half where neither is."""
+    return (margin.sign() + 1) / 2
 
 
 def gather_evidence(problem: RowProblem, rewards: dict[str, Tensor], permutations: int) -> Evidence:
@@ -81,7 +86,7 @@ def gather_evidence(problem: RowProblem, rewards: dict[str, Tensor], permutation
         **{name: rows_of(data, reward) for name, reward in rewards.items()},
     }
     found = {name: agreement(m[test], weight[test], data.unit) for name, m in margins.items()}
-    right = [(margins[name][test] > 0).double().numpy() for name in ("features", "length alone")]
+    right = [_right(margins[name][test]).numpy() for name in ("features", "length alone")]
     longer = length[:, 0] > 0
     decided = length[:, 0] != 0
     return Evidence(

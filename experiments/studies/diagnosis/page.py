@@ -92,7 +92,12 @@ def _length(evidence: Evidence) -> str:
             f"{longer}, and length alone explains the labels as well as the features do ({percent(alone)} "
             "right): a policy trained on these data may learn to write long."
         )
-    gain = f"{beyond.estimate:+.1%} [{beyond.low:+.1%}, {beyond.high:+.1%}]"
+    limits = (
+        f" [{beyond.low:+.1%}, {beyond.high:+.1%}]"
+        if math.isfinite(beyond.low)
+        else " (too few to say)"
+    )
+    gain = f"{beyond.estimate:+.1%}{limits}"
     return f"{longer}; length alone is right on {percent(alone)}, the features on {gain} more."
 
 

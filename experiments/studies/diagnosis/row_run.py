@@ -37,8 +37,9 @@ def diagnose_rows(
         data, settings.features, settings.rows, settings.norm_bound, settings.delta
     )
     found = find(problem, chosen, settings)
+    paths = write(found, settings, output)
     show(found, left, console)
-    show_paths(write(found, settings, output), console)
+    show_paths(paths, console)
 
 
 def find(problem: RowProblem, specs: dict[str, Spec], settings: Settings) -> page.Findings:
