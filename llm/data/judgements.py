@@ -57,7 +57,8 @@ class Reading:
     ties : "half" (half a win each way), "drop" or "refuse"
     labels : "hard" (the better one wins), or "soft": `P(a ≻ b) = σ((rating_a − rating_b)/scale)`
     scale : of the soft labels, in units of the ratings
-    pairs : of several rated answers, "all" pairs or the "extremes" alone
+    pairs : of several rated answers, "disjoint" ones (first and second, third and fourth, …: no two share a
+        rating, so they are independent) or "all"
     duplicates : rows that repeat another word for word: "drop" or "keep"
     """
 
@@ -65,13 +66,13 @@ class Reading:
     ties: str = "half"
     labels: str = "hard"
     scale: float = 1.0
-    pairs: str = "all"
+    pairs: str = "disjoint"
     duplicates: str = "drop"
 
     def __post_init__(self) -> None:
         choice("reading.ties", self.ties, ("half", "drop", "refuse"))
         choice("reading.labels", self.labels, ("hard", "soft"))
-        choice("reading.pairs", self.pairs, ("all", "extremes"))
+        choice("reading.pairs", self.pairs, ("disjoint", "all"))
         choice("reading.duplicates", self.duplicates, ("drop", "keep"))
         number("reading.scale", self.scale, low=0, open_low=True)
         for name in self.columns:
@@ -189,6 +190,17 @@ def _sides(given: dict[str, Any], place: str) -> tuple[Prompt, Pairs]:
 
 
 def _several(given: dict[str, Any], place: str, reading: Reading) -> tuple[Prompt, Pairs]:
+    answers, texts = given["answers"], _texts(given, place)
+    values = _ratings(given, answers, place)
+    prompt, _ = _chosen({**given, "chosen": texts[0], "rejected": texts[1]}, place, Reading())
+    pairs = list(itertools.combinations(range(len(texts)), 2))
+    if reading.pairs == "disjoint":
+        pairs = [(i, i + 1) for i in range(0, len(texts) - 1, 2)]
+    return prompt, [(texts[i], texts[j], _share(values[i] - values[j], reading)) for i, j in pairs]
+
+
+def _texts(given: dict[str, Any], place: str) -> list[str]:
+    """The texts of several answers."""
     answers = given["answers"]
     if not isinstance(answers, list) or len(answers) < 2:
         raise InputError(f"{_at(place)}: answers must be a list of at least two answers.")
@@ -196,13 +208,7 @@ def _several(given: dict[str, Any], place: str, reading: Reading) -> tuple[Promp
     for text in texts:
         if not isinstance(text, str):
             raise InputError(f"{_at(place)}: answers holds {text!r:.40}; an answer is text.")
-    values = _ratings(given, answers, place)
-    prompt, _ = _chosen({**given, "chosen": texts[0], "rejected": texts[1]}, place, Reading())
-    pairs = list(itertools.combinations(range(len(texts)), 2))
-    if reading.pairs == "extremes":
-        best, worst = values.index(max(values)), values.index(min(values))
-        pairs = [(best, worst)] if best != worst else []
-    return prompt, [(texts[i], texts[j], _share(values[i] - values[j], reading)) for i, j in pairs]
+    return texts
 
 
 def _ratings(given: dict[str, Any], answers: list[Any], place: str) -> list[float]:
@@ -259,6 +265,8 @@ def _real(value: Any, place: str, name: str) -> float:
 def _others(given: dict[str, Any], place: str) -> tuple[str, ...]:
     values = given.get("candidates", [])
     texts = [_text(v) for v in values] if isinstance(values, list) else [None]
+    if "answers" in given and "chosen" not in given:
+        texts = [*_texts(given, place), *texts]
     if not all(isinstance(text, str) for text in texts):
         raise InputError(f"{_at(place)}: candidates is {values!r:.40}; it must be a list of texts.")
     return tuple(str(text) for text in texts)

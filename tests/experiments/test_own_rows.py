@@ -19,7 +19,7 @@ from experiments.studies.diagnosis.row_run import fitted
 from experiments.studies.diagnosis.rows import RowProblem, RowSettings, make_problem, wilks_scale
 from experiments.studies.diagnosis.run import diagnose
 from experiments.studies.diagnosis.strata import posterior, strata
-from llm import features
+from llm import features, run
 from llm.data.comparisons import read
 from llm.data.formats import normalise
 from llm.data.judgements import Reading
@@ -59,7 +59,7 @@ def made(path: Path, labels: str, prompts: int = 150, seed: int = 0) -> Path:
 
 
 def problem_of(path: Path, **reading: Any) -> RowProblem:
-    data = read(str(path), Reading(pairs="extremes", **reading))
+    data = read(str(path), Reading(**reading))
     return make_problem(data, None, OPTIONS, None, 0.1)
 
 
@@ -109,6 +109,12 @@ def test_the_whole_chain_from_a_file_to_rows_to_train_on(
     assert [normalise(row, i).chosen for i, row in enumerate(kept)]
     _, report = prepare(kept, tokenizer, Limits(16, 32, "drop"))
     assert report["counts"]["kept"] == len(kept)
+    words = (f"data.source={out}/best_of_k.jsonl", "data=file", "data.max_length=32", "rounds=1")
+    words += ("data.max_prompt_length=16", "generation.max_new_tokens=4", "model=local", "sft=null")
+    words += (f"model.name={tmp_path}/model", f"run_dir={tmp_path}/run", "train.batch=4")
+    words += ("train.micro_batch=4", "~methods.dpo", "~methods.moving-dpo", "~methods.spin")
+    assert run.execute(run.composed("run", *words))
+    assert list(tmp_path.glob("run/spac/round-01/train/model/*.safetensors"))
     queries = [json.loads(line) for line in (out / "label_next.jsonl").read_text().splitlines()]
     assert queries[0]["standard_deviation"] >= queries[-1]["standard_deviation"] > 0
     text = (out / "diagnosis.md").read_text()
@@ -117,13 +123,13 @@ def test_the_whole_chain_from_a_file_to_rows_to_train_on(
 
 
 def test_signal_is_found_and_length_is_told_from_it(tmp_path: Path) -> None:
-    words = problem_of(made(tmp_path / "good.jsonl", "good"))
+    words = problem_of(made(tmp_path / "good.jsonl", "good", 800))
     found = gather_evidence(words, {}, OPTIONS.permutations)
     assert found.p_value is not None
     assert found.p_value <= 0.1
     assert found.agreement["features"].right.low > 0.5
     assert not found.length_alone
-    long = problem_of(made(tmp_path / "long.jsonl", "length"))
+    long = problem_of(made(tmp_path / "long.jsonl", "length", 800))
     found = gather_evidence(long, {}, 0)
     assert found.p_value is None
     assert found.longer_wins.low > 0.5

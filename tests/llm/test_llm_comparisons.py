@@ -105,13 +105,15 @@ def test_ratings_as_soft_labels(tmp_path: Path) -> None:
         told(tmp_path, [PAIR], labels="soft")
 
 
-def test_several_answers_are_all_pairs_or_the_extremes(tmp_path: Path) -> None:
+def test_several_answers_are_disjoint_pairs_or_all(tmp_path: Path) -> None:
     row = {"prompt": "Sum?", "answers": ["a", "b", "c", "d"], "ratings": [1, 2, 3, 3]}
-    found = told(tmp_path, [row])
+    found = told(tmp_path, [row], pairs="all")
     assert found.sets.sizes.tolist() == [4]
     assert found.counts().n.tolist() == [6]
     assert found.cleaning.tied == 1
-    assert wins(told(tmp_path, [row], pairs="extremes")) == {("Sum?", "c", "a", 1.0)}
+    apart = told(tmp_path, [{**row, "answers": list("abcde"), "ratings": [1, 2, 4, 3, 9]}])
+    assert wins(apart) == {("Sum?", "b", "a", 1.0), ("Sum?", "c", "d", 1.0)}
+    assert apart.answers == list("abcde")  # the odd one out is an answer too
 
 
 def test_candidates_are_answers_that_nobody_judged(tmp_path: Path) -> None:

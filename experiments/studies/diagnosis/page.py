@@ -73,10 +73,16 @@ def _what(found: Findings) -> str:
     )
 
 
+def has_signal(evidence: Evidence) -> bool:
+    """Whether held-out comparisons are predicted better than by a coin."""
+    p = evidence.p_value
+    return evidence.agreement["features"].right.low > 0.5 and (p is None or p <= SURE)
+
+
 def _signal(evidence: Evidence) -> str:
     right, p = evidence.agreement["features"].right, evidence.p_value
     told = "" if p is None else f" (permutation test: p = {p:.2g})"
-    if right.low <= 0.5 or (p is not None and p > SURE):
+    if not has_signal(evidence):
         return (
             f"No signal was found: the features are right on {percent(right)} of held-out comparisons{told}. "
             "Do not train on what follows; try other features, or ask whether annotators agree."
@@ -113,7 +119,8 @@ def _certified(found: Findings) -> str:
     else:
         first = "Nothing is certified by the theorem's own constants"
     if near[best] > NOTHING:
-        return f"{first}; for large n, {best} gains at least {near[best]:.3g}. Use {best}."
+        advice = f"Use {best}." if has_signal(found.evidence) else "Without signal, use none."
+        return f"{first}; for large n, {best} gains at least {near[best]:.3g}. {advice}"
     return f"{first}, nor for large n. {_needed(found)}"
 
 
