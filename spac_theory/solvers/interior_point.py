@@ -58,7 +58,7 @@ def solve(
             program.select(chunk),
             tolerance,
             max_iterations,
-            None if warm is None else warm.map(lambda v, c=chunk: v[c]),
+            None if warm is None else warm.select(chunk),
             keep_warm,
         )
         for chunk in lanes
