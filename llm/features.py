@@ -59,8 +59,10 @@ class FeatureSettings:
     @property
     def base(self) -> ModelSettings:
         """The model as the loader wants it; a bundled one by its folder."""
-        given = (str(self.model), self.revision, self.dtype, self.attention, None, None, {})
-        return settled(ModelSettings(*given))
+        name = str(self.model)
+        return settled(
+            ModelSettings(name, self.revision, self.dtype, self.attention, None, None, {})
+        )
 
 
 def texts(data: Comparisons) -> list[tuple[Any, str]]:

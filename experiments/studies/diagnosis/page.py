@@ -121,7 +121,12 @@ def _certified(found: Findings) -> str:
     if near[best] > NOTHING:
         advice = f"Use {best}." if has_signal(found.evidence) else "Without signal, use none."
         return f"{first}; for large n, {best} gains at least {near[best]:.3g}. {advice}"
-    return f"{first}, nor for large n. {_needed(found)}"
+    more = (
+        _needed(found)
+        if has_signal(found.evidence)
+        else "Without signal, more of these will not help."
+    )
+    return f"{first}, nor for large n. {more}"
 
 
 def _needed(found: Findings) -> str:
