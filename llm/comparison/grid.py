@@ -18,7 +18,7 @@ Coverage = Annotated[float, Field(gt=0, lt=1)]
 class Grid:
     """What `conf/llm/chart.yaml` says of `chart`."""
 
-    cells: Several[tuple[str, Coverage, Comparisons]]
+    cells: Annotated[tuple[tuple[str, Coverage, Comparisons], ...], Field(min_length=1)]
     settings: dict[str, dict[str, Several[float]]]
     tuning_seed: Natural
     tuning_coverage: Coverage

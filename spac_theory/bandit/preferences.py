@@ -50,6 +50,8 @@ class WinnerCounts:
             raise InputError(f"wins has shape {shape}; winner counts have shape (S, X, A, A).")
         if wins.is_complex():
             raise InputError("wins has complex entries; winner counts are whole numbers.")
+        if wins.is_floating_point():
+            checks.finite("wins", wins)
         if wins.is_floating_point() and bool((wins != wins.round()).any()):
             raise InputError("wins has fractional entries; winner counts are whole numbers.")
         if (wins < 0).any():
@@ -126,8 +128,8 @@ class WinnerCounts:
 
         Raises InputError for unequal lengths, no rows, or an index out of range.
         """
-        checks.integer("contexts", contexts, low=1)
-        checks.integer("actions", actions, low=1)
+        contexts = checks.integer("contexts", contexts, low=1)
+        actions = checks.integer("actions", actions, low=1)
         if contexts * actions**2 > LARGEST_TABLE:
             raise InputError(
                 f"contexts is {contexts} and actions is {actions}; a table of pairs has at most "

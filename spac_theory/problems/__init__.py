@@ -67,12 +67,17 @@ PROBLEMS: Registry[type[ProblemGenerator]] = Registry("problem", "spac_theory.pr
 def make_problem(name: str, **options: Any) -> Problem:
     """Build the problem `name`; InputError for unknown names, options or values."""
     generator: ProblemGenerator = build(f"problem {name!r}", PROBLEMS[name], options)
+    return built(name, generator)
+
+
+def built(name: str, generator: ProblemGenerator) -> Problem:
+    """The problem of a generator; InputError for sizes whose features alone would fill the memory."""
     _fits(name, generator)
     return generator.build()
 
 
 def _fits(name: str, generator: Any) -> None:
-    """Refuse sizes whose features alone would fill the memory; a kernel's are `X A` for each cell."""
+    """Refuse arrays that are too large; the features of a kernel are `X A` numbers for each cell."""
     found = {size: getattr(generator, size, None) for size in SIZES}
     sizes = {size: int(value) for size, value in found.items() if checks.is_real(value)}
     entries = math.prod(sizes.values())
