@@ -68,6 +68,9 @@ def launch(module: str, main: str, folder: str = CONFIGURATION, config: str | No
         if wants_tracebacks or started:
             raise
         _end(*_composition(error, folder, name))
+    finally:
+        if not wants_tracebacks:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
     sys.exit(SOME_FAILED if failed else 0)
 
 

@@ -78,7 +78,7 @@ def built(name: str, generator: ProblemGenerator) -> Problem:
 
 def _fits(name: str, generator: Any) -> None:
     """Refuse arrays that are too large; the features of a kernel are `X A` numbers for each cell."""
-    found = {size: getattr(generator, size, None) for size in SIZES}
+    found: dict[str, Any] = {size: getattr(generator, size, None) for size in SIZES}
     sizes = {size: int(value) for size, value in found.items() if checks.is_real(value)}
     entries = math.prod(sizes.values())
     if name == "kernel":
