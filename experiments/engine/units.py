@@ -25,7 +25,7 @@ from experiments.engine.referee import Referee, Rows, WatchedOracle
 from experiments.engine.setting import Declined, Setting, forget_settings, setting_of
 from experiments.engine.specs import Spec, build_algorithm, load
 from experiments.engine.store import CellFiles, identity
-from spac_theory import Oracle
+from spac_theory import Fit, Oracle
 
 
 @dataclass(frozen=True)
@@ -188,6 +188,8 @@ def judged(unit: Unit, label: str, data: Any) -> Rows:
         raise ValueError(
             "it changed the data or the setting that it was given, which others share; work on a copy"
         )
+    if not isinstance(fit, Fit):
+        raise TypeError(f"its fit returned a {type(fit).__name__}; it must return a Fit")
     if not torch.equal(torch.get_rng_state(), chance):
         raise ValueError(
             "it drew from torch's global generator, so its result depends on what ran before; draw from "
