@@ -1,0 +1,117 @@
+"""Newton steps until every lane is certified, and the best certified iterate of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from operator import itemgetter
+
+import torch
+from torch import Tensor
+
+from spac_theory.solvers.iterate import Iterate
+from spac_theory.solvers.program import Program
+from spac_theory.solvers.steps import Evaluated, careful_step, plain_step
+
+WARM_LEVEL = 1e-2
+
+
+def policy_of(program: Program, x: Iterate) -> Tensor | None:
+    """`π = w / Σ w`, uniform where `ρ(x) = 0`."""
+    if program.rho is None:
+        return None
+    policy = x.w / x.w.sum(-1, keepdim=True)
+    return torch.where(program.rho[:, None] > 0, policy, 1.0 / policy.shape[-1])
+
+
+def certified_gap(program: Program, x: Iterate, reward: Tensor, gradient: Tensor) -> Tensor:
+    """The certificate of the current pair, `(S,)`: see :meth:`Program.optimality_gap`.
+
+    For the saddle it is theory (6) bounded from above: `max_π′ G(π′,r) − G(π,r)`, exact, plus the
+    bound on `G(π,r) − min_r′ G(π,r′)`.
+    """
+    policy = policy_of(program, x)
+    if policy is None:
+        return program.optimality_gap(x.theta, reward, gradient, x.z_low, x.z_high)
+    assert program.rho is not None
+    weight = program.rho[:, None] * policy
+    best = reward.max(-1, keepdim=True).values
+    leader = (weight * (best - reward)).sum((-2, -1))
+    critic = program.optimality_gap(x.theta, reward, gradient + weight, x.z_low, x.z_high)
+    return leader + critic
+
+
+@dataclass
+class Best:
+    """The best certified iterate of every lane so far; `saved` is one to restart from."""
+
+    x: Iterate
+    gap: Tensor
+    allowed: Tensor
+    iterations: Tensor
+    saved: Iterate
+
+    @staticmethod
+    def nothing(program: Program, now: Evaluated, tolerance: float) -> Best:
+        """Before the first certificate."""
+        gap = torch.full_like(program.lam, torch.inf)
+        count = torch.zeros(len(gap), dtype=torch.int64)
+        allowed = program.allowed_gap(now.reward, tolerance)
+        return Best(now.x.map(torch.clone), gap, allowed, count, now.x.map(torch.clone))
+
+    @property
+    def converged(self) -> Tensor:
+        """Whether the gap is within what was asked; a NaN is not."""
+        return self.gap <= self.allowed
+
+    def select(self, lanes: Tensor) -> Best:
+        """The lanes alone."""
+        parts = self.gap[lanes], self.allowed[lanes], self.iterations[lanes]
+        return Best(self.x.map(lambda v: v[lanes]), *parts, self.saved.map(lambda v: v[lanes]))
+
+    def write(self, lanes: Tensor, part: Best) -> None:
+        """Store the lanes of `part` in place."""
+        self.x.write(lanes, part.x)
+        self.saved.write(lanes, part.saved)
+        for name in ("gap", "allowed", "iterations"):
+            getattr(self, name)[lanes] = getattr(part, name)
+
+    def improve(
+        self, active: Tensor, x: Iterate, gap: Tensor, allowed: Tensor, iteration: int
+    ) -> None:
+        """Keep `x` for those of the lanes `active` whose gap is smaller than before."""
+        better = gap < self.gap[active]
+        if bool(better.all()) and len(active) == len(self.gap):
+            self.x, self.gap, self.allowed = x, gap.clone(), allowed
+            self.iterations.fill_(iteration)
+        elif bool(better.any()):
+            rows = active[better]
+            self.gap[rows], self.allowed[rows] = gap[better], allowed[better]
+            self.iterations[rows] = iteration
+            self.x.write(rows, x.map(lambda v: v[better]))
+
+
+def descend(
+    program: Program,
+    x: Iterate,
+    tolerance: float,
+    max_iterations: int,
+    keep_warm: bool,
+    careful: bool,
+) -> Best:
+    """Step until every lane is certified; what is returned is the best iterate, not the last."""
+    step = careful_step if careful else plain_step
+    active, part, now = torch.arange(len(program.linear)), program, Evaluated.at(program, x)
+    best = Best.nothing(program, now, tolerance)
+    for iteration in range(max_iterations + 1):
+        gap = certified_gap(part, now.x, now.reward, now.gradient)
+        best.improve(active, now.x, gap, part.allowed_gap(now.reward, tolerance), iteration)
+        early = gap > WARM_LEVEL / tolerance * best.allowed[active]
+        if keep_warm and bool(early.any()):
+            best.saved.write(active[early], now.x.map(itemgetter(early)))
+        going = ~best.converged[active] & torch.isfinite(gap)
+        if iteration == max_iterations or not bool(going.any()):
+            break
+        if not bool(going.all()):
+            active, part, now = active[going], part.select(going), now.select(going)
+        now = step(part, now)
+    return best

@@ -1,0 +1,106 @@
+"""The Newton step of the interior-point method: one factorisation, several right-hand sides.
+
+The Hessian is a graph Laplacian plus a diagonal per context; `u` and all slacks are eliminated, and
+one Cholesky factor of size `d` (or `X` of size `A` for a table) serves both solves of a step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import torch
+from torch import Tensor
+
+from spac_theory.solvers.cone import ConePoint, Scaling
+from spac_theory.solvers.iterate import Iterate
+from spac_theory.solvers.program import Program
+
+MULTIPLIER = {"max": "w", "low": "z_low", "high": "z_high"}
+
+
+class Newton:
+    """One factorisation of the reduced Newton system, solved for several right-hand sides."""
+
+    def __init__(self, program: Program, x: Iterate, gradient: Tensor, hessian: Tensor) -> None:
+        self.program, self.x, self.gradient = program, x, gradient
+        diagonal = hessian.diagonal(dim1=-2, dim2=-1)
+        if program.boxed:
+            diagonal.add_(x.z_low / x.s_low + x.z_high / x.s_high)
+        if program.rho is not None:
+            self.d = x.w / x.s_max
+            self.delta = self.d.sum(-1)
+            # D − ddᵀ/δ as a graph Laplacian: its diagonal is a sum, so nothing cancels.
+            edge = self.d.unsqueeze(-1) * (self.d / self.delta.unsqueeze(-1)).unsqueeze(-2)
+            edge.diagonal(dim1=-2, dim2=-1).zero_()
+            hessian -= edge
+            diagonal.add_(edge.sum(-1))
+        shift = gradient.new_zeros(len(gradient))
+        if program.balled:
+            point = ConePoint(torch.full_like(x.y0, program.radius), x.theta)
+            self.cone = Scaling(point, x.s_ball, ConePoint(x.y0, x.y))
+            shift = self.cone.shift
+        self.factor = program.design.factor(hessian, shift)
+        if program.balled:
+            column = self.factor.solve(self.cone.w1)
+            inner = 1 + self.cone.rank_one * (self.cone.w1 * column).sum(-1)
+            self.rank_one = (self.cone.rank_one / inner).unsqueeze(-1) * column
+
+    def _solve(self, rhs: Tensor) -> Tensor:
+        """Solve with the rank-one curvature of the cone added (Sherman and Morrison, 1950)."""
+        step = self.factor.solve(rhs)
+        if self.program.balled:
+            step = step - self.rank_one * (self.cone.w1 * step).sum(-1, keepdim=True)
+        return step
+
+    def direction(
+        self, tau: Tensor, affine: Iterate | None = None, share: Tensor | None = None
+    ) -> Iterate:
+        """The Newton step towards `s z = τ`, with `share` of the second-order terms of `affine`."""
+        program, x = self.program, self.x
+        t = tau[:, None, None]
+
+        def target(name: str, level: Tensor) -> Tensor:
+            slack, multiplier = f"s_{name}", MULTIPLIER[name]
+            if affine is not None and share is not None:
+                product = getattr(affine, slack) * getattr(affine, multiplier)
+                level = level - share[:, None, None] * product
+            return level / getattr(x, slack)
+
+        row = self.gradient
+        if program.rho is not None:
+            k_w = target("max", t)
+            weight = program.context_weight
+            assert weight is not None
+            missing = weight - k_w.sum(-1)
+            row = row + k_w + self.d * (missing / self.delta).unsqueeze(-1)
+        if program.boxed:
+            k_low = target("low", t)
+            k_high = target("high", t)
+            row = row + k_high - k_low
+        rhs = program.design.adjoint(row)
+        if program.balled:
+            ds = dy = None
+            if affine is not None and share is not None:
+                ds = ConePoint(torch.zeros_like(x.y0), share[:, None] * affine.theta)
+                dy = ConePoint(affine.y0, affine.y)
+            k_ball = self.cone.target(tau, ds, dy)
+            rhs = rhs - x.y - k_ball.tail
+        d_theta = self._solve(-rhs)
+        d_reward = program.design.forward(d_theta)
+        empty = d_theta.new_zeros(len(d_theta), 0)
+        d = Iterate(d_theta, *[empty] * (len(fields(Iterate)) - 1))
+        if program.rho is not None:
+            d.u = ((self.d * d_reward).sum(-1) - missing) / self.delta
+            d.s_max = d.u.unsqueeze(-1) - d_reward
+            d.w = k_w - x.w - self.d * d.s_max
+        if program.boxed:
+            d.s_low, d.s_high = d_reward, -d_reward
+            d.z_low = k_low - x.z_low - x.z_low / x.s_low * d_reward
+            d.z_high = k_high - x.z_high + x.z_high / x.s_high * d_reward
+        if program.balled:
+            w1 = self.cone.w1
+            along = self.cone.rank_one * (w1 * d_theta).sum(-1)
+            d.y = k_ball.tail - self.cone.shift[:, None] * d_theta - along[:, None] * w1
+            d.y0 = k_ball.head + self.cone.head_change(d_theta)
+            d.s_ball = -2 * (x.theta * d_theta).sum(-1)
+        return d
