@@ -12,7 +12,7 @@ export MKL_NUM_THREADS := 1
 export TOKENIZERS_PARALLELISM := false
 unexport HYDRA_FULL_ERROR
 
-.PHONY: help sweep test lint claims benchmark llm llm-real clean
+.PHONY: help sweep test lint claims figures benchmark llm llm-real clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -33,6 +33,9 @@ lint: $(VENV)/.dev ## Check style, types and imports only
 claims: $(VENV)/.dev ## Test every claim in full, write docs/claims.md, run the slow tests (ARGS="...")
 	@$(PY) -m experiments.claims $(ARGS)
 	@$(PY) -m pytest -m slow
+
+figures: $(VENV)/.dev ## Make every picture of the documentation again (ARGS="rates league")
+	@$(PY) docs/figures/make.py $(ARGS)
 
 benchmark: $(VENV)/.dev ## Run every benchmark in benchmarks/ (ARGS="...")
 	@for script in benchmarks/[!_]*.py; do \

@@ -92,12 +92,17 @@ def upper_bound(
     gap: Tensor | float = 0.0,
     link: Link = BRADLEY_TERRY,
 ) -> UpperBound:
-    """(T1) at given `λ (S,)`, for a policy whose certified gap is at most `gap`."""
+    """(T1) at given `λ (S,)`, for a policy whose certified gap is at most `gap`.
+
+    Raises NotANumber where `λ`, the gap or the complexity is NaN: `NaN > bound` would count as kept.
+    """
     c = checks.number("concentrability", concentrability, low=0, infinite=True)
     factor = link.kappa(difference_bound) * c
     coverage = factor / lam if c > 0 else torch.zeros_like(lam)
     net = 2 * size.net_radius * min(1.0, math.sqrt(c))
     optimisation = torch.as_tensor(gap, dtype=torch.float64).expand(lam.shape)
+    for field, value in (("lam", lam), ("gap", optimisation), ("epsilon_n", size.epsilon_n)):
+        checks.is_number(field, value)
     return UpperBound(coverage, lam * size.epsilon_n, net, optimisation)
 
 

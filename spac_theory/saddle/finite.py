@@ -21,6 +21,7 @@ from spac_theory.solvers.design import cholesky
 from spac_theory.solvers.program import SMALLEST_CONTEXT_WEIGHT
 
 STEP_TO_BOUNDARY = 0.995
+CENTRED = 0.01  # least share of the residual that a step keeps as complementarity
 
 
 @dataclass
@@ -73,13 +74,13 @@ class _Lanes:
         """`G(π, r_f)` of every member for `w = ρπ`, `(S, F)`."""
         return self.cost + torch.einsum("sxa,xaf->sf", w, self.rewards)
 
-    def gap(self, x: _Point) -> tuple[Tensor, Tensor]:
-        """The certificate (6) of the normalised pair and its upper end, `(S,)`."""
+    def ends(self, x: _Point) -> tuple[Tensor, Tensor]:
+        """The certificate (6) of the normalised pair: `min_f G(π, r_f)` and `max_π′ Σ q G`, `(S,)`."""
         w = self.rho[:, None] * x.w / x.w.sum(-1, keepdim=True)
         q = x.q / x.q.sum(-1, keepdim=True)
         best = torch.einsum("sf,xaf->sxa", q, self.rewards).amax(-1)
         upper = (self.rho * best).sum(-1) + (self.cost * q).sum(-1)
-        return upper - self.values(w).amin(-1), upper
+        return self.values(w).amin(-1), upper
 
     def select(self, lanes: Tensor) -> _Lanes:
         """The lanes alone."""
@@ -97,6 +98,8 @@ class _Newton:
 
     def __init__(self, lanes: _Lanes, x: _Point) -> None:
         self.lanes, self.x = lanes, x
+        # Rounding leaves a residual in z = G(π, r_f) − y that would stay for ever: steps take it out.
+        self.residual = lanes.values(x.w) - x.y.unsqueeze(-1) - x.z
         self.d = x.w / x.s
         self.delta = self.d.sum(-1)
         share = self.d / self.delta.unsqueeze(-1)
@@ -117,7 +120,7 @@ class _Newton:
         k_w, k_z = level_w / x.s - x.w, level_z / x.q - x.z
         missing = self.lanes.rho - (x.w + k_w).sum(-1)
         row = k_w + self.d * (missing / self.delta).unsqueeze(-1)
-        rhs = k_z - torch.einsum("sxa,xaf->sf", row, rewards)
+        rhs = k_z - self.residual - torch.einsum("sxa,xaf->sf", row, rewards)
         q = self.factor.solve(rhs)
         y = (1 - x.q.sum(-1) - q.sum(-1)) / self.ones.sum(-1)
         q = q + y.unsqueeze(-1) * self.ones
@@ -141,7 +144,8 @@ def _step(lanes: _Lanes, x: _Point) -> _Point:
     affine = newton.direction(torch.zeros_like(now))
     ahead = _complementarity(x.moved(affine, _longest(x, affine).clamp_max(1)))
     sigma = (ahead / now).clamp(1e-6, 1) ** 3
-    d = newton.direction(sigma * now, affine)
+    lost = newton.residual.abs().sum(-1) / (x.s[0].numel() + x.q.shape[-1])
+    d = newton.direction(torch.maximum(sigma * now, CENTRED * lost), affine)
     return x.moved(d, (STEP_TO_BOUNDARY * _longest(x, d)).clamp_max(1))
 
 
@@ -158,7 +162,8 @@ def simplex_saddle(game: Game, tolerance: float = 1e-8, max_iterations: int = 60
 
     The large part of `G` at large `n`, `λ` times the smallest loss, is a constant of the data and is
     taken out, so that the tolerance stays one of value. A lane that does not get there is returned
-    with the best gap it reached and `converged = False`.
+    with the best gap it reached and `converged = False`: at 1e-8 a few of a thousand degenerate games
+    (ties, a value near 0) stop at up to 1e-7, where rounding ends the descent.
     """
     cls = game.reward_class
     assert isinstance(cls, FiniteClass), "simplex_saddle needs a finite class"
@@ -167,28 +172,32 @@ def simplex_saddle(game: Game, tolerance: float = 1e-8, max_iterations: int = 60
     cost = game.lam[:, None] * (losses - losses.amin(-1, keepdim=True)) - baseline
     rho = game.rho.clamp_min(SMALLEST_CONTEXT_WEIGHT)
     problem = _Lanes(cls.members.permute(1, 2, 0).contiguous(), rho, cost)
-    x, active, part = problem.start(), torch.arange(len(cost)), problem
-    best = torch.full((len(cost),), torch.inf, dtype=torch.float64)
-    w, q, scale = x.w.clone(), x.q.clone(), torch.ones_like(best)
-    for _ in range(max_iterations + 1):
-        gap, upper = part.gap(x)
-        better = gap < best[active]
-        rows = active[better]
-        best[rows], w[rows], q[rows] = gap[better], x.w[better], x.q[better]
-        scale[active] = upper.abs().clamp_min(1)
-        going = gap > tolerance * scale[active]
-        if not bool(going.any()):
-            break
-        if not bool(going.all()):
-            active, x, part = active[going], x.select(going), part.select(going)
-        try:
-            x = _step(part, x)
-        except FloatingPointError:  # rounding ended the descent; the best pair so far stands
-            break
+    w, q, converged = _descend(problem, tolerance, max_iterations)
     policy = w / w.sum(-1, keepdim=True)
     policy = torch.where(game.rho[:, None] > 0, policy, 1 / policy.shape[-1])
     mixture = q / q.sum(-1, keepdim=True)
     certificate = mixture_certificate(game, policy, mixture)
-    return Saddle(
-        policy, cls.average(mixture), certificate, best <= tolerance * scale, parameters=mixture
-    )
+    return Saddle(policy, cls.average(mixture), certificate, converged, parameters=mixture)
+
+
+def _descend(lanes: _Lanes, tolerance: float, max_iterations: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The best policy weights and the best mixture of every lane, and whether their gap is met.
+
+    Each end of the certificate speaks of one player alone, so the two need not be of one iterate.
+    """
+    x, active, part = lanes.start(), torch.arange(len(lanes.cost)), lanes
+    low = torch.full((len(lanes.cost),), -torch.inf, dtype=torch.float64)
+    high, w, q = -low, x.w.clone(), x.q.clone()
+    for iteration in range(max_iterations + 1):
+        lower, upper = part.ends(x)
+        rises, falls = lower > low[active], upper < high[active]
+        low[active[rises]], w[active[rises]] = lower[rises], x.w[rises]
+        high[active[falls]], q[active[falls]] = upper[falls], x.q[falls]
+        done = high - low <= tolerance * high.abs().clamp_min(1)
+        going = ~done[active] & torch.isfinite(upper - lower)
+        if iteration == max_iterations or not bool(going.any()):
+            break
+        if not bool(going.all()):
+            active, x, part = active[going], x.select(going), part.select(going)
+        x = _step(part, x)
+    return w, q, done

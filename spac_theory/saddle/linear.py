@@ -8,7 +8,11 @@ from spac_theory.solvers.interior_point import solve
 
 
 def fast_saddle(game: Game, tolerance: float = 1e-8, max_iterations: int = 100) -> Saddle:
-    """Solve `max_π min_r G` to a certified gap of `tolerance · max(1, |L|)`.
+    """Solve `max_π min_r G` to a certified gap of `tolerance · max(1, |L|)`, or of `1e-13 λ` if larger.
+
+    The second is what rounding of `λ E_D` leaves: 1e-8 at `λ = 1e5`, but 1e-5 at `λ = 1e8`. Where even
+    that is not reached (3 in 1000 games of the fuzz, most with a ball and a range at `λ > 1e4`), the
+    lane says `converged = False` with the gap it has.
 
     The policy is read off the multipliers of the max and the reward is the critic at it; both come
     with bounds on the value of the game that hold whatever the solver did.

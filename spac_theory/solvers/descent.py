@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from operator import itemgetter
 
 import torch
 from torch import Tensor
@@ -66,7 +65,7 @@ class Best:
     def select(self, lanes: Tensor) -> Best:
         """The lanes alone."""
         parts = self.gap[lanes], self.allowed[lanes], self.iterations[lanes]
-        return Best(self.x.map(lambda v: v[lanes]), *parts, self.saved.map(lambda v: v[lanes]))
+        return Best(self.x.select(lanes), *parts, self.saved.select(lanes))
 
     def write(self, lanes: Tensor, part: Best) -> None:
         """Store the lanes of `part` in place."""
@@ -87,7 +86,7 @@ class Best:
             rows = active[better]
             self.gap[rows], self.allowed[rows] = gap[better], allowed[better]
             self.iterations[rows] = iteration
-            self.x.write(rows, x.map(lambda v: v[better]))
+            self.x.write(rows, x.select(better))
 
 
 def descend(
@@ -107,7 +106,7 @@ def descend(
         best.improve(active, now.x, gap, part.allowed_gap(now.reward, tolerance), iteration)
         early = gap > WARM_LEVEL / tolerance * best.allowed[active]
         if keep_warm and bool(early.any()):
-            best.saved.write(active[early], now.x.map(itemgetter(early)))
+            best.saved.write(active[early], now.x.select(early))
         going = ~best.converged[active] & torch.isfinite(gap)
         if iteration == max_iterations or not bool(going.any()):
             break

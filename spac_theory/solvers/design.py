@@ -39,8 +39,11 @@ class Design(Protocol):
         """`Mᵀ g`: `(S, X, A) -> (S, p)`."""
         ...
 
-    def factor(self, hessian: Tensor, shift: Tensor) -> Factor:
-        """Factor `Mᵀ H M + shift I` for `hessian (S, X, A, A)` and `shift (S,)`."""
+    def factor(self, hessian: Tensor, shift: Tensor, diagonal: Tensor | None = None) -> Factor:
+        """Factor `Mᵀ (H + diag) M + shift I`.
+
+        `hessian (S, X, A, A)` has rows that sum to 0, `shift` is `(S,)`, `diagonal (S, X, A)`.
+        """
         ...
 
     def select(self, lanes: Tensor) -> Design:
@@ -104,13 +107,25 @@ class DenseDesign:
         rows = self._rows(len(gradient)).transpose(1, 2)
         return torch.bmm(rows, gradient.flatten(1, 2).unsqueeze(-1)).squeeze(-1)
 
-    def factor(self, hessian: Tensor, shift: Tensor) -> CholeskyFactor:
-        """Cost `O(X A² d + X A d²)` a problem."""
+    def factor(
+        self, hessian: Tensor, shift: Tensor, diagonal: Tensor | None = None
+    ) -> CholeskyFactor:
+        """Cost `O(X A² d + X A d²)` a problem.
+
+        What all actions share of their features cancels in `H`: it is taken out before rounding could
+        take its place.
+        """
         lanes, contexts, actions, _ = hessian.shape
-        phi = self.phi.expand(lanes, -1, -1, -1).reshape(lanes * contexts, actions, -1)
+        own = (self.phi - self.phi[:, :, :1]).expand(lanes, -1, -1, -1)
+        phi = own.reshape(lanes * contexts, actions, -1)
         half = torch.bmm(hessian.reshape(-1, actions, actions), phi)
-        rows = self._rows(lanes)
-        matrix = torch.bmm(rows.transpose(1, 2), half.reshape(rows.shape))
+        flat = own.flatten(1, 2)
+        matrix = torch.bmm(flat.transpose(1, 2), half.reshape(flat.shape))
+        if diagonal is not None:
+            rows = self._rows(lanes)
+            matrix = matrix + torch.bmm(
+                rows.transpose(1, 2), diagonal.flatten(1).unsqueeze(-1) * rows
+            )
         matrix = (matrix + matrix.transpose(1, 2)) / 2
         matrix.diagonal(dim1=-2, dim2=-1).add_(shift.unsqueeze(-1))
         return cholesky(matrix)
@@ -147,8 +162,12 @@ class BlockDesign:
             gradient = (self.blocks.transpose(-1, -2) @ gradient.unsqueeze(-1)).squeeze(-1)
         return gradient.flatten(1)
 
-    def factor(self, hessian: Tensor, shift: Tensor) -> CholeskyFactor:
+    def factor(
+        self, hessian: Tensor, shift: Tensor, diagonal: Tensor | None = None
+    ) -> CholeskyFactor:
         """Cost `O(X A³)` a problem."""
+        if diagonal is not None:
+            hessian = hessian + torch.diag_embed(diagonal)
         if self.blocks is not None:
             hessian = self.blocks.transpose(-1, -2) @ hessian @ self.blocks
         else:

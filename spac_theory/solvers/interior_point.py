@@ -10,7 +10,6 @@ Each lane stops on its own certified gap, never on a residual, and no lane sees 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from operator import itemgetter
 
 import torch
 from torch import Tensor
@@ -59,7 +58,7 @@ def solve(
             program.select(chunk),
             tolerance,
             max_iterations,
-            None if warm is None else warm.map(itemgetter(chunk)),
+            None if warm is None else warm.select(chunk),
             keep_warm,
         )
         for chunk in lanes

@@ -38,6 +38,10 @@ class Iterate:
         """Apply `function` to every tensor."""
         return Iterate(*(function(getattr(self, f.name)) for f in fields(self)))
 
+    def select(self, lanes: Tensor) -> Iterate:
+        """The lanes alone."""
+        return self.map(lambda v: v[lanes])
+
     def write(self, lanes: Tensor, part: Iterate) -> None:
         """Store the lanes of `part` in place."""
         for f in fields(self):

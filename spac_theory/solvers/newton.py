@@ -23,9 +23,9 @@ class Newton:
 
     def __init__(self, program: Program, x: Iterate, gradient: Tensor, hessian: Tensor) -> None:
         self.program, self.x, self.gradient = program, x, gradient
-        diagonal = hessian.diagonal(dim1=-2, dim2=-1)
+        box = None
         if program.boxed:
-            diagonal.add_(x.z_low / x.s_low + x.z_high / x.s_high)
+            box = x.z_low / x.s_low + x.z_high / x.s_high
         if program.rho is not None:
             self.d = x.w / x.s_max
             self.delta = self.d.sum(-1)
@@ -33,13 +33,13 @@ class Newton:
             edge = self.d.unsqueeze(-1) * (self.d / self.delta.unsqueeze(-1)).unsqueeze(-2)
             edge.diagonal(dim1=-2, dim2=-1).zero_()
             hessian -= edge
-            diagonal.add_(edge.sum(-1))
+            hessian.diagonal(dim1=-2, dim2=-1).add_(edge.sum(-1))
         shift = gradient.new_zeros(len(gradient))
         if program.balled:
             point = ConePoint(torch.full_like(x.y0, program.radius), x.theta)
             self.cone = Scaling(point, x.s_ball, ConePoint(x.y0, x.y))
             shift = self.cone.shift
-        self.factor = program.design.factor(hessian, shift)
+        self.factor = program.design.factor(hessian, shift, box)
         if program.balled:
             column = self.factor.solve(self.cone.w1)
             inner = 1 + self.cone.rank_one * (self.cone.w1 * column).sum(-1)

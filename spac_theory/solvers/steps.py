@@ -8,7 +8,6 @@ plain iterates can cycle for ever. Careful steps cannot, but they cost more.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from operator import itemgetter
 
 import torch
 from torch import Tensor
@@ -41,7 +40,7 @@ class Evaluated:
 
     def select(self, lanes: Tensor) -> Evaluated:
         """The lanes alone."""
-        x = self.x.map(lambda v: v[lanes])
+        x = self.x.select(lanes)
         return Evaluated(x, self.reward[lanes], self.gradient[lanes], self.hessian[lanes])
 
     def write(self, lanes: Tensor, part: Evaluated) -> None:
@@ -84,7 +83,7 @@ def direction(
     share = torch.ones_like(reach)
     if level is not None:
         share = reach
-        sigma = torch.maximum(sigma, (CENTRED * (level - total) / total).clamp_max(1))
+        sigma = torch.maximum(sigma, (CENTRED * (level - total) / total).clamp_max(10))
     d = newton.direction(sigma * total / count, affine, share)
     alpha = (STEP_TO_BOUNDARY * longest_step(program, x, d)).clamp_max(1)
     return d, torch.minimum(alpha, program.step_limit(program.design.forward(d.theta)))
@@ -109,7 +108,7 @@ def careful_step(program: Program, now: Evaluated) -> Evaluated:
             break
         alpha = torch.where(high, alpha / 2, alpha)
         part = program.select(high)
-        x, step = now.x.map(itemgetter(high)), d.map(itemgetter(high))
+        x, step = now.x.select(high), d.select(high)
         again = Evaluated.at(part, move(part, x, step, alpha[high]))
         ahead.write(high, again)
         reached[high] = merit(part, again)

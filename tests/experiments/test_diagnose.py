@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from experiments.common.configuration import read
-from experiments.common.program import composed
+from experiments.common.program import SOME_FAILED, composed, guarded
 from experiments.studies.diagnosis.logs import Settings, read_log
 from experiments.studies.diagnosis.run import diagnose
 from spac_theory import (
@@ -21,6 +21,22 @@ from spac_theory import (
     sample_winner_counts,
     winner_law,
 )
+
+NO_NUMBER = """
+import torch
+from spac_theory import ALGORITHMS, Fit
+from spac_theory.view import TabularPolicy
+from dataclasses import dataclass
+
+@ALGORITHMS.register("no_number")
+@dataclass(frozen=True)
+class NoNumber:
+    def skip(self, view, oracle):
+        return None
+
+    def fit(self, view, data, oracle=None):
+        return Fit(TabularPolicy(view.baseline[None] * torch.nan), "none")
+"""
 
 
 def options(*overrides: str) -> dict[str, Any]:
@@ -72,6 +88,20 @@ def test_diagnosis_end_to_end(tmp_path: Path, triples: np.ndarray) -> None:
     dpo = long.filter(pl.col("policy") == "dpo")["probability"].to_numpy().reshape(3, 4)
     np.testing.assert_array_equal(policies["dpo"], dpo)
     np.testing.assert_allclose(dpo.sum(-1), 1)
+
+
+def test_a_policy_of_nan_is_left_out_and_the_program_fails(
+    tmp_path: Path, triples: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pl.DataFrame(triples, schema=["context", "winner", "loser"]).write_csv(tmp_path / "log.csv")
+    (tmp_path / "mine.py").write_text(NO_NUMBER)
+    words = [f"data={tmp_path}/log.csv", f"plugins=[{tmp_path}/mine.py]"]
+    words += ["algorithm=[uniform]", "+algorithm.mine={name: no_number}"]
+    values = options(*words)
+    assert guarded(lambda: diagnose(values, tmp_path / "out")) == SOME_FAILED
+    assert "mine: failed, policy[0, 0, 0] is NaN" in " ".join(capsys.readouterr().out.split())
+    table = pl.read_csv(tmp_path / "out/diagnosis.csv")
+    assert table["policy"].to_list() == ["baseline ν", "uniform"]
 
 
 @pytest.mark.parametrize(

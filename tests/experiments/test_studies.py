@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
+import polars as pl
 import pyarrow.parquet as pq
 import pytest
 import torch
 
+from experiments.common.configuration import read
 from experiments.common.program import CONFIGURATION, composed
 from experiments.engine.columns import COLUMNS
 from experiments.engine.study import Study
@@ -84,3 +87,15 @@ def test_rates_family_has_the_coverage_it_says():
         assert instance.concentrability.value == pytest.approx((1 - p) / (2 * p), rel=1e-6)
     data = [LocalInstance(0.1, 0.05).data(1000, s, "k").wins for s in (3, 5)]
     assert torch.equal(data[0], data[1][:3])
+
+
+def test_a_bound_that_is_no_number_counts_as_violated():
+    ratio = [0.5, 2.0, math.nan, 0.1]
+    settings = read(violations.cells.Settings, composed("violations"))
+    rows = pl.DataFrame(
+        {"reward_class": ["linear"] * 4, "t1": ratio, "textbook": ratio, "h": ratio}
+    )
+    line = violations.analysis._line("linear", "(T1)", rows["t1"].to_numpy(), settings.delta)
+    assert line[3] == "2"
+    titles = [axis.get_title() for axis in violations.figure.draw(rows, settings).axes]
+    assert all("2 of 4 violated" in title for title in titles)

@@ -22,8 +22,10 @@ from spac_theory import (
     tabular_class,
     winner_law,
 )
+from spac_theory.bounds.upper import finite_complexity, upper_bound
 from spac_theory.checks import NotANumber
 from spac_theory.rewards.base import BestResponse
+from spac_theory.saddle.finite import simplex_saddle
 from spac_theory.solvers.design import cholesky
 from spac_theory.view import TabularPolicy
 
@@ -68,6 +70,8 @@ def test_a_nan_is_refused_at_every_border():
     good = torch.zeros(1).double()
     policy = TabularPolicy(table)
     for build in (
+        lambda: upper_bound(1.0, 1.0, finite_complexity(2, good + 9, 0.1), bad),
+        lambda: upper_bound(1.0, 1.0, finite_complexity(2, good + 9, 0.1), good + 1, gap=bad),
         lambda: Certificate(bad, good),
         lambda: Certificate(good, bad),
         lambda: BestResponse(table, good, bad),
@@ -107,3 +111,25 @@ def test_sizes_that_no_memory_or_integer_holds_are_refused():
         WinnerCounts(torch.full((1, 1, 2, 2), 2**61))
     with pytest.raises(InputError, match="convert to float64 first"):
         checks.simplex("rho", torch.full((3,), 1 / 3).double())
+
+
+def test_a_critic_far_from_its_sphere_is_found_by_careful_steps():
+    """Separable data at large λ: multipliers of the ball once died before the dual residual did."""
+    batch = draw_batch("linear ball", 0, 64)
+    response = batch.game.best_response(batch.policies)
+    assert (response.gap <= 1e-7).all()
+
+
+def test_a_table_of_equal_actions_is_solved_in_spite_of_rounding():
+    """Both actions have the same features, so all curvature cancels."""
+    features = torch.full((1, 2, 1), 1.7811137, dtype=torch.float64)
+    rho, uniform = torch.ones(1).double(), torch.full((1, 2), 0.5).double()
+    wins = WinnerCounts(torch.tensor([[[[3, 400_000], [600_000, 0]]]]))
+    game = Game(LinearClass(features, None, (-10.0, 16.0)), wins, 1017.5, rho, uniform)
+    assert fast_saddle(game).converged.all()
+
+
+@pytest.mark.parametrize("index", [10, 26, 34])
+def test_rounding_does_not_stay_in_the_game_over_a_finite_class(index):
+    """A residual of the multipliers once kept a few games in a hundred from 1e-8."""
+    assert simplex_saddle(draw_batch("finite", index, 64).game).converged.all()

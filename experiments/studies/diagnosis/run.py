@@ -24,6 +24,7 @@ from experiments.studies.diagnosis.logs import (
     read_policy,
 )
 from spac_theory import InputError, LearnerView, LinearClass, tabular_class
+from spac_theory.checks import NotANumber
 from spac_theory.learning.diagnosis import (
     appearances,
     context_weights,
@@ -73,9 +74,9 @@ def learner_view(settings: Settings, log: Log) -> LearnerView:
 
 def learn(
     specs: dict[str, Spec], view: LearnerView, log: Log, console: Console
-) -> dict[str, Tensor]:
-    """The policy of every algorithm that can treat the data without an oracle."""
-    policies = {"baseline ν": view.baseline}
+) -> tuple[dict[str, Tensor], bool]:
+    """The policy of every algorithm that can treat the data without an oracle, and whether all did."""
+    policies, well = {"baseline ν": view.baseline}, True
     for label, spec in specs.items():
         algorithm = build_algorithm(spec)
         reason = algorithm.skip(view, None)
@@ -87,8 +88,12 @@ def learn(
         except InputError as error:
             console.print(f"{label}: skipped, {error}", markup=False)
             continue
+        except NotANumber as error:
+            console.print(f"{label}: failed, {error}", markup=False)
+            well = False
+            continue
         policies[label] = fit.policy.probabilities()[0]
-    return policies
+    return policies, well
 
 
 def context_table(log: Log) -> pl.DataFrame:
@@ -160,8 +165,8 @@ def diagnose(values: dict[str, Any], output: Path) -> bool:
     specs = resolve_algorithms(settings.algorithm)
     log = read_log(settings)
     view = learner_view(settings, log)
-    policies = learn(specs, view, log, console)
+    policies, well = learn(specs, view, log, console)
     table, contexts = policy_table(view, log, policies), context_table(log)
     show(table, contexts, log, console)
     show_paths(write(policies, table, contexts, log, output), console)
-    return True
+    return well
