@@ -8,12 +8,12 @@ assistant message a response); and as published in UltraFeedback-binarized, wher
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llm.data import known
+from llm.data.lines import read_lines
 from spac_theory.checks import InputError
 
 Message = dict[str, str]
@@ -32,35 +32,9 @@ class PreferenceRow:
 def load(source: str, split: str, revision: str | None = None) -> list[dict[str, Any]]:
     """Raw rows of `source`: a `.jsonl` or `.parquet` file, a saved dataset, or a hub name."""
     path = Path(source).expanduser()
-    if path.suffix == ".jsonl":
-        return _read_jsonl(path)
-    if path.suffix == ".parquet":
-        from llm.files.digests import read_rows
-
-        _must_exist(path)
-        return read_rows(path)
+    if path.suffix in (".jsonl", ".parquet"):
+        return [row for _, row in read_lines("data.source", path)]
     return _load_dataset(source, path, split, revision)
-
-
-def _must_exist(path: Path) -> None:
-    if not path.exists():
-        raise InputError(f"data.source is {str(path)!r}; no such file exists.")
-
-
-def _read_jsonl(path: Path) -> list[dict[str, Any]]:
-    _must_exist(path)
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise InputError(
-                f"{path.name} line {number} is no JSON ({error.msg}, column {error.colno}); every "
-                "line must be one JSON object."
-            ) from error
-    return rows
 
 
 def _load_dataset(

@@ -33,9 +33,14 @@ class WinnerCounts:
     wins : (S, X, A, A) int64
         `wins[s,x,a,b]` = how often `a` beat `b` at context `x` in data set `s`. Draws with `a = b`
         are kept on the diagonal: they carry `log 2` and count in `n`.
+    unit : int ≥ 1
+        `wins` counts in units of `1/unit` comparison, so that a comparison can be shared: with
+        `unit = 2` a tie is half a win each way. Lemma (H) holds for shares that are the probability of
+        winning given what is recorded: by Jensen, averaging the log-ratio only lowers its exponential.
     """
 
     wins: Tensor
+    unit: int = 1
 
     def __post_init__(self) -> None:
         wins = self.wins
@@ -55,6 +60,9 @@ class WinnerCounts:
                 f"2^53 = {LARGEST_COUNT} comparisons."
             )
         object.__setattr__(self, "wins", wins.to(torch.int64))
+        checks.integer("unit", self.unit, low=1)
+        if bool((self.wins.sum((-3, -2, -1)) % self.unit != 0).any()):
+            raise InputError(f"wins sums to no multiple of unit, which is {self.unit}.")
         if wins.numel() == 0 or bool((self.n == 0).any()):
             raise InputError(
                 "n is 0 in at least one data set; every data set needs n >= 1 comparison."
@@ -63,12 +71,13 @@ class WinnerCounts:
     @property
     def n(self) -> Tensor:
         """Number of comparisons in each data set, `(S,)`."""
-        return self.wins.sum((-3, -2, -1))
+        return self.wins.sum((-3, -2, -1)) // self.unit
 
     @property
     def fraction(self) -> Tensor:
         """`W / n`, the weights of `E_D`, `(S, X, A, A)` float64."""
-        return self.wins.to(torch.float64) / self.n.to(torch.float64)[:, None, None, None]
+        total = self.n.to(torch.float64) * self.unit
+        return self.wins.to(torch.float64) / total[:, None, None, None]
 
     @property
     def compared(self) -> Tensor:
@@ -87,6 +96,11 @@ class WinnerCounts:
         stream is keyed by `key` and by the data set's own counts: it does not depend on its place.
         """
         share = checks.number("share", share, low=0, high=1, open_low=True, open_high=True)
+        if self.unit != 1:
+            raise InputError(
+                f"unit is {self.unit}; comparisons that are shared cannot be split by counts, so "
+                "hold rows out before counting."
+            )
         if bool((self.n < 2).any()):
             raise InputError("n is 1 in at least one data set; a split needs n >= 2 comparisons.")
         held = torch.stack([_thin(w, share, key) for w in self.wins])
@@ -94,9 +108,18 @@ class WinnerCounts:
 
     @staticmethod
     def from_triples(
-        context: Any, winner: Any, loser: Any, *, contexts: int, actions: int
+        context: Any,
+        winner: Any,
+        loser: Any,
+        *,
+        contexts: int,
+        actions: int,
+        weight: Any = None,
+        unit: int = 1,
     ) -> WinnerCounts:
         """Counts of one data set (`S = 1`) from `n` triples `(x, a⁺, a⁻)` of whole numbers.
+
+        `weight` says how many units of `1/unit` comparison each triple stands for; None for one.
 
         Raises InputError for unequal lengths, no rows, or an index out of range.
         """
@@ -111,8 +134,9 @@ class WinnerCounts:
         if lengths["context"] == 0:
             raise InputError("n is 0: there is no triple; at least one comparison is needed.")
         flat = (arrays["context"] * actions + arrays["winner"]) * actions + arrays["loser"]
-        counts = np.bincount(flat, minlength=contexts * actions * actions)
-        return WinnerCounts(torch.from_numpy(counts).reshape(1, contexts, actions, actions))
+        counts = np.zeros(contexts * actions * actions, dtype=np.int64)
+        np.add.at(counts, flat, 1 if weight is None else np.asarray(weight, dtype=np.int64))
+        return WinnerCounts(torch.from_numpy(counts).reshape(1, contexts, actions, actions), unit)
 
     def to_triples(self, index: int = 0) -> np.ndarray:
         """The `(n, 3)` array of triples `(x, a⁺, a⁻)` of data set `index`, in lexicographic order."""

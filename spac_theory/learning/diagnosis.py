@@ -9,8 +9,8 @@ empirical concentrability, and what the theory certifies of its value. With prob
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from scipy.sparse import coo_matrix
@@ -26,6 +26,7 @@ from spac_theory.learning.needs import featured, offers
 from spac_theory.rewards.base import FEATURES, likeliest_member
 from spac_theory.view import LearnerView
 
+LARGEST_BATCH = 2**19  # cells (λ, x, a) that are answered at once
 MULTIPLES = (0.0, 0.01, 0.03, *lambda_rules.GRID)  # of √n: the λ tried for the lower bounds
 
 
@@ -73,15 +74,15 @@ class PolicyReport:
 
 def contexts_report(data: WinnerCounts) -> list[ContextReport]:
     """One report a context of the first data set."""
-    return [_context(x, counts) for x, counts in enumerate(data.compared[0])]
+    return [_context(x, counts, data.unit) for x, counts in enumerate(data.compared[0])]
 
 
-def _context(context: int, compared: Tensor) -> ContextReport:
+def _context(context: int, compared: Tensor, unit: int) -> ContextReport:
     """`compared (A, A)` is symmetric with an empty diagonal: every comparison is in it twice."""
     present = (compared.sum(-1) > 0).nonzero().flatten()
     graph = coo_matrix(compared[present][:, present].numpy())
     parts = connected_components(graph, directed=False)[0] if len(present) else 0
-    return ContextReport(context, int(compared.sum()) // 2, len(present), int(parts))
+    return ContextReport(context, int(compared.sum()) // (2 * unit), len(present), int(parts))
 
 
 def appearances(data: WinnerCounts) -> Tensor:
@@ -101,9 +102,14 @@ def context_weights(data: WinnerCounts) -> Tensor:
 
 
 def policies_report(
-    view: LearnerView, data: WinnerCounts, policies: Mapping[str, Tensor]
+    view: LearnerView,
+    data: WinnerCounts,
+    policies: Mapping[str, Tensor],
+    multiples: Sequence[float] = MULTIPLES,
 ) -> dict[str, PolicyReport]:
     """One report a policy; `data` holds one data set, `policies` tables `(X, A)`.
+
+    `multiples` of `√n` are the `λ` tried for the lower bounds; 1 must be among them.
 
     Raises InputError for another class than a linear one, more than one data set, or a policy that
     is no probability.
@@ -121,7 +127,7 @@ def policies_report(
     columns = (
         _unseen_mass(view, data, tables),
         _concentrability(view, data, tables),
-        *_certified(view, data, tables),
+        *_certified(view, data, tables, multiples),
     )
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return {name: PolicyReport(*row) for name, row in zip(names, rows, strict=True)}
@@ -140,18 +146,29 @@ def _concentrability(view: LearnerView, data: WinnerCounts, tables: Tensor) -> T
     return seen.squared_norm(view.rho[:, None] * (tables - view.baseline))
 
 
-def _certified(view: LearnerView, data: WinnerCounts, tables: Tensor) -> tuple[Tensor, ...]:
-    """The pessimistic value at `λ = √n`, and the two lower bounds on the improvement, each `(P,)`."""
-    root, count = data.n.to(torch.float64).sqrt(), len(tables)
-    grid = torch.tensor(MULTIPLES, dtype=torch.float64) * root
-    lam = grid.repeat_interleave(count)
-    lanes = WinnerCounts(data.wins.expand(len(lam), -1, -1, -1))
-    linear = view.rho[:, None] * (tables.repeat(len(grid), 1, 1) - view.baseline)
-    response = view.reward_class.best_response(linear, lam, lanes.fraction, view.link)
-    value = (response.value - response.gap).reshape(len(grid), count)
+def _certified(
+    view: LearnerView, data: WinnerCounts, tables: Tensor, multiples: Sequence[float]
+) -> tuple[Tensor, ...]:
+    """The pessimistic value at `λ = √n`, and the two lower bounds on the improvement, each `(P,)`.
+
+    Policies are taken a few at a time: every `λ` of every policy is a lane of its own.
+    """
+    root, cells = data.n.to(torch.float64).sqrt(), tables[0].numel()
+    grid = torch.tensor(multiples, dtype=torch.float64) * root
+    few = max(1, LARGEST_BATCH // (len(grid) * cells))
+    value = torch.cat([_pessimistic(view, data, part, grid) for part in tables.split(few)], 1)
     fit = likeliest_member(view.reward_class, data.fraction, view.link)
     bounds = []
     for radius in ("theorem", "wilks"):
         level = fit.value + lambda_rules.loss_radius(view, data, radius)
         bounds.append((value - grid[:, None] * level).max(0).values)
-    return value[MULTIPLES.index(1.0)] - root * fit.value, *bounds
+    return value[list(multiples).index(1.0)] - root * fit.value, *bounds
+
+
+def _pessimistic(view: LearnerView, data: WinnerCounts, tables: Tensor, grid: Tensor) -> Tensor:
+    """Certified lower bounds on `min_r G(π, r)`, `(len(grid), P)`."""
+    lam = grid.repeat_interleave(len(tables))
+    lanes = replace(data, wins=data.wins.expand(len(lam), -1, -1, -1))
+    linear = view.rho[:, None] * (tables.repeat(len(grid), 1, 1) - view.baseline)
+    response = view.reward_class.best_response(linear, lam, lanes.fraction, view.link)
+    return (response.value - response.gap).reshape(len(grid), len(tables))

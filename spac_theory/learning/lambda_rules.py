@@ -72,7 +72,7 @@ def _grid_saddles(view: LearnerView, data: WinnerCounts, multiples: Sequence[flo
     """Saddles at every multiple of `√n`, as one batch of `len(multiples) · S` games."""
     root = data.n.to(torch.float64).sqrt()
     lam = torch.cat([m * root for m in multiples])
-    repeated = WinnerCounts(data.wins.repeat(len(multiples), 1, 1, 1))
+    repeated = replace(data, wins=data.wins.repeat(len(multiples), 1, 1, 1))
     if view.baseline.ndim == 3:
         view = replace(view, baseline=view.baseline.repeat(len(multiples), 1, 1))
     return solve_saddle(make_game(view, repeated, lam))

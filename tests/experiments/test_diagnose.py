@@ -146,3 +146,48 @@ def test_bad_settings_are_one_sentence(
     with pytest.raises(InputError, match=message):
         diagnose(options(f"data={tmp_path}/log.csv", *full), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def log_of(tmp_path: Path, content: str, *overrides: str) -> Any:
+    (tmp_path / "log.csv").write_text(content)
+    return read_log(checked(f"data={tmp_path}/log.csv", *overrides))
+
+
+def test_a_log_as_people_keep_it(tmp_path: Path) -> None:
+    """Battles with ties, counts, columns of another name, no context, floats that are whole, white space."""
+    battles = "model_a,model_b,winner\nx,y,model_a\nx,y,model_b\n y,x,tie\nx,y,model_a\n"
+    log = log_of(tmp_path, battles)
+    assert log.actions == ["x", "y"]
+    assert log.counts.unit == 2
+    assert log.counts.n.tolist() == [4]
+    assert log.counts.wins[0, 0].tolist() == [[0, 5], [3, 0]]
+    said = " ".join(log.notes)
+    for words in ("no column context", "1 ties are half", "lost white space", "1 rows repeat"):
+        assert words in said
+    assert log_of(tmp_path, battles, "reading.ties=drop").counts.n.tolist() == [3]
+    floats = "context,winner,loser,count\n0.0,1.0,0.0,3\n0.0,0.0,1.0,1\n"
+    assert log_of(tmp_path, floats).counts.wins[0, 0].tolist() == [[0, 1], [3, 0]]
+    named = "q,good,bad\n0,1,0\n"
+    words = ("context=q", "winner=good", "loser=bad")
+    renamed = log_of(tmp_path, named, *(f"reading.columns.{w}" for w in words))
+    assert renamed.counts.wins[0, 0].tolist() == [[0, 0], [1, 0]]
+    assert "differ from another in case" in log_of(tmp_path, "winner,loser\na,A\nA,b\n").notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "message"),
+    [
+        ("context,winner,loser,tie\n0,1,0,yes\n", (), "row 1: tie is 'yes'"),
+        ("context,winner,loser,count\n0,1,0,1.5\n", (), "row 1: count is 1.5"),
+        ("context,winner,loser,count\n0,1,0,0\n", (), "no comparison left"),
+        ("context,winner,loser\n0,1,0\n0,1,\n", (), "empty entries, first in row 2"),
+        ("model_a,model_b,winner\nx,y,z\n", (), "row 1: winner is 'z'"),
+        ("winner,loser,tie\nx,y,true\n", ("reading.ties=refuse",), "row 1 is a tie"),
+        ("winner,loser\nx,y\n", ("reading.columns.winner=w",), "lacks the column 'w'"),
+    ],
+)
+def test_a_log_that_cannot_be_meant_is_one_sentence(
+    tmp_path: Path, content: str, words: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        log_of(tmp_path, content, *words)

@@ -113,3 +113,16 @@ def test_bad_input_is_one_sentence() -> None:
     twice = WinnerCounts(data.wins.repeat(2, 1, 1, 1))
     with pytest.raises(InputError, match="2 data sets"):
         policies_report(view(data), twice, {"x": torch.ones(2, 4)})
+
+
+def test_policies_a_few_at_a_time_have_the_same_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    from spac_theory.learning import diagnosis
+
+    data = counts(*[(0, 0, 1), (0, 2, 3), (1, 1, 0), (1, 3, 2)] * 20)
+    told = view(data)
+    tables = {str(i): torch.rand(2, 4, dtype=torch.float64).softmax(-1) for i in range(5)}
+    whole = policies_report(told, data, tables)
+    monkeypatch.setattr(diagnosis, "LARGEST_BATCH", 1)
+    for name, report in policies_report(told, data, tables).items():
+        assert report.improvement == pytest.approx(whole[name].improvement, abs=1e-12)
+        assert report.pessimistic_value == pytest.approx(whole[name].pessimistic_value, abs=1e-12)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from experiments.common.configuration import Count, Positive, Probability
+from experiments.studies.diagnosis.rows import RowSettings
+from experiments.studies.diagnosis.tidy import tidy
+from llm.data.judgements import Reading
 from spac_theory import InputError, WinnerCounts, checks
 
-TRIPLE = ("context", "winner", "loser")
 READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
     ".parquet": pl.read_parquet,
     ".csv": pl.read_csv,
@@ -41,6 +43,8 @@ class Settings:
     norm_bound: Positive | None
     delta: Probability
     plugins: tuple[str, ...]
+    reading: Reading
+    rows: RowSettings
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Log:
     counts: WinnerCounts
     contexts: list[Any]
     actions: list[Any]
+    notes: list[str] = field(default_factory=list)
 
 
 def read_table(field: str, path: str | None) -> pl.DataFrame:
@@ -65,8 +70,9 @@ def read_table(field: str, path: str | None) -> pl.DataFrame:
         return READERS[place.suffix](place)
     except (pl.exceptions.PolarsError, OSError) as error:
         line = str(error).splitlines()[0]
+        hint = "; convert it to UTF-8" if "utf" in line.lower() else ""
         raise InputError(
-            f"{field} {path!r} cannot be read as {place.suffix[1:]}: {line}."
+            f"{field} {path!r} cannot be read as {place.suffix[1:]}: {line.rstrip('.')}{hint}."
         ) from error
 
 
@@ -77,17 +83,10 @@ def read_log(settings: Settings) -> Log:
     occur and no size is given; names (strings too) are numbered in their order.
     """
     table = read_table("data", settings.data)
-    missing = [name for name in TRIPLE if name not in table.columns]
-    if missing:
-        raise InputError(
-            f"data {settings.data!r} lacks the column {missing[0]!r}; it needs the columns "
-            "context, winner and loser."
-        )
+    told = tidy(str(settings.data), table, settings.reading)
+    table = told.table
     if table.is_empty():
-        raise InputError(f"data {settings.data!r} has no row; at least one comparison is needed.")
-    for name in TRIPLE:
-        if table[name].null_count():
-            raise InputError(f"data: column {name!r} has empty entries; fill or drop those rows.")
+        raise InputError(f"data {settings.data!r} has no comparison left; all are ties or count 0.")
     context, contexts = _coded("context", [table["context"]], settings.contexts)
     both, actions = _coded("action", [table["winner"], table["loser"]], settings.actions)
     if len(actions) < 2:
@@ -98,9 +97,15 @@ def read_log(settings: Settings) -> Log:
             "too large, so give prompts and responses fewer names (or kinds)."
         )
     counts = WinnerCounts.from_triples(
-        context[0], both[0], both[1], contexts=len(contexts), actions=len(actions)
+        context[0],
+        both[0],
+        both[1],
+        contexts=len(contexts),
+        actions=len(actions),
+        weight=table["weight"].to_numpy(),
+        unit=told.unit,
     )
-    return Log(counts, contexts, actions)
+    return Log(counts, contexts, actions, told.notes)
 
 
 def _coded(field: str, columns: list[pl.Series], size: Any) -> tuple[list[np.ndarray], list[Any]]:

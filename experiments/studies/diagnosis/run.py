@@ -23,6 +23,8 @@ from experiments.studies.diagnosis.logs import (
     read_log,
     read_policy,
 )
+from experiments.studies.diagnosis.row_run import diagnose_rows
+from experiments.studies.diagnosis.rows import is_rows
 from spac_theory import InputError, LearnerView, LinearClass, tabular_class
 from spac_theory.checks import NotANumber
 from spac_theory.learning.diagnosis import (
@@ -122,6 +124,8 @@ def show(table: pl.DataFrame, contexts: pl.DataFrame, log: Log, console: Console
         f"actions fall into parts that cannot be ranked against each other: {split}.",
         highlight=False,
     )
+    for note in log.notes:
+        console.print(f"Note: {note}.", markup=False, highlight=False)
     Table("", ["policy", *TERMS], [list(row) for row in table.iter_rows()]).show(console)
     for name, meaning in TERMS.items():
         console.print(f"  {name}: {meaning}", markup=False, highlight=False)
@@ -163,6 +167,9 @@ def diagnose(values: dict[str, Any], output: Path) -> bool:
     settings, console = read(Settings, values), make_console()
     load(settings.plugins)
     specs = resolve_algorithms(settings.algorithm)
+    if is_rows(settings.data, settings.reading.mapped):
+        diagnose_rows(settings, specs, output, console)
+        return True
     log = read_log(settings)
     view = learner_view(settings, log)
     policies, well = learn(specs, view, log, console)

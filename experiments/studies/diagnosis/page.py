@@ -1,0 +1,262 @@
+"""The answer first, in words; then the tables behind it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from experiments.common.table import Table, number
+from experiments.studies.diagnosis.evidence import Evidence
+from experiments.studies.diagnosis.learned import Judged, Learned
+from experiments.studies.diagnosis.rows import RowProblem
+from experiments.studies.diagnosis.strata import Stratum
+from spac_theory.statistics import Interval
+
+SURE = 0.05  # a permutation test above this has found nothing
+SHOWN = 12  # groups on the page
+NOTHING = 1e-6  # a certified gain that is none
+
+COLUMNS = {
+    "unseen": "mass of the policy on answers that nobody compared",
+    "C": "concentrability; infinite where the data do not reach",
+    "C_γ": "the same with the prior of the fit (γ = 1/n)",
+    "n/C_γ": "roughly how many comparisons speak of this policy",
+    "fitted gain": "J(π) − J(ν) by the fitted reward, believed",
+    "gain ≥": "certified with probability 1 − δ by the theorem's radius, if the class is right",
+    "gain ≥ (n → ∞)": "the same with the asymptotic radius of Wilks",
+    "held out": "right on held-out comparisons, learned without them, with a 95 % interval",
+}
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything that was found out about the rows; `best` labels the policy to use."""
+
+    problem: RowProblem
+    learned: dict[str, Learned]
+    judged: dict[str, Judged]
+    gains: dict[str, float]
+    evidence: Evidence
+    groups: list[Stratum]
+    best: str
+
+    @property
+    def n(self) -> int:
+        """Comparisons."""
+        return self.problem.n
+
+
+def percent(interval: Interval) -> str:
+    """`62.1 % [58.0, 66.0]`."""
+    return f"{interval.estimate:.1%} [{interval.low:.1%}, {interval.high:.1%}]"
+
+
+def verdict(found: Findings) -> list[str]:
+    """The answer, a sentence or two a question."""
+    return [
+        _what(found),
+        _signal(found.evidence),
+        _length(found.evidence),
+        _certified(found),
+        _coverage(found),
+        _weight(found),
+    ]
+
+
+def _what(found: Findings) -> str:
+    data, projected = found.problem.data, found.problem.projected
+    cleaned = data.cleaning.words()
+    return (
+        f"{found.n} comparisons of {len(data.answers)} answers to {len(data.prompts)} prompts ({cleaned}). "
+        f"{found.problem.phi.shape[1]} axes of the features keep {projected.kept:.0%} of what tells the "
+        "answers of a prompt apart."
+    )
+
+
+def has_signal(evidence: Evidence) -> bool:
+    """Whether held-out comparisons are predicted better than by a coin."""
+    p = evidence.p_value
+    return evidence.agreement["features"].right.low > 0.5 and (p is None or p <= SURE)
+
+
+def _signal(evidence: Evidence) -> str:
+    right, p = evidence.agreement["features"].right, evidence.p_value
+    told = "" if p is None else f" (permutation test: p = {p:.2g})"
+    if not has_signal(evidence):
+        return (
+            f"No signal was found: the features are right on {percent(right)} of held-out comparisons{told}. "
+            "Do not train on what follows; try other features, or ask whether annotators agree."
+        )
+    return f"The features carry signal: right on {percent(right)} of held-out comparisons{told}."
+
+
+def _length(evidence: Evidence) -> str:
+    alone, beyond = evidence.agreement["length alone"].right, evidence.beyond_length
+    longer = f"The longer answer wins {percent(evidence.longer_wins)}"
+    if evidence.length_alone:
+        return (
+            f"{longer}, and length alone explains the labels as well as the features do ({percent(alone)} "
+            "right): a policy trained on these data may learn to write long."
+        )
+    limits = (
+        f" [{beyond.low:+.1%}, {beyond.high:+.1%}]"
+        if math.isfinite(beyond.low)
+        else " (too few to say)"
+    )
+    gain = f"{beyond.estimate:+.1%}{limits}"
+    return f"{longer}; length alone is right on {percent(alone)}, the features on {gain} more."
+
+
+def _certified(found: Findings) -> str:
+    sure = {k: j.report.improvement for k, j in found.judged.items() if k in found.learned}
+    near = {
+        k: j.report.improvement_asymptotic for k, j in found.judged.items() if k in found.learned
+    }
+    best = found.best
+    if max(sure.values()) > NOTHING:
+        label = max(sure, key=lambda k: sure[k])
+        first = f"Certified: best-of-K by {label} gains at least {sure[label]:.3g} over what was recorded"
+    else:
+        first = "Nothing is certified by the theorem's own constants"
+    if near[best] > NOTHING:
+        advice = f"Use {best}." if has_signal(found.evidence) else "Without signal, use none."
+        return f"{first}; for large n, {best} gains at least {near[best]:.3g}. {advice}"
+    more = (
+        _needed(found)
+        if has_signal(found.evidence)
+        else "Without signal, more of these will not help."
+    )
+    return f"{first}, nor for large n. {more}"
+
+
+def _needed(found: Findings) -> str:
+    """How many comparisons would certify the most promising policy: its width falls like `1/√n`."""
+    needs = {
+        k: found.n * ((found.gains[k] - found.judged[k].report.improvement_asymptotic) / found.gains[k]) ** 2
+        for k in found.learned
+        if found.gains[k] > NOTHING and math.isfinite(found.judged[k].report.improvement_asymptotic)
+    }  # fmt: skip
+    if not needs:
+        return "No policy promises a gain; better features or other data are needed, not more of these."
+    label = min(needs, key=lambda k: needs[k])
+    return f"About {_round(needs[label])} comparisons like these would do for {label}."
+
+
+def _round(value: float) -> str:
+    """Two digits, with thousands set apart."""
+    digits = 10 ** max(0, int(math.log10(max(value, 1))) - 1)
+    return f"{int(round(value / digits) * digits):,}"
+
+
+def _coverage(found: Findings) -> str:
+    if not found.groups:
+        return "Coverage is not broken down: the prompts fall into no groups."
+    worst = found.groups[0]
+    blind = [g for g in found.groups if g.blind]
+    told = (
+        f"Least is known where {worst.kind} is {worst.name!r} ({worst.prompts} prompts, C_γ = "
+        f"{worst.regularised:.3g}, {worst.unseen:.0%} of {found.best} on answers nobody compared), for "
+        f"example {worst.example!r}."
+    )
+    return (
+        f"{told} In {len(blind)} of {len(found.groups)} groups the data do not say whether {found.best} "
+        "is better than what was recorded."
+    )
+
+
+def _weight(found: Findings) -> str:
+    lam = found.learned[found.best].lam
+    known = {k: v.lam for k, v in found.learned.items() if v.lam is not None}
+    if lam is None and known:
+        label = max(known, key=lambda k: found.judged[k].report.improvement_asymptotic)
+        lam = known[label]
+    if lam is None:
+        return "No λ was chosen: no algorithm with one was run."
+    return f"λ to use: {lam:.3g}, which is {lam / math.sqrt(found.n):.3g} √n."
+
+
+def policy_rows(found: Findings) -> list[list[object]]:
+    """One row a policy under `COLUMNS`, numbers as they are."""
+    rows: list[list[object]] = []
+    for label, judged in found.judged.items():
+        report, agreed = judged.report, found.evidence.agreement.get(label)
+        speak = found.n / judged.regularised if judged.regularised > 1e-12 else math.inf
+        rows.append(
+            [
+                label,
+                report.unseen_mass,
+                report.concentrability,
+                judged.regularised,
+                speak,
+                found.gains[label],
+                report.improvement,
+                report.improvement_asymptotic,
+                "–" if agreed is None else percent(agreed.right),
+            ]
+        )
+    return rows
+
+
+def group_rows(found: Findings) -> list[list[object]]:
+    """One row a group of prompts."""
+    return [
+        [
+            f"{g.kind}: {g.name}",
+            g.prompts,
+            g.comparisons,
+            g.regularised,
+            f"{g.advantage:.3g} ± {g.spread:.2g}",
+            "not known" if g.blind else "yes",
+            g.unseen,
+            g.example,
+        ]
+        for g in found.groups
+    ]
+
+
+GROUP_HEADER = (
+    "group",
+    "prompts",
+    "comparisons",
+    "C_γ",
+    "fitted gain ± sd",
+    "better than ν?",
+    "unseen",
+    "example",
+)
+
+
+def tables(found: Findings, groups: int = SHOWN) -> list[Table]:
+    """Policies, groups of prompts, calibration."""
+    bins = [[b.predicted, percent(b.observed), b.comparisons] for b in found.evidence.bins]
+    return [
+        Table("Policies over the recorded answers", ["policy", *COLUMNS], policy_rows(found)),
+        Table(f"Where {found.best} is covered least", GROUP_HEADER, group_rows(found)[:groups]),
+        Table(
+            "Calibration on held-out comparisons",
+            ["predicted", "came true", "comparisons"],
+            bins,
+            left=0,
+        ),
+    ]
+
+
+def markdown(found: Findings, files: list[str]) -> str:
+    """The page."""
+    lines = ["# What these preferences can support", ""]
+    lines += [f"- {sentence}" for sentence in verdict(found)]
+    lines += ["", "![Gains, calibration and coverage](diagnosis.png)", ""]
+    lines += [table.markdown("## ") for table in tables(found)]
+    lines += [f"- **{name}**: {meaning}." for name, meaning in COLUMNS.items()]
+    bound = number(getattr(found.problem.view.reward_class, "norm_bound", None))
+    lines += [
+        "",
+        f"The class: rewards linear in the whitened features, norm at most {bound}; δ = "
+        f"{found.problem.view.delta:g}. Every gain is over ν, the recorded answers as often as they were "
+        "compared; every statement is about these prompts. It assumes that the class holds the true reward "
+        "and that comparisons are independent: judge the first by the calibration above.",
+        "",
+        *[f"- `{name}`" for name in files],
+        "",
+    ]
+    return "\n".join(lines)
