@@ -18,26 +18,19 @@ from experiments.common.files import read_json
 
 Rounds = dict[str, list[dict[str, Any]]]
 LABELLED = ("dpo", "moving-dpo", "spac")
-SIZE = (
-    "model=smollm2-135m",
-    "data.sentiment.pairs=64",
-    "data.sentiment.test_pairs=64",
-    "evaluation.prompts=64",
-    "train.save_every=1000000",
-    "train.report_to=[]",
-)
+SIZE = ("model=smollm2-135m", "train.save_every=1000000", "train.report_to=[]")
 
 
 @CLAIMS.register("real_model_frontier")
 def real_model_frontier(size: str) -> Outcome:
     """A real model gains on subjects it never saw: DPO, moving DPO and SPAC, and SPIN less.
 
-    SmolLM2-135M on the sentiment rows, adapters, the rate and weights of `make llm-real`, 64 pairs,
-    64 held-out prompts, two rounds. Over three seeds (of rows, labels, samples and adapters) the
-    last iterate of each of the three is worth more than the start by more than two standard errors
-    over seeds, and more than the behaviour policy on average; SPIN, which never sees a rejected
-    answer, gains less than each. Nothing is claimed of the order of the three. (Small: one seed,
-    one round, DPO alone, and no standard error.)
+    `make llm-real` with other seeds: SmolLM2-135M on the sentiment rows, adapters, 96 pairs, 48
+    held-out prompts, two rounds. Over three seeds (of rows, labels, samples and adapters) the last
+    iterate of each of the three is worth more than the start by more than two standard errors over
+    seeds, and more than the behaviour policy on average; SPIN, which never sees a rejected answer,
+    gains less than each. Nothing is claimed of the order of the three. (Small: one seed, one round,
+    and that DPO gains.)
     """
     full = size == "full"
     seeds = (1, 2, 3) if full else (1,)
@@ -49,7 +42,8 @@ def real_model_frontier(size: str) -> Outcome:
     draw(mean, behaviour, root.with_suffix(".png"))
     shutil.rmtree(root)
     last = {name: rounds[-1] for name, rounds in mean.items() if name != "sft"}
-    return Outcome(holds(last, behaviour), describe(last, mean["sft"][-1], behaviour, len(seeds)))
+    held = holds(last, behaviour) if full else last["dpo"]["gain"] > 0
+    return Outcome(held, describe(last, mean["sft"][-1], behaviour, len(seeds)))
 
 
 def one(folder: Path, words: Sequence[str]) -> tuple[Rounds, float]:
@@ -87,11 +81,12 @@ def summary(reports: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 def holds(last: Mapping[str, Mapping[str, float]], behaviour: float) -> bool:
     """Gains beyond two standard errors, values above the behaviour's, and SPIN's gain the least."""
-    labelled = [last[name] for name in LABELLED if name in last]
-    raised = all(row["gain"] > 2 * row.get("gain_stderr", 0.0) for row in labelled)
-    above = all(row["reward"] > behaviour for row in labelled)
-    spin = last["spin"]["gain"] if "spin" in last else -math.inf
-    return raised and above and all(spin < row["gain"] for row in labelled)
+    labelled = [last[name] for name in LABELLED]
+    return all(
+        row["gain"] > max(2 * row["gain_stderr"], last["spin"]["gain"])
+        and row["reward"] > behaviour
+        for row in labelled
+    )
 
 
 def describe(
