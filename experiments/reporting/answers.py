@@ -52,7 +52,8 @@ def _at(lines: pl.DataFrame, dials: list[float]) -> str:
     ordered = [dial for dial in reversed(dials_by_coverage(lines)) if dial in dials]
     if len(ordered) == lines["dial"].n_unique():
         return f"at all {len(ordered)} dials" if len(ordered) > 1 else "at the one dial"
-    return "at " + ", ".join(f"{dial:g}" for dial in sorted(ordered))
+    word = "dials" if len(ordered) > 1 else "dial"
+    return f"at {word} " + ", ".join(f"{dial:g}" for dial in sorted(ordered))
 
 
 def _best(lines: pl.DataFrame, n: int) -> list[str]:
@@ -65,11 +66,13 @@ def _best(lines: pl.DataFrame, n: int) -> list[str]:
         at = honest.filter(pl.col("dial") == dial).sort("mean", maintain_order=True)
         if at.height:
             row = at.row(0, named=True)
+            tied = at.filter(pl.col("mean") == row["mean"])["algorithm"]
+            names = " and ".join(style(label).name for label in tied)
             half = (row["mean_high"] - row["mean_low"]) / 2
             width = f" ± {short(half)}" if math.isfinite(half) else ""
             said.append(
                 f"With {n:,} comparisons at dial {dial:g} ({100 * row['coverage']:.3g} % of the data on π*) "
-                f"{style(row['algorithm']).name} has the smallest mean, {short(row['mean'])}{width}."
+                f"the smallest mean is {short(row['mean'])}{width}, of {names}."
             )
     return said
 

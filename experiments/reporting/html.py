@@ -8,17 +8,20 @@ import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import polars as pl
 from matplotlib.figure import Figure
 
+from experiments.common.style import BAND, BLACK, NOTE, RC
 from experiments.common.table import Table, number
 
-INK, GRID = "#010203", "#e4e4e5"  # stand-ins in a drawing for the page's own ink and grid
+INK, GRID = "#010203", RC["grid.color"]  # stand-ins in a drawing for the page's own ink and grid
+PAGE = {
+    INK: "currentColor", BLACK: "currentColor", GRID: "var(--line)", BAND: "var(--band)",
+    NOTE: "var(--soft)", "#ffffff": "var(--paper)",
+}  # fmt: skip
 HERE = Path(__file__).parent
-LEADING = re.compile(r"[-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?")
 
 
 def element(name: str, text: object, **attributes: str) -> str:
@@ -66,30 +69,14 @@ def table_html(table: Table) -> str:
 
 
 def _cells(table: Table, i: int) -> str:
-    return "".join(
-        _cell(value, stressed=(i, j) in table.best, left=j < table.left, first=j == 0)
+    entries = [
+        element("strong", number(value)) if (i, j) in table.best else escape(number(value))
         for j, value in enumerate(table.rows[i])
-    )
-
-
-def _cell(value: Any, *, stressed: bool, left: bool, first: bool) -> str:
-    """One entry with the number that it is sorted by."""
-    shown = element("strong", number(value)) if stressed else escape(number(value))
-    kind = {"class_": "words"} if left else {"data_value": _sorted_by(value)}
-    return (
-        wrap("th", shown, scope="row", **kind)
-        if first and left
-        else wrap("td", shown, **kind)
-    )
-
-
-def _sorted_by(value: Any) -> str:
-    """The leading number of an entry, exact where the entry is a number; empty where it has none."""
-    if isinstance(value, (int, float)):
-        return repr(value)
-    text = str(value or "").replace("∞", "1e999")
-    found = LEADING.match(text)
-    return found[0].replace(",", "") if found else ""
+    ]
+    name, *rest = entries
+    left = [j < table.left for j in range(1, len(entries))]
+    cells = (wrap("td", e, **({"class_": "words"} if w else {})) for e, w in zip(rest, left, strict=True))
+    return wrap("th", name, scope="row") + "".join(cells)
 
 
 def svg(figure: Figure, name: str) -> str:
@@ -114,7 +101,8 @@ def _inline(text: str, name: str) -> str:
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'href="#', f'href="#{name}-', text)
     text = text.replace("url(#", f"url(#{name}-")
-    text = text.replace(INK, "currentColor").replace(GRID, "var(--line)")
+    for fixed, own in PAGE.items():
+        text = text.replace(fixed.lower(), own)
     return text.replace("<svg ", f'<svg role="img" aria-labelledby="{name}-caption" ', 1)
 
 

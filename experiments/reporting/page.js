@@ -2,17 +2,18 @@
 // Every table: a button in each head sorts it, a field above it keeps the rows that hold its words.
 document.querySelectorAll("table").forEach((table, index) => {
   const body = table.tBodies[0], rows = [...body.rows], heads = [...table.tHead.rows[0].cells];
-  const key = (row, column) => {
-    const cell = row.cells[column], value = cell.dataset.value;
-    if (value === undefined) return cell.textContent.trim().toLowerCase();
-    return value === "" ? null : Number(value);
-  };
-  const compare = (a, b) => (typeof a === "number" ? a - b : a.localeCompare(b));
+  const text = (row, column) => row.cells[column].textContent.trim();
+  const value = (row, column) => parseFloat(text(row, column).replaceAll(",", "").replace("∞", "Infinity"));
+  // A column is of numbers where half its entries begin with one; what has none there stands last.
+  const numeric = (column) =>
+    2 * rows.filter((row) => !Number.isNaN(value(row, column))).length >= rows.length;
   const sort = (column, sign) => {
-    const keyed = rows.map((row) => [key(row, column), row]);
+    const numbers = numeric(column);
+    const keyed = rows.map((row) => [numbers ? value(row, column) : text(row, column), row]);
     keyed.sort(([a], [b]) => {
-      if (a === null || b === null) return (a === null) - (b === null); // nothing stands last, either way
-      return sign * compare(a, b);
+      if (!numbers) return sign * a.localeCompare(b);
+      if (Number.isNaN(a) || Number.isNaN(b)) return Number.isNaN(a) - Number.isNaN(b);
+      return a === b ? 0 : a < b ? -sign : sign;
     });
     body.append(...keyed.map(([, row]) => row));
   };

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 
 from experiments.reporting.answers import answers, moves_table
 from experiments.reporting.html import (
-    GRID,
     INK,
     bullets,
     csv_link,
@@ -24,14 +23,14 @@ from experiments.reporting.html import (
     wrap,
 )
 from experiments.reporting.sources import Source
-from experiments.results import PAPER, caption, curves, plot, table
+from experiments.results import caption, curves, plot, table
 from experiments.results.axes import at_dial, at_size
 from experiments.studies.sweep.analysis import dials_by_coverage, shown_dials
 from experiments.common.table import Table
 
 SCREEN: Any = {
     "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK,
-    "ytick.color": INK, "grid.color": GRID,
+    "ytick.color": INK,
 }  # fmt: skip
 
 
@@ -80,17 +79,11 @@ def _figures(lines: pl.DataFrame, key: str) -> list[str]:
 def _figure(name: str, lines: pl.DataFrame, shown: pl.DataFrame, **options: Any) -> str:
     with matplotlib.rc_context():
         matplotlib.rcParams.update(SCREEN)
-        axes = _axes()
-        plot(lines, axes, **options)
-        figure = axes.figure
+        figure = plot(lines, width="two", **options).figure
         assert isinstance(figure, Figure)
         picture = svg(figure, name)
     data = csv_link(shown, f"{name}.csv")
     return figure_html(name, picture, caption(lines, **options), data)
-
-
-def _axes() -> Any:
-    return Figure(figsize=PAPER["two"], layout="constrained").subplots()
 
 
 def _copies(tables: list[Table]) -> str:

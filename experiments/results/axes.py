@@ -138,21 +138,32 @@ def at_size(lines: pl.DataFrame, n: int | None) -> pl.DataFrame:
 
 def name_curves(axes: Axes, gap: float = 0.075) -> None:
     """Write each curve's name at its right end, moved apart by `gap` of the height where ends are close."""
-    named = [line for line in axes.lines if not str(line.get_label()).startswith("_")]
-    to_axes = axes.transData + axes.transAxes.inverted()
     axes.autoscale_view()
+    to_axes = axes.transData + axes.transAxes.inverted()
     ends = []
-    for line in named:
-        x, y = (np.asarray(values, dtype=float)[-1] for values in line.get_data())
-        ends.append((float(to_axes.transform((x, y))[1]), float(x), float(y), line))
-    last = -1.0
-    for height, x, y, line in sorted(ends, key=lambda end: end[0]):
-        last = max(height, last + gap)
+    for line in axes.lines:
+        if not str(line.get_label()).startswith("_"):
+            place = [float(np.asarray(values, dtype=float)[-1]) for values in line.get_data()]
+            ends.append((float(to_axes.transform(place)[1]), place, line))
+    ends.sort(key=lambda end: end[0])
+    heights = spread([height for height, _, _ in ends], gap)
+    for height, (_, place, line) in zip(heights, ends, strict=True):
+        leader = {"arrowstyle": "-", "lw": 0.5, "color": line.get_color(), "relpos": (0, 0.5)}
         axes.annotate(
-            str(line.get_label()), (x, y), xytext=(1.03, last), xycoords="data",
-            textcoords="axes fraction", color=line.get_color(), fontsize=7, va="center",
-            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": line.get_color(), "shrinkA": 0},
+            str(line.get_label()), place, xytext=(1.04, height), textcoords="axes fraction",
+            color=line.get_color(), fontsize=7, va="center", arrowprops=leader,
         )  # fmt: skip
+
+
+def spread(heights: Sequence[float], gap: float) -> list[float]:
+    """Sorted heights moved apart to `gap`, up first and then down again from 1."""
+    up: list[float] = []
+    for height in heights:
+        up.append(max(height, up[-1] + gap) if up else height)
+    down: list[float] = []
+    for height in reversed(up):
+        down.append(min(height, down[-1] - gap if down else 1.0))
+    return down[::-1]
 
 
 def caption(lines: pl.DataFrame, *, x: str = "n", y: str = "mean", dial: float | None = None,
