@@ -39,7 +39,8 @@ def plus_minus(mean: float, half_width: float, digits: int = 4) -> str:
 LATEX = {
     "\\": r"\textbackslash{}", **{c: "\\" + c for c in "&%$#_{}"}, "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}", "±": r"$\pm$", "∞": r"$\infty$", "–": "--", "π": r"$\pi$", "λ": r"$\lambda$",
-    "μ": r"$\mu$", "δ": r"$\delta$", "β": r"$\beta$", "√": r"$\surd$", "−": r"$-$", "≤": r"$\leq$", "χ": r"$\chi$",
+    "μ": r"$\mu$", "δ": r"$\delta$", "β": r"$\beta$", "√": r"$\surd$", "−": r"$-$", "≤": r"$\leq$",
+    "χ": r"$\chi$",
 }  # fmt: skip
 
 
@@ -75,8 +76,7 @@ class Table:
         return [f"**{e}**" if (i, j) in self.best else e for j, e in enumerate(entries)]
 
     def latex(self) -> str:
-        """The table in LaTeX, for `booktabs`: a `table` with its title as caption; compiles with LuaLaTeX,
-        XeLaTeX and pdfLaTeX."""
+        """The table in LaTeX with the rules of `booktabs`, its title as caption."""
         shape = "".join("l" if j < self.left else "r" for j in range(len(self.header)))
         body = [
             " & ".join(

@@ -93,7 +93,7 @@ def moves_table(lines: pl.DataFrame) -> Table:
         rows.append([label, *(_move(by_dial.get(dial)) for dial in dials)])
     title = (
         f"What the mean does from n = {start:,} to n = {end:,}: it falls or rises where the two 95 % "
-        "intervals are apart, and is open otherwise"
+        "intervals are apart, and is open otherwise, also where no interval is honest"
     )
     return Table(title, ["algorithm", *(f"dial {dial:g}" for dial in dials)], rows)
 

@@ -75,7 +75,9 @@ def _cells(table: Table, i: int) -> str:
     ]
     name, *rest = entries
     left = [j < table.left for j in range(1, len(entries))]
-    cells = (wrap("td", e, **({"class_": "words"} if w else {})) for e, w in zip(rest, left, strict=True))
+    cells = (
+        wrap("td", e, **({"class_": "words"} if w else {})) for e, w in zip(rest, left, strict=True)
+    )
     return wrap("th", name, scope="row") + "".join(cells)
 
 
@@ -111,7 +113,8 @@ def figure_html(name: str, picture: str, words: str, data: str) -> str:
     caption = wrap("figcaption", f"{escape(words)} {data}", id=f"{name}-caption")
     return wrap(
         "figure",
-        wrap("div", picture, class_="scroll", tabindex="0", role="region", aria_label=name) + caption,
+        wrap("div", picture, class_="scroll", tabindex="0", role="region", aria_label=name)
+        + caption,
         id=name,
     )
 
@@ -124,9 +127,7 @@ def picture_html(path: Path, words: str) -> str:
 
 def page(title: str, body: str) -> str:
     """The whole file."""
-    style, script = (
-        (HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js")
-    )
+    style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta name="color-scheme" content="light dark">{element("title", title)}<style>{style}</style>'

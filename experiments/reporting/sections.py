@@ -10,6 +10,7 @@ import polars as pl
 from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 
+from experiments.common.table import Table
 from experiments.reporting.answers import answers, moves_table
 from experiments.reporting.html import (
     INK,
@@ -26,7 +27,6 @@ from experiments.reporting.sources import Source
 from experiments.results import caption, curves, plot, table
 from experiments.results.axes import at_dial, at_size
 from experiments.studies.sweep.analysis import dials_by_coverage, shown_dials
-from experiments.common.table import Table
 
 SCREEN: Any = {
     "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK,
@@ -88,9 +88,14 @@ def _figure(name: str, lines: pl.DataFrame, shown: pl.DataFrame, **options: Any)
 
 def _copies(tables: list[Table]) -> str:
     """The tables to paste into a paper or a page."""
-    told = [("LaTeX", [t.latex() for t in tables]), ("Markdown", [t.markdown("**") for t in tables])]
+    told = [
+        ("LaTeX", [t.latex() for t in tables]),
+        ("Markdown", [t.markdown("**") for t in tables]),
+    ]
     return "".join(
-        wrap("details", element("summary", f"The tables in {kind}") + element("pre", "\n".join(text)))
+        wrap(
+            "details", element("summary", f"The tables in {kind}") + element("pre", "\n".join(text))
+        )
         for kind, text in told
     )
 
@@ -121,7 +126,9 @@ def _markdown(path: Path) -> str:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(int(token.tag[1]) + 2, 6)}"
     drawn = parser.renderer.render(tokens, parser.options, {})
-    opened = f'<div class="scroll" tabindex="0" role="region" aria-label="table of {path.stem}"><table>'
+    opened = (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="table of {path.stem}"><table>'
+    )
     drawn = drawn.replace("<table>", opened).replace("</table>", "</table></div>")
     return str(drawn).replace("<th ", '<th scope="col" ').replace("<th>", '<th scope="col">')
 

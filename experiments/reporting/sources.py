@@ -57,7 +57,9 @@ def _kind(rows: pl.DataFrame) -> str:
     if "tuning" in rows.columns:
         return "league"
     whole = {"problem", "dial", "n", "algorithm", "bound_star", "bound_upper", "delta", "options"}
-    return "sweep" if whole <= set(rows.columns) and rows["algorithm"].null_count() == 0 else "study"
+    return (
+        "sweep" if whole <= set(rows.columns) and rows["algorithm"].null_count() == 0 else "study"
+    )
 
 
 def _command(folder: Path) -> str:

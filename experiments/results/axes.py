@@ -81,6 +81,10 @@ def plot(
 
 
 _Y = {"mean": "mean suboptimality", "quantile": "(1 − δ)-quantile of suboptimality"}
+_CAPTION = {
+    "mean": ("Mean suboptimality", "95 % bootstrap"),
+    "quantile": (_Y["quantile"], "distribution-free 95 %"),
+}
 
 
 def _own_axes(width: str) -> Axes:
@@ -143,7 +147,8 @@ def name_curves(axes: Axes, gap: float = 0.075) -> None:
     ends = []
     for line in axes.lines:
         if not str(line.get_label()).startswith("_"):
-            place = [float(np.asarray(values, dtype=float)[-1]) for values in line.get_data()]
+            x, y = (np.asarray(values, dtype=float)[-1] for values in line.get_data())
+            place = float(x), float(y)
             ends.append((float(to_axes.transform(place)[1]), place, line))
     ends.sort(key=lambda end: end[0])
     heights = spread([height for height, _, _ in ends], gap)
@@ -180,9 +185,8 @@ def caption(lines: pl.DataFrame, *, x: str = "n", y: str = "mean", dial: float |
         if x == "n"
         else f"against concentrability{' C(π*)' if coverage_varies(lines) else ''} at n = {row['n']:,}"
     )
-    band = "95 % bootstrap" if y == "mean" else "distribution-free 95 %"
+    what, band = _CAPTION[y]
     return (
-        f"{_Y[y].capitalize() if y == 'mean' else _Y[y]} {where}, on {row['problem']}. Bands: {band} intervals over {many} "
-        f"seeds, left out where none is honest. Values below {FLOOR:g} are drawn in the grey band. Grey: the other algorithms."
+        f"{what} {where}, on {row['problem']}. Bands: {band} intervals over {many} seeds, left out where "
+        f"none is honest. Values below {FLOOR:g} are drawn in the grey band. Grey: the other algorithms."
     )
-

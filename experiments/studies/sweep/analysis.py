@@ -108,7 +108,11 @@ def finding(curves: pl.DataFrame, hero: str, rivals: Sequence[str]) -> str:
 
 def falls(curves: pl.DataFrame, label: str) -> int:
     """At how many dials the mean of `label` is surely lower at `TO` than at `FROM`."""
-    return moves(curves.filter(pl.col("algorithm") == label), FROM, TO)["move"].eq("falls").sum()
+    return (
+        moves(curves.filter(pl.col("algorithm") == label), FROM, TO)["move"]
+        .to_list()
+        .count("falls")
+    )
 
 
 def moves(curves: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
