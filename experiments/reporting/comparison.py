@@ -48,8 +48,8 @@ def differences(a: Source, b: Source) -> pl.DataFrame:
         b=pl.col("suboptimality_b").mean(),
         change=change,
     )
-    found = [_interval(values) for values in cells["change"].to_list()]
-    return pl.concat([cells.drop("change"), pl.DataFrame(found)], how="horizontal")
+    intervals = [_interval(values) for values in cells["change"].to_list()]
+    return pl.concat([cells.drop("change"), pl.DataFrame(intervals)], how="horizontal")
 
 
 def _interval(values: list[float]) -> dict[str, float | str]:
@@ -81,17 +81,17 @@ def _answers(cells: pl.DataFrame) -> list[str]:
         f"{move} in {count.get(move, 0)}" for move in ("lower", "higher", "equal", "open")
     )
     said = [
-        f"Of {cells.height} cells (dial, n, algorithm) the second sweep's mean suboptimality is {parts}; lower "
-        "and higher where the 95 % interval of the paired difference lies on one side of 0, equal where "
-        "every data set gives the same number."
+        f"Of {cells.height} cells (dial, n, algorithm) the second sweep's mean suboptimality is {parts}; "
+        "lower and higher where the 95 % interval of the paired difference lies on one side of 0, equal "
+        "where every data set gives the same number."
     ]
     for (label,), rows in cells.group_by("algorithm", maintain_order=True):
         apart = rows.filter(pl.col("move").is_in(["lower", "higher"]))
         if apart.height:
             row = apart.sort(pl.col("change").abs()).row(-1, named=True)
             said.append(
-                f"{label}: the largest certain difference is {row['change']:+.3f}, at dial {row['dial']:g} and "
-                f"n = {row['n']:,} ({short(row['a'])} → {short(row['b'])})."
+                f"{label}: the largest certain difference is {row['change']:+.3f}, at dial {row['dial']:g} "
+                f"and n = {row['n']:,} ({short(row['a'])} → {short(row['b'])})."
             )
     return said
 
