@@ -103,3 +103,33 @@ def _move(row: dict[str, object] | None) -> str | None:
         return None
     before, after = (short(float(str(row[key]))) for key in ("before", "after"))
     return f"{row['move']} {before} → {after}"
+
+
+# --- a league, a study -------------------------------------------------------------------------
+
+
+def rows_say(rows: pl.DataFrame) -> list[str]:
+    """What any table of rows answers: the league's first three, violations of bounds, failures."""
+    said = _standings(rows) if "tuning" in rows.columns else []
+    if {"bound_upper", "suboptimality"} <= set(rows.columns):
+        bounded = rows.filter(
+            pl.col("bound_upper").is_not_null(), pl.col("suboptimality").is_not_null()
+        )
+        held = pl.col("suboptimality") <= pl.col("bound_upper")
+        broken = bounded.filter(~held | pl.col("bound_upper").is_nan()).height
+        said.append(f"Upper bounds: {broken} violations in {bounded.height:,} fits that have one.")
+    if "status" in rows.columns:
+        counts = rows["status"].drop_nulls().value_counts(sort=True).iter_rows()
+        said.append("Fits: " + ", ".join(f"{count:,} {status}" for status, count in counts) + ".")
+    return [*said, f"{rows.height:,} rows."]
+
+
+def _standings(rows: pl.DataFrame) -> list[str]:
+    """The three smallest tuned means of a league, and the three smallest with default options."""
+    said = []
+    for kind in ("tuned", "default"):
+        ran = rows.filter(pl.col("tuning") == kind, pl.col("suboptimality").is_not_null())
+        means = ran.group_by("algorithm").agg(pl.col("suboptimality").mean()).sort("suboptimality")
+        first = ", ".join(f"{label} {short(mean)}" for label, mean in means.head(3).iter_rows())
+        said.append(f"Smallest mean suboptimality over all cells, {kind}: {first}.")
+    return said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import re
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ PAGE = {
     INK: "currentColor", BLACK: "currentColor", GRID: "var(--line)", BAND: "var(--band)",
     NOTE: "var(--soft)", "#ffffff": "var(--paper)",
 }  # fmt: skip
+MANY = 2000  # rows of a CSV that is carried as it is
 HERE = Path(__file__).parent
 
 
@@ -50,17 +52,18 @@ def download(data: bytes, kind: str, name: str, words: str) -> str:
 
 
 def csv_link(rows: pl.DataFrame, name: str) -> str:
-    """The rows behind a figure or table as a file to save."""
-    return download(
-        rows.write_csv().encode(), "text/csv", name, f"Data: {name} ({rows.height} rows)"
-    )
+    """The rows behind a figure or table as a file to save; many rows are compressed."""
+    data, kind = rows.write_csv().encode(), "text/csv"
+    if rows.height > MANY:
+        data, kind, name = gzip.compress(data, mtime=0), "application/gzip", f"{name}.gz"
+    return download(data, kind, name, f"Data: {name} ({rows.height:,} rows)")
 
 
 def table_html(table: Table) -> str:
     """A table that the page's script makes sortable; what is to be stressed is strong."""
     head = "".join(element("th", name, scope="col") for name in table.header)
     body = "".join(wrap("tr", _cells(table, i)) for i in range(len(table.rows)))
-    caption = element("caption", table.title) if table.title else ""
+    caption = wrap("caption", element("span", table.title)) if table.title else ""
     inner = f"{caption}{wrap('thead', wrap('tr', head))}{wrap('tbody', body)}"
     title = table.title or "table"
     return wrap(

@@ -36,6 +36,7 @@ document.querySelectorAll("table").forEach((table, index) => {
   label.className = "filter";
   input.type = "search";
   input.id = "filter-" + index;
+  input.setAttribute("aria-label", "Rows with, in: " + table.parentElement.getAttribute("aria-label"));
   label.append("Rows with ", input, " ", count);
   input.addEventListener("input", () => {
     const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);

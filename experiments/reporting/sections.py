@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 
 from experiments.common.table import Table
-from experiments.reporting.answers import answers, moves_table
+from experiments.reporting.answers import answers, moves_table, rows_say
 from experiments.reporting.html import (
     INK,
     bullets,
@@ -38,7 +38,8 @@ def section(source: Source, number: int) -> str:
     """One folder's part of the page."""
     key = f"part{number}"
     build = {"sweep": _sweep, "league": _told, "study": _told}[source.kind]
-    head = element("h2", f"{source.name} ({source.kind})", id=key)
+    name = source.name if source.name == source.kind else f"{source.name} ({source.kind})"
+    head = element("h2", name, id=key)
     return wrap("section", f"{head}{build(source, key)}{_remake(source)}", aria_labelledby=key)
 
 
@@ -104,14 +105,15 @@ def _copies(tables: list[Table]) -> str:
 
 
 def _told(source: Source, key: str) -> str:
-    """The report that the program wrote, its pictures, and its rows in short."""
+    """Counts first, then the report that its program wrote, its pictures, and its rows."""
+    said = wrap("div", element("h3", "Answers") + bullets(rows_say(source.rows)), class_="answers")
     words = "".join(_markdown(path) for path in source.summaries())
+    rows = csv_link(source.rows, f"{source.name}_rows.csv")
     pictures = "".join(
         figure_html(f"{key}-{path.stem}", picture_html(path, path.stem), _described(path), "")
         for path in source.pictures()
     )
-    rows = csv_link(source.rows, f"{source.name}_rows.csv")
-    return f"{words or element('p', 'Its program wrote no report in words.')}{pictures}{rows}"
+    return f"{said}{words or element('p', 'Its program wrote no report in words.')}{pictures}{rows}"
 
 
 def _described(path: Path) -> str:

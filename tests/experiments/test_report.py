@@ -17,6 +17,7 @@ import pytest
 
 from experiments.engine.columns import write_results
 from experiments.engine.store import read_results
+from experiments.reporting.answers import rows_say
 from experiments.reporting.comparison import differences
 from experiments.reporting.run import report, report_page
 from experiments.reporting.sources import read_source
@@ -174,6 +175,12 @@ def test_sweeps_of_other_data_are_not_compared(folder: Path, tmp_path: Path) -> 
         differences(read_source(str(folder)), read_source(str(tmp_path)))
     with pytest.raises(InputError, match="two folders"):
         report(["compare", str(folder)])
+
+
+def test_violations_are_counted() -> None:
+    bounds = [1.0, 0.1, None, float("nan"), float("inf")]
+    rows = pl.DataFrame({"suboptimality": [0.5] * 5, "bound_upper": bounds})
+    assert rows_say(rows)[0] == "Upper bounds: 2 violations in 4 fits that have one."
 
 
 PROBE = """
