@@ -23,7 +23,7 @@ from experiments.studies.sweep.figure import (
 )
 from spac_theory.checks import InputError
 
-PAPER = {"one": (3.25, 2.7), "two": (6.75, 3.2)}  # inches: one column of a paper, or both
+PAPER = {"one": (3.25, 2.9), "two": (6.75, 3.2)}  # inches: one column of a paper, or both
 HEADLINE = ("spac_sqrt_n", "mle_greedy", "dpo_gradient", "pessimistic_mle", "behaviour_cloning")
 PAPER_RC: Any = {
     **RC, "font.size": 8.0, "axes.titlesize": 8.0, "axes.labelsize": 8.0, "xtick.labelsize": 7.5,
@@ -76,7 +76,7 @@ def plot(
         if labels == "direct":
             name_curves(axes)
         elif labels == "legend":
-            axes.legend()
+            _legend(axes, own=ax is None)
     return axes
 
 
@@ -89,6 +89,21 @@ _CAPTION = {
 
 def _own_axes(width: str) -> Axes:
     return Figure(figsize=PAPER[width], layout="constrained").subplots()
+
+
+def _legend(axes: Axes, *, own: bool) -> None:
+    """Below the axes of a figure of our own, inside those of another's."""
+    figure = axes.figure
+    if own and isinstance(figure, Figure):
+        look: Any = {
+            "loc": "outside lower center",
+            "ncols": 2,
+            "handlelength": 2.4,
+            "columnspacing": 1,
+        }
+        figure.legend(*axes.get_legend_handles_labels(), fontsize=7, **look)
+    else:
+        axes.legend()
 
 
 def _against_n(axes: Axes) -> str:
