@@ -13,11 +13,10 @@ import polars as pl
 import pyarrow.parquet as pq
 import yaml
 
+from experiments.common.figure import PLACES
 from experiments.engine.store import read_results
 from spac_theory.checks import InputError
 from spac_theory.version import RESULTS_VERSION
-
-PLACES = ("hydra.", "store=", "plugins=", "run_dir=")  # words that name folders, not numbers
 
 
 @dataclass(frozen=True)
