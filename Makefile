@@ -12,7 +12,7 @@ export MKL_NUM_THREADS := 1
 export TOKENIZERS_PARALLELISM := false
 unexport HYDRA_FULL_ERROR
 
-.PHONY: help sweep test lint claims figures benchmark llm llm-real clean
+.PHONY: help sweep report test lint claims figures benchmark llm llm-real clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -20,6 +20,9 @@ help: ## Show this list
 
 sweep: $(VENV)/.core ## Sweep coverage and sample size, and write the report (ARGS="...")
 	@$(PY) -m experiments.coverage_sweep $(ARGS)
+
+report: sweep ## Write the page of the default sweep, outputs/coverage_sweep/report.html (ARGS="...")
+	@$(PY) -m experiments.report
 
 test: lint ## Check style, types and imports, then run every test
 	HF_HUB_OFFLINE=1 $(PY) -m pytest -n $(WORKERS) $(ARGS)

@@ -51,11 +51,16 @@ def save(
     for kind in formats:
 
         def write(temporary: Path, kind: str = kind) -> None:
-            figure.savefig(temporary, format=kind, metadata=metadata(kind, provenance(data)))
+            figure.savefig(temporary, format=kind, metadata=made_by(kind, data))
 
         paths.append(stem.with_name(f"{stem.name}.{kind}"))
         write_atomically(paths[-1], write)
     return paths
+
+
+def made_by(kind: str, data: str) -> dict[str, Any]:
+    """What a picture of this format says of the run that makes it: command, data, version."""
+    return metadata(kind, provenance(data))
 
 
 def metadata(kind: str, facts: dict[str, str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One table, written once: for the terminal and as Markdown."""
+"""One table, written once: for the terminal, as Markdown and as LaTeX."""
 
 from __future__ import annotations
 
@@ -36,6 +36,19 @@ def plus_minus(mean: float, half_width: float, digits: int = 4) -> str:
     return f"{shown} ± {half_width:.{digits}f}" if math.isfinite(half_width) else shown
 
 
+LATEX = {
+    "\\": r"\textbackslash{}", **{c: "\\" + c for c in "&%$#_{}"}, "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}", "±": r"$\pm$", "∞": r"$\infty$", "–": "--", "π": r"$\pi$", "λ": r"$\lambda$",
+    "μ": r"$\mu$", "δ": r"$\delta$", "β": r"$\beta$", "√": r"$\surd$", "−": r"$-$", "≤": r"$\leq$",
+    "χ": r"$\chi$",
+}  # fmt: skip
+
+
+def latex(text: str) -> str:
+    """Text with what LaTeX would read as a command, or not at all, written out."""
+    return "".join(LATEX.get(character, character) for character in text)
+
+
 @dataclass(frozen=True)
 class Table:
     """A title, a header and rows; entries go through :func:`number`.
@@ -61,6 +74,35 @@ class Table:
         """Row `i` in Markdown; a bar inside an entry is escaped."""
         entries = [number(value).replace("|", r"\|") for value in self.rows[i]]
         return [f"**{e}**" if (i, j) in self.best else e for j, e in enumerate(entries)]
+
+    def latex(self) -> str:
+        """The table in LaTeX with the rules of `booktabs`, its title as caption."""
+        shape = "".join("l" if j < self.left else "r" for j in range(len(self.header)))
+        body = [
+            " & ".join(
+                rf"\textbf{{{entry}}}" if (i, j) in self.best else entry
+                for j, entry in enumerate(latex(number(value)) for value in row)
+            )
+            for i, row in enumerate(self.rows)
+        ]
+        head = " & ".join(latex(name) for name in self.header)
+        lines = [rf"{line} \\" for line in body]
+        return "\n".join(
+            [
+                r"\begin{table}",
+                r"\centering",
+                rf"\caption{{{latex(self.title)}}}",
+                rf"\begin{{tabular}}{{{shape}}}",
+                r"\toprule",
+                rf"{head} \\",
+                r"\midrule",
+                *lines,
+                r"\bottomrule",
+                r"\end{tabular}",
+                r"\end{table}",
+                "",
+            ]
+        )
 
     def show(self, console: Console) -> None:
         """Print the table; entries are text, never markup."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.common.figure import made_by
 from experiments.common.files import write_atomically, write_json, write_text
 from llm.comparison.setting import BANDIT, SFT, TITLES, Cell, Chosen, Result, Setting
 
@@ -147,7 +148,7 @@ class Chart:
                 "chosen in tuning. Dashed: exact SPAC in the bandit, told k.",
                 fontsize=9,
             )
-            canvas.savefig(path, format="png", dpi=150)
+            canvas.savefig(path, format="png", dpi=150, metadata=made_by("png", "chart.json"))
 
     def _panels(self, panels: Any, places: list[Cell], columns: int) -> None:
         """Draw all cells; names stand where they are not those of the panel to the left."""

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from spac_theory.checks import InputError
+
 NAME = "tree"
 
 Spans = list[tuple[int, int, Tensor]]
@@ -59,7 +61,7 @@ def tree_attention(
 ) -> tuple[Tensor, None]:
     """Attention of a pack, tree by tree: `query (1, H, T, D)`, layout as the mask `-> (1, T, H, D)`.
 
-    Raises NotImplementedError for attention that is capped, biased or shorter than a tree: not this one.
+    Raises InputError for attention that is capped, biased or shorter than a tree: not this one.
     """
     if not is_layout(attention_mask):
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -89,12 +91,14 @@ def tree_attention(
 def _require_plain(kwargs: dict[str, Any], longest: int) -> None:
     for extra in ("softcap", "position_bias", "s_aux"):
         if kwargs.get(extra) is not None:
-            raise NotImplementedError(f"tree attention has no {extra}")
+            raise InputError(
+                f"train.packing is on and the model's attention has a {extra}; set it to false."
+            )
     window = kwargs.get("sliding_window")
     if window is not None and longest > window:
-        raise NotImplementedError(
-            f"a row of {longest} tokens is longer than the model's sliding window of {window}; set "
-            "train.packing=false, or shorten data.max_length"
+        raise InputError(
+            f"train.packing is on and a row of {longest} tokens is longer than the model's sliding window of "
+            f"{window}; set train.packing=false, or shorten data.max_length."
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.common.figure import made_by
 from experiments.common.files import read_json, write_atomically
 from experiments.common.style import RC
 
@@ -75,7 +76,10 @@ def curves(run: Path, results: Rounds, names: Mapping[str, str], path: Path) -> 
         panel.set(title=HELD_OUT[key], xlabel="round")
         panel.set_xticks(range(1 + max(len(results[name]) for name in methods)))
     _legend(canvas, methods, names)
-    write_atomically(path, lambda p: canvas.savefig(p, format="png", dpi=150))
+    write_atomically(
+        path,
+        lambda p: canvas.savefig(p, format="png", dpi=150, metadata=made_by("png", "results.json")),
+    )
 
 
 def _by_round(panel: Any, reports: Sequence[Mapping[str, Any]], key: str, look: Any) -> None:
@@ -153,7 +157,10 @@ def frontier(
             title="Reward against distance; a path goes through the rounds; bars: one standard error",
         )
         axes.legend(loc="best")
-    write_atomically(path, lambda p: canvas.savefig(p, format="png", dpi=150))
+    write_atomically(
+        path,
+        lambda p: canvas.savefig(p, format="png", dpi=150, metadata=made_by("png", "results.json")),
+    )
     return True
 
 
@@ -167,3 +174,8 @@ def _path(axes: Any, reports: Sequence[Mapping[str, Any]], look: Any, name: str)
         x[1:], y[1:], xerr=across[1:], yerr=up[1:], fmt=look["marker"], color=look["color"],
         ms=6, lw=0.9, capsize=2, label=name,
     )  # fmt: skip
+
+
+def _save(canvas: Any, path: Path) -> None:
+    facts = made_by("png", "report.json of every round")
+    write_atomically(path, lambda p: canvas.savefig(p, format="png", dpi=150, metadata=facts))

@@ -9,6 +9,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from experiments.common.files import read_json, write_json
 from llm.files import processes
 
 COMPLETE = "complete"
@@ -50,5 +51,15 @@ def save_model(trainer: Any, tokenizer: Any, target: Path) -> None:
     if processes.is_main():
         (temporary / "training_args.bin").unlink(missing_ok=True)  # a pickle; nothing reads it
         tokenizer.save_pretrained(temporary)
+        settle_order(temporary / "adapter_config.json")
         os.replace(temporary, target)
     processes.barrier()
+
+
+def settle_order(path: Path) -> None:
+    """Sort the module names of an adapter: PEFT writes a set, whose order changes from process to process."""
+    if path.exists():
+        config = read_json(path)
+        modules = config["target_modules"]
+        if isinstance(modules, list):
+            write_json(path, {**config, "target_modules": sorted(modules)})

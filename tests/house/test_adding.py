@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -125,3 +126,78 @@ def test_the_page_names_the_files() -> None:
     for kind, (path, _, _) in FILES.items():
         folder = path.partition("/")[0]
         assert re.search(rf"^\| {kind}.*\| `spac_theory/{folder}/", page, re.MULTILINE), kind
+
+
+# --- a claim, and a method of the language-model path: one file, and one with its YAML ------------
+
+CLAIM = '''"""A claim about coins."""
+
+from experiments.claims import CLAIMS, Outcome
+
+
+@CLAIMS.register("coins_are_fair")
+def coins_are_fair(size: str) -> Outcome:
+    """A coin is fair. Heads and tails alike."""
+    return Outcome(size == "small", "0.5 and 0.5")
+'''
+METHOD = '''"""The hinge loss of SLiC."""
+
+from dataclasses import dataclass
+
+from llm.methods import METHODS, Method, data
+
+
+@METHODS.register("hinge")
+@dataclass(frozen=True)
+class Hinge(Method):
+    """`(margin − h(y⁺) + h(y⁻))_+`."""
+
+    margin: float = 1.0
+
+    def streams(self):
+        return data("initial")
+
+    def loss(self, batch):
+        gap = batch.ratio("chosen", "initial") - batch.ratio("rejected", "initial")
+        return (self.margin - gap).clamp_min(0).mean(), {"hinge/gap": gap.mean()}
+'''
+YAML = (
+    "# Hinge.\nhinge:\n  # method, title and margin\n  name: hinge\n  title: hinge\n  margin: 2.0\n"
+)
+FIND_CLAIM = """
+from experiments.claims import CLAIMS, statement
+assert CLAIMS["coins_are_fair"]("small").holds
+assert statement(CLAIMS["coins_are_fair"]).startswith("A coin is fair.")
+"""
+FIND_METHOD = """
+from pathlib import Path
+from experiments.common.program import composed
+from llm.methods import METHODS
+values = composed("run", "methods=[hinge,dpo]", folder=str(Path("conf/llm").resolve()))
+assert list(values["methods"]) == ["hinge", "dpo"], values["methods"]
+assert METHODS["hinge"](margin=values["methods"]["hinge"]["margin"]).margin == 2.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("files", "check"),
+    [
+        ({"experiments/claims/coins.py": CLAIM}, FIND_CLAIM),
+        ({"llm/methods/hinge.py": METHOD, "conf/llm/methods/hinge.yaml": YAML}, FIND_METHOD),
+    ],
+    ids=["claim", "method"],
+)
+def test_a_claim_is_a_file_and_a_method_is_a_file_with_its_options(
+    files: dict[str, str], check: str, tmp_path: Path
+) -> None:
+    for folder in ("spac_theory", "experiments", "llm", "conf"):
+        shutil.copytree(
+            ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    for path, text in files.items():
+        assert not (tmp_path / path).exists()
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", check], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

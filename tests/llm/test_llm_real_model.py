@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 WORDS = (
     "model=smollm2-135m",
     "rounds=1",
-    "data.sentiment.pairs=8",
+    "data.sentiment.pairs=12",
     "data.sentiment.test_pairs=4",
     "generation.max_new_tokens=6",
     "generation.batch=8",
@@ -45,20 +45,31 @@ def launch(folder):
     )
 
 
+def appears(path):
+    """Wait for a file, at most five minutes."""
+    for _ in range(30000):
+        if path.exists():
+            return
+        time.sleep(0.01)
+
+
 @pytest.mark.timeout(1800)
 def test_a_killed_run_ends_like_an_undisturbed_one_and_stale_input_is_refused(tmp_path, capsys):
     whole, disturbed = tmp_path / "whole", tmp_path / "disturbed"
     finish(launch(whole))
-    for stage, delay in (
-        ("responses", 4.0),
-        ("dpo/round-01/train", 3.0),
-        ("dpo/round-01/train", 6.0),
+    checkpoint = disturbed / "dpo/round-01/train/checkpoints/checkpoint-1/complete"
+    for stage, moment in (
+        ("responses", lambda: time.sleep(1.0)),
+        ("dpo/round-01/train", lambda: time.sleep(1.0)),
+        ("dpo/round-01/train", lambda: appears(checkpoint)),
     ):
         process = launch(disturbed)
         reach(process, stage)
-        time.sleep(delay)
+        moment()
         process.send_signal(signal.SIGKILL)
         process.communicate()
+        assert process.returncode == -signal.SIGKILL, "the run ended before it was killed"
+    assert checkpoint.exists(), "nothing to go on from"
     finish(launch(disturbed))
     outcome = Outcome()
     compare(whole, disturbed, outcome)

@@ -16,6 +16,7 @@ from llm.models.logprobs import pack_logps, sequence_logps, with_logps
 from llm.models.packs import with_packs
 from llm.stages import reference
 from llm.training.batches import SEQUENCES, StreamCollator, read
+from spac_theory.checks import InputError
 
 SMALL = {
     "vocab_size": 61,
@@ -116,7 +117,7 @@ def test_a_model_that_caps_its_attention_is_not_computed_wrongly() -> None:
     config = AutoConfig.for_model("gemma2", **{**SMALL, "head_dim": 8})
     model = AutoModelForCausalLM.from_config(config).eval()
     model.set_attn_implementation(tree_attention.NAME)
-    with pytest.raises(NotImplementedError, match="softcap"):
+    with pytest.raises(InputError, match="softcap"):
         together(model.double(), pack(forest()))
 
 
@@ -228,7 +229,7 @@ def test_a_row_longer_than_the_window_is_refused_in_words() -> None:
     config = AutoConfig.for_model("mistral", **{**SMALL, "sliding_window": 8})
     model = with_logps(AutoModelForCausalLM.from_config(config).double().eval())
     if with_packs(model):
-        with pytest.raises(NotImplementedError, match="sliding window of 8"):
+        with pytest.raises(InputError, match="sliding window of 8"):
             pack_logps(model, pack([Tree(list(range(3, 12)), ([4, 5], [6]))]))
 
 

@@ -108,10 +108,31 @@ def finding(curves: pl.DataFrame, hero: str, rivals: Sequence[str]) -> str:
 
 def falls(curves: pl.DataFrame, label: str) -> int:
     """At how many dials the mean of `label` is surely lower at `TO` than at `FROM`."""
-    rows = curves.filter(pl.col("algorithm") == label)
-    start = rows.filter(pl.col("n") == FROM).select("dial", start="mean_low")
-    end = rows.filter(pl.col("n") == TO).select("dial", end="mean_high")
-    return int(start.join(end, on="dial").filter(pl.col("end") < pl.col("start")).height)
+    return (
+        moves(curves.filter(pl.col("algorithm") == label), FROM, TO)["move"]
+        .to_list()
+        .count("falls")
+    )
+
+
+def moves(curves: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
+    """What every mean does between two sample sizes: columns `dial, algorithm, move, before, after`.
+
+    It *falls* or *rises* where its intervals at the two ends are apart, and is *open* otherwise.
+    """
+    keys, named = ["dial", "algorithm"], ("mean", "mean_low", "mean_high")
+    first = curves.filter(pl.col("n") == start).select(*keys, *named)
+    last = curves.filter(pl.col("n") == end).select(*keys, *named)
+    move = (
+        pl.when(pl.col("mean_high_right") < pl.col("mean_low"))
+        .then(pl.lit("falls"))
+        .when(pl.col("mean_low_right") > pl.col("mean_high"))
+        .then(pl.lit("rises"))
+        .otherwise(pl.lit("open"))
+        .alias("move")
+    )
+    both = first.join(last, on=keys, maintain_order="left")
+    return both.select(*keys, move, before="mean", after="mean_right")
 
 
 def growth(curves: pl.DataFrame, label: str, sizes: Sequence[int]) -> str:

@@ -56,7 +56,7 @@ def _lift(values: np.ndarray) -> np.ndarray:
     return np.where(values >= FLOOR, values, FLOOR / 2)
 
 
-def _floor_band(axes: Axes, first: bool) -> None:
+def floor_band(axes: Axes, first: bool) -> None:
     """Mark the band that stands for 0 and all below the floor."""
     axes.axhspan(FLOOR / 4, FLOOR, color=BAND, zorder=0, lw=0)
     axes.set_ylim(bottom=FLOOR / 4)
@@ -97,6 +97,7 @@ def _curve(axes: Axes, rows: pl.DataFrame, x: str, y: str, look: Style | None) -
     axes.plot(
         at,
         middle,
+        label=look.name,
         color=look.colour,
         ls=look.line,
         lw=look.width,
@@ -108,7 +109,7 @@ def _curve(axes: Axes, rows: pl.DataFrame, x: str, y: str, look: Style | None) -
     )
 
 
-def _curves(axes: Axes, rows: pl.DataFrame, x: str, y: str, labels: Sequence[str]) -> None:
+def draw_curves(axes: Axes, rows: pl.DataFrame, x: str, y: str, labels: Sequence[str]) -> None:
     """Every algorithm of a panel: those in `labels` in colour, the rest grey."""
     for (label,), part in rows.group_by("algorithm", maintain_order=True):
         look = style(str(label), labels.index(label)) if label in labels else None
@@ -168,8 +169,8 @@ def against_n(curves: pl.DataFrame, labels: Sequence[str]) -> Figure:
         top, bottom = grid[0, column], grid[1, column]
         for axes, y in ((top, "mean"), (bottom, "quantile")):
             axes.set(xscale="log", yscale="log")
-            _curves(axes, rows, "n", y, labels)
-            _floor_band(axes, column == 0)
+            draw_curves(axes, rows, "n", y, labels)
+            floor_band(axes, column == 0)
         _bounds(bottom, rows)
         top.set_title(_column_title(rows.row(0, named=True), not tells_apart), fontsize=9)
         bottom.set_xlabel("comparisons n")
@@ -220,15 +221,15 @@ def against_coverage(curves: pl.DataFrame, labels: Sequence[str], sizes: Sequenc
     known = curves["n"].unique().sort().to_numpy()
     nearest: Callable[[int], int] = lambda n: int(known[np.abs(np.log(known / n)).argmin()])  # noqa: E731
     panels = sorted({nearest(int(n)) for n in sizes})
-    column, words = _coverage_axis(curves)
+    column, words = coverage_axis(curves)
     width = max(3.3 * len(panels), 7) / len(panels)
     figure, grid = make_figure(1, len(panels), (width, 4.3), sharex=True, sharey=True)
-    places, ticks = _finite(curves, column)
+    places, ticks = finite_places(curves, column)
     for axes, n in zip(grid[0], panels, strict=True):
         rows = places.filter(pl.col("n") == n)
         axes.set(xscale="log", yscale="log", title=f"n = {n:,}", xlabel=words)
-        _curves(axes, rows, "at", "mean", labels)
-        _floor_band(axes, n == panels[0])
+        draw_curves(axes, rows, "at", "mean", labels)
+        floor_band(axes, n == panels[0])
         if ticks:
             axes.set_xticks(ticks[0], ticks[1])
             axes.minorticks_off()
@@ -238,14 +239,14 @@ def against_coverage(curves: pl.DataFrame, labels: Sequence[str], sizes: Sequenc
     return figure
 
 
-def _coverage_axis(curves: pl.DataFrame) -> tuple[str, str]:
+def coverage_axis(curves: pl.DataFrame) -> tuple[str, str]:
     """What to put on the axis: single-policy concentrability, or all-policy where that is fixed."""
     if coverage_varies(curves):
         return "concentrability", "concentrability C(π*)"
     return "concentrability_all", "all-policy concentrability sup C(π)"
 
 
-def _finite(
+def finite_places(
     curves: pl.DataFrame, column: str
 ) -> tuple[pl.DataFrame, tuple[list[float], list[str]]]:
     """The curves with a finite place `at` for every dial; infinity gets a tick of its own."""
