@@ -14,6 +14,7 @@ from typing import Any
 
 from experiments.common.files import read_json, write_json
 from experiments.common.program import launch
+from llm.comparison.grid import check
 from llm.comparison.setting import BANDIT, SFT, Cell, Chosen, Result, Setting
 from llm.recipes import settled
 from llm.run import CONFIG, quiet
@@ -140,6 +141,7 @@ def execute(values: dict[str, Any], output: Path | None = None) -> None:
     quiet()
     values = settled(values)
     grid = values.pop("chart")
+    check(grid, list(values["methods"]))
     root = Path(values["run_dir"])
     cells = [Cell(str(name), float(coverage), int(n)) for name, coverage, n in grid["cells"]]
     scale = values["data"]["language"]["scale"]

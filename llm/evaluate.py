@@ -79,6 +79,9 @@ def evaluate_model(
     return scores
 
 
+CONFIGURATIONS = ("config.json", "adapter_config.json")
+
+
 def check(arguments: argparse.Namespace) -> None:
     """Refuse numbers below 1, and folders that are not there."""
     for field in ("batch", "limit", "max_new_tokens"):
@@ -91,6 +94,12 @@ def check(arguments: argparse.Namespace) -> None:
             raise InputError(
                 f"{path} is no folder; name a folder with a model, or owner/name on the hub."
             )
+        for model in models_of(path) if local else ():
+            if not any((Path(model) / name).is_file() for name in CONFIGURATIONS):
+                raise InputError(
+                    f"{model} holds no model (neither {' nor '.join(CONFIGURATIONS)}); name a method's "
+                    "folder of a finished run, or one of its train/model folders."
+                )
 
 
 def single(path: str) -> dict[str, str]:

@@ -195,6 +195,8 @@ def require_pins(settings: Settings) -> None:
 def _unpinned(group: str, field: str, name: str, revision: str | None) -> str | None:
     if revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision):
         return None
+    if name.startswith((".", "/", "~")):
+        return f"{field} is {name!r}, and there is no such folder; check the path."
     return (
         f"{field} is the hub name {name!r} and {group}.revision is {revision!r}; set {group}.revision to "
         "a commit (40 hexadecimal digits, listed under its files on the hub), or give a local path."

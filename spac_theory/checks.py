@@ -38,6 +38,20 @@ def is_number(field: str, tensor: Tensor | None) -> None:
     )
 
 
+def shown(value: Any) -> str:
+    """A value as a refusal writes it: on one line, and cut where it is long."""
+    if isinstance(value, int) and abs(value) >= 10**60:
+        return "a whole number of more than 60 digits"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def is_real(value: Any) -> bool:
+    """Whether `value` is one real number; true and false, times and complex numbers are none."""
+    kinds = (int, float, np.integer, np.floating)
+    return isinstance(value, kinds) and not isinstance(value, bool | np.timedelta64)
+
+
 def as_tensor(field: str, value: Any, shape: Sequence[int | None]) -> Tensor:
     """Return `value` as a finite float64 tensor of `shape` (None matches any size).
 
@@ -45,9 +59,11 @@ def as_tensor(field: str, value: Any, shape: Sequence[int | None]) -> Tensor:
     """
     try:
         array = value if isinstance(value, Tensor) else torch.as_tensor(np.array(value))
+        if array.is_complex():
+            raise TypeError("complex numbers have no order")
         tensor = array.to(torch.float64)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{field} must be an array of numbers, got {value!r:.60}.") from error
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise InputError(f"{field} must be an array of numbers, got {shown(value)}.") from error
     sizes = ["any" if s is None else str(s) for s in shape]
     expected = f"({sizes[0]},)" if len(sizes) == 1 else "(" + ", ".join(sizes) + ")"
     fits = tensor.ndim == len(shape) and all(
@@ -57,6 +73,16 @@ def as_tensor(field: str, value: Any, shape: Sequence[int | None]) -> Tensor:
         raise InputError(f"{field} has shape {tuple(tensor.shape)}; it must have shape {expected}.")
     finite(field, tensor)
     return tensor
+
+
+def lanes(field: str, value: Any, count: int) -> Tensor:
+    """Return a number, or one a data set, as a finite float64 tensor `(count,)`.
+
+    Raises InputError for another shape and for what is no number.
+    """
+    single = [value] if is_real(value) or getattr(value, "ndim", 1) == 0 else value
+    tensor = as_tensor(field, single, (None,))
+    return tensor.expand(count) if len(tensor) == 1 else as_tensor(field, tensor, (count,))
 
 
 def finite(field: str, tensor: Tensor) -> None:
@@ -104,8 +130,8 @@ def number(
     open_high = open_high or (np.isinf(high) and not infinite)
     left, right = "(" if open_low else "[", ")" if open_high else "]"
     interval = f"a number in {left}{low:g}, {high:g}{right}"
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise InputError(f"{field} is {value!r}; it must be {interval}.")
+    if not is_real(value) or (isinstance(value, int) and abs(value) >= 10**300):
+        raise InputError(f"{field} is {shown(value)}; it must be {interval}.")
     x = float(value)
     above = x > low if open_low else x >= low
     below = x < high if open_high else x <= high
@@ -117,18 +143,16 @@ def number(
 def integer(field: str, value: Any, *, low: int = 0, high: int | None = None) -> int:
     """Return `value` as an int with low <= value (<= high), or refuse it."""
     limits = f"a whole number of at least {low}" + ("" if high is None else f" and at most {high}")
-    real = not isinstance(value, bool) and isinstance(value, (int, float, np.number))
-    if not real or not np.isfinite(value) or float(value) != int(value):
-        raise InputError(f"{field} is {value!r}; it must be {limits}.")
+    whole = is_real(value) and (isinstance(value, int) or float(value).is_integer())
+    if not whole or int(value) < low or (high is not None and int(value) > high):
+        raise InputError(f"{field} is {shown(value)}; it must be {limits}.")
     n = int(value)
-    if n < low or (high is not None and n > high):
-        raise InputError(f"{field} is {n}; it must be {limits}.")
     return n
 
 
 def choice(field: str, value: Any, allowed: Iterable[str]) -> str:
     """Return `value` if it is one of `allowed`, else refuse it and list what exists."""
     names = sorted(allowed)
-    if value not in names:
-        raise InputError(f"{field} is {value!r}; it must be one of: {', '.join(names)}.")
+    if not isinstance(value, str) or value not in names:
+        raise InputError(f"{field} is {shown(value)}; it must be one of: {', '.join(names)}.")
     return str(value)

@@ -23,6 +23,7 @@ from spac_theory.keys import generator
 Array = NDArray[np.float64]
 FEWEST_ROWS_FOR_A_SLOPE = 30
 FEWEST_FOR_A_MEAN = 20
+MOST_REPLICATES = 10**6
 FEWEST_DIFFERENT = 10  # samples that are not the commonest value
 
 
@@ -42,7 +43,12 @@ class Interval:
 
 def _matrix(field: str, value: Any, dimensions: int) -> Array:
     """`value` as a finite array with at least one row, or one sentence."""
-    array = np.asarray(value, dtype=np.float64)
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(
+            f"{field} is {checks.shown(value)}; it must be an array of numbers."
+        ) from error
     if array.ndim != dimensions or array.size == 0:
         raise InputError(
             f"{field} has shape {array.shape}; it must have {dimensions} dimension(s) and at least "
@@ -63,7 +69,7 @@ def bootstrap_means(
 ) -> NDArray[np.float64]:
     """Means of `replicates` resamples of the rows: `(S,) -> (B,)` or `(S, N) -> (B, N)`."""
     rows = len(samples)
-    checks.integer("replicates", replicates, low=1)
+    checks.integer("replicates", replicates, low=1, high=MOST_REPLICATES)
     means: NDArray[np.float64] = _resamples(rows, replicates, key) @ samples / rows
     return means
 
@@ -89,7 +95,7 @@ def mean_interval(
     mean = float(values.mean())
     different = len(values) - int(np.unique(values, return_counts=True)[1].max())
     if len(values) < FEWEST_FOR_A_MEAN or different < FEWEST_DIFFERENT:
-        checks.integer("replicates", replicates, low=1)
+        checks.integer("replicates", replicates, low=1, high=MOST_REPLICATES)
         return Interval(mean, -math.inf, math.inf)
     means = bootstrap_means(values, replicates, key)
     low, high = np.quantile(means, [tail, 1 - tail])
@@ -131,7 +137,7 @@ def quantile_interval(samples: Any, probability: float, level: float = 0.95) -> 
 
 def clopper_pearson(events: int, trials: int, level: float = 0.95) -> Interval:
     """Exact two-sided interval of a probability from `events` in `trials` (Clopper, Pearson 1934)."""
-    n = checks.integer("trials", trials, low=1)
+    n = checks.integer("trials", trials, low=1, high=2**53)
     k, tail = checks.integer("events", events, low=0, high=n), _tail(level)
     low = 0.0 if k == 0 else float(stats.beta.ppf(tail, k, n - k + 1))
     high = 1.0 if k == n else float(stats.beta.ppf(1 - tail, k + 1, n - k))

@@ -18,7 +18,7 @@ from spac_theory.bandit.online import OnlineAccess
 from spac_theory.bandit.preferences import PreferenceModel, WinnerCounts
 from spac_theory.checks import InputError
 from spac_theory.links import BRADLEY_TERRY, Link
-from spac_theory.rewards.base import RewardClass
+from spac_theory.rewards.base import RewardClass, shape_of
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class LearnerView:
     key: str = "learner"
 
     def __post_init__(self) -> None:
-        contexts, actions = self.reward_class.shape
+        contexts, actions = shape_of(self.reward_class)
         rho = checks.as_tensor("rho", self.rho, (contexts,))
         reference = checks.as_tensor("reference", self.reference, (contexts, actions))
         lanes = (None,) * (getattr(self.baseline, "ndim", 2) - 2)
@@ -122,6 +122,17 @@ class GeneralPolicy:
     def probabilities(self, contexts: Contexts | None = None) -> Tensor:
         """`π(a|x)`, `(S, X, A)` or `(S, X′, A)`."""
         return self.table if contexts is None else self.rule(contexts)
+
+
+GAP_KINDS = (
+    "duality gap",
+    "gradient norm",
+    "stationarity",
+    "spread over starts",
+    "estimate",
+    "closed form",
+    "none",
+)
 
 
 @dataclass(frozen=True)

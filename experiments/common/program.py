@@ -19,14 +19,20 @@ from typing import Any
 import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, HydraException
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from experiments.common.choices import near, unknown_choice
+from experiments.common.choices import near, refusal, unknown_choice
 from experiments.common.files import StorageError, translate
 
 CONFIGURATION = str(Path(__file__).resolve().parents[2] / "conf")
+QUOTE = "'"
 SOME_FAILED, BAD_INPUT, DISK_REFUSED, INTERRUPTED = 1, 2, 3, 130
 Settings = dict[str, Any]
 Main = Callable[[Settings, Path], bool | None]
@@ -62,6 +68,9 @@ def launch(module: str, main: str, folder: str = CONFIGURATION, config: str | No
         if wants_tracebacks or started:
             raise
         _end(*_composition(error, folder, name))
+    finally:
+        if not wants_tracebacks:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
     sys.exit(SOME_FAILED if failed else 0)
 
 
@@ -80,6 +89,8 @@ def guarded(action: Callable[[], bool | None]) -> int:
         return SOME_FAILED if action() is False else 0
     except StorageError as error:
         return _say(DISK_REFUSED, error)
+    except MissingMandatoryValue as error:
+        return _say(BAD_INPUT, f"{error.full_key} is ???; it must be given.")
     except (InputError, OmegaConfBaseException) as error:
         return _say(BAD_INPUT, error)
     except NotANumber as error:
@@ -120,6 +131,12 @@ def _end(code: int, message: object) -> None:
 def _composition(error: Exception, folder: str, name: str) -> tuple[int, str]:
     """What Hydra could not compose or write, in one sentence."""
     text = " ".join(str(error).split())
+    if isinstance(error, MissingConfigException) and "primary config" not in text:
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        return BAD_INPUT, f"{group} is {choice!r}, which is not there; is its package installed?"
+    if isinstance(error, MissingConfigException):
+        known = sorted(path.stem for path in Path(folder).glob("*.yaml"))
+        return BAD_INPUT, refusal("--config-name", str(error.missing_cfg_file), known)
     if isinstance(error, OSError):
         refused = translate(error, str(error.filename or "the output folder"))
         return DISK_REFUSED, " ".join(str(refused).split())
@@ -129,6 +146,18 @@ def _composition(error: Exception, folder: str, name: str) -> tuple[int, str]:
             BAD_INPUT,
             f"{group} is no group here; set its values one by one, as in {group}.name=NAME.",
         )
+    if isinstance(error, OverrideParseException):
+        return BAD_INPUT, (
+            f"{error.override} is no setting that can be read; write KEY=VALUE, and quote a value with "
+            f"spaces, ~ or letters beyond ASCII: '{error.override.partition('=')[0]}=\"VALUE\"'."
+        )
+    if text.startswith("Ambiguous value for argument"):
+        return BAD_INPUT, (
+            f"{text.split(QUOTE)[1]} lists several values; write KEY=[a,b] for a list, or add -m to run "
+            "them one after the other."
+        )
+    if "Could not append to config" in text:
+        return BAD_INPUT, f"{text.split(QUOTE)[1]} is a setting already; leave the + out."
     if isinstance(error, ConfigCompositionException) and text.startswith("Could not override '"):
         return BAD_INPUT, _no_setting(text.split("'")[1], folder, name)
     return BAD_INPUT, text if text.endswith(".") else f"{text}."

@@ -12,10 +12,11 @@ from torch import Tensor
 from experiments.engine.columns import COLUMNS
 from experiments.engine.setting import Setting
 from experiments.engine.specs import Spec
-from spac_theory import Fit, InputError, Oracle
+from spac_theory import Fit, InputError, Oracle, checks
 from spac_theory.algorithms import Algorithm
 from spac_theory.bandit.online import OnlineAccess
 from spac_theory.learning.preference_game import exploitability
+from spac_theory.view import GAP_KINDS
 
 ROUNDING = 1e-12
 Rows = dict[str, Any]
@@ -112,6 +113,7 @@ class Referee:
             raise ValueError(
                 f"policy has shape {tuple(policy.shape)}, not {(count, *bandit.shape)}"
             )
+        checks.choice("gap_kind", fit.gap_kind, GAP_KINDS)
         suboptimality = bandit.suboptimality(policy)
         if bool((suboptimality < -ROUNDING).any()):
             raise ArithmeticError(f"suboptimality is {float(suboptimality.min()):g}, below 0")

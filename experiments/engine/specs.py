@@ -13,6 +13,7 @@ from typing import Any
 from spac_theory import ALGORITHMS, BEHAVIOURS, PROBLEMS, InputError, Problem, checks, load_plugins
 from spac_theory.algorithms import Algorithm
 from spac_theory.behaviours import BehaviourFamily
+from spac_theory.problems import built
 from spac_theory.registry import Registry, build
 
 Spec = dict[str, Any]
@@ -96,7 +97,7 @@ def build_problem(spec: Spec) -> Problem:
     """The problem of a spec."""
     generator = instantiate("problem", spec)
     try:
-        problem: Problem = generator.build()
+        problem: Problem = built(spec["name"], generator)
     except InputError as error:
         raise InputError(f"problem: {error}") from error
     except UNBUILDABLE as error:

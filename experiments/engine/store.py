@@ -175,7 +175,10 @@ def read_block(path: Path) -> pl.DataFrame:
 
 def _parsed(path: Path, content: bytes) -> pa.Table:
     try:
-        return pq.read_table(pa.BufferReader(content))
+        rows = pq.read_table(pa.BufferReader(content))
+        rows.validate(full=True)
+        _ = rows.schema.names, str(rows.schema.metadata)
+        return rows
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _refused(path, str(error)) from error
 
@@ -207,7 +210,12 @@ def read_results(path: str | Path) -> pl.DataFrame:
     if file.is_file():
         try:
             return pl.from_arrow(_parsed(file, file.read_bytes()))  # type: ignore[return-value]
-        except OSError as error:
+        except (
+            OSError,
+            ValueError,
+            pl.exceptions.PolarsError,
+            pl.exceptions.PanicException,
+        ) as error:
             raise _refused(file, str(error)) from error
     files = sorted(place.glob("cells/*/block-*.parquet"))
     if not files:

@@ -25,7 +25,7 @@ from experiments.engine.referee import Referee, Rows, WatchedOracle
 from experiments.engine.setting import Declined, Setting, forget_settings, setting_of
 from experiments.engine.specs import Spec, build_algorithm, load
 from experiments.engine.store import CellFiles, identity
-from spac_theory import Oracle
+from spac_theory import Fit, Oracle
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def judged(unit: Unit, label: str, data: Any) -> Rows:
     access = setting.access(unit.learner.get("labels", 0), unit.seeds)
     oracle = WatchedOracle(Oracle(setting.coverage.single, access))
     algorithm = build_algorithm(unit.algorithms[label])
-    before = fingerprint(setting, mine)
+    before, chance = fingerprint(setting, mine), torch.get_rng_state()
     reason = algorithm.skip(setting.view, oracle)
     try:
         if reason is not None:
@@ -187,6 +187,13 @@ def judged(unit: Unit, label: str, data: Any) -> Rows:
     if not unchanged:
         raise ValueError(
             "it changed the data or the setting that it was given, which others share; work on a copy"
+        )
+    if not isinstance(fit, Fit):
+        raise TypeError(f"its fit returned a {type(fit).__name__}; it must return a Fit")
+    if not torch.equal(torch.get_rng_state(), chance):
+        raise ValueError(
+            "it drew from torch's global generator, so its result depends on what ran before; draw from "
+            "spac_theory.keys.generator or data.streams"
         )
     return referee.fitted(fit, algorithm, oracle, access, seconds)
 

@@ -33,7 +33,7 @@ def _parquet(field: str, path: Path) -> Numbered:
 
     try:
         rows = read_rows(path)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, NotImplementedError, TypeError) as error:
         told = str(error).splitlines()[0].rstrip(".")
         raise InputError(f"{field} {str(path)!r} cannot be read as Parquet: {told}.") from error
     return [(f"row {i}", row) for i, row in enumerate(rows, start=1)]
@@ -41,7 +41,14 @@ def _parquet(field: str, path: Path) -> Numbered:
 
 def _object(name: str, number: int, line: bytes) -> Any:
     try:
-        return json.loads(line.decode("utf-8"))
+        row = json.loads(line.decode("utf-8"))
+        json.dumps(row, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+        return row
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{name} line {number} holds half of a surrogate pair ({error.object[error.start]!r}), which no "
+            "file can be written with; remove it."
+        ) from error
     except UnicodeDecodeError as error:
         raise InputError(
             f"{name} line {number} is not UTF-8 (byte 0x{line[error.start]:02x} in column "

@@ -21,6 +21,7 @@ from spac_theory.links import BRADLEY_TERRY, Link
 from spac_theory.objective import tabular_margins
 
 MAX_COMPARISONS = 10**9
+LARGEST_TABLE = 2**28  # cells of a table of pairs: 2 GiB
 LARGEST_COUNT = 2**53  # the counts of a data set are added exactly, in integers and in float64
 
 
@@ -47,6 +48,10 @@ class WinnerCounts:
         if not isinstance(wins, Tensor) or wins.ndim != 4 or wins.shape[-1] != wins.shape[-2]:
             shape = tuple(getattr(wins, "shape", ()))
             raise InputError(f"wins has shape {shape}; winner counts have shape (S, X, A, A).")
+        if wins.is_complex():
+            raise InputError("wins has complex entries; winner counts are whole numbers.")
+        if wins.is_floating_point():
+            checks.finite("wins", wins)
         if wins.is_floating_point() and bool((wins != wins.round()).any()):
             raise InputError("wins has fractional entries; winner counts are whole numbers.")
         if (wins < 0).any():
@@ -60,7 +65,7 @@ class WinnerCounts:
                 f"2^53 = {LARGEST_COUNT} comparisons."
             )
         object.__setattr__(self, "wins", wins.to(torch.int64))
-        checks.integer("unit", self.unit, low=1)
+        checks.integer("unit", self.unit, low=1, high=LARGEST_COUNT)
         if bool((self.wins.sum((-3, -2, -1)) % self.unit != 0).any()):
             raise InputError(f"wins sums to no multiple of unit, which is {self.unit}.")
         if wins.numel() == 0 or bool((self.n == 0).any()):
@@ -123,6 +128,13 @@ class WinnerCounts:
 
         Raises InputError for unequal lengths, no rows, or an index out of range.
         """
+        contexts = checks.integer("contexts", contexts, low=1)
+        actions = checks.integer("actions", actions, low=1)
+        if contexts * actions**2 > LARGEST_TABLE:
+            raise InputError(
+                f"contexts is {contexts} and actions is {actions}; a table of pairs has at most "
+                f"{LARGEST_TABLE} cells, so name fewer of them."
+            )
         columns = {"context": context, "winner": winner, "loser": loser}
         limits = {"context": contexts, "winner": actions, "loser": actions}
         arrays = {k: _indices(k, v, limits[k]) for k, v in columns.items()}
@@ -135,7 +147,7 @@ class WinnerCounts:
             raise InputError("n is 0: there is no triple; at least one comparison is needed.")
         flat = (arrays["context"] * actions + arrays["winner"]) * actions + arrays["loser"]
         counts = np.zeros(contexts * actions * actions, dtype=np.int64)
-        np.add.at(counts, flat, 1 if weight is None else np.asarray(weight, dtype=np.int64))
+        np.add.at(counts, flat, 1 if weight is None else _weights(weight, len(flat)))
         return WinnerCounts(torch.from_numpy(counts).reshape(1, contexts, actions, actions), unit)
 
     def to_triples(self, index: int = 0) -> np.ndarray:
@@ -145,8 +157,27 @@ class WinnerCounts:
         return np.repeat(cells, wins[tuple(cells.T)], axis=0)
 
 
+def _weights(weight: Any, rows: int) -> np.ndarray:
+    """One whole weight a triple."""
+    weights = _indices("weight", weight, LARGEST_COUNT)
+    if len(weights) != rows:
+        raise InputError(
+            f"weight has {len(weights)} entries for {rows} triples; it needs one each."
+        )
+    return weights
+
+
 def _indices(field: str, value: Any, limit: int) -> np.ndarray:
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise InputError(
+            f"{field} must be a one-dimensional array of whole numbers, got {checks.shown(value)}."
+        ) from error
+    if array.dtype == np.bool_ or np.iscomplexobj(array):
+        raise InputError(
+            f"{field} must be a one-dimensional array of whole numbers, got {array.dtype}."
+        )
     if array.ndim != 1 or not np.issubdtype(array.dtype, np.number):
         raise InputError(f"{field} must be a one-dimensional array of whole numbers.")
     whole = array.astype(np.int64) if np.isfinite(array).all() else None
@@ -240,6 +271,11 @@ def sample_winner_counts(law: Tensor, n: int, seeds: range | list[int], *key: st
     `(key, seed, n)` always gives the same data. Raises InputError for a law that is no distribution.
     """
     law = checks.as_tensor("law", law, (None, None, None))
+    if not isinstance(seeds, range | list | tuple) or not all(map(checks.is_real, seeds)):
+        raise InputError(
+            f"seeds is {checks.shown(seeds)}; it must be a range or list of whole numbers."
+        )
+    seeds = [checks.integer("seeds", seed) for seed in seeds]
     checks.simplex("law", law.flatten())
     cells = law.flatten().numpy()
     cells = cells / cells.sum()

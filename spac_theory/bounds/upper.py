@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from spac_theory import checks
+from spac_theory.checks import InputError
 from spac_theory.links import BRADLEY_TERRY, Link
-from spac_theory.rewards.base import RewardClass
+from spac_theory.rewards.base import RewardClass, shape_of
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,42 @@ class Complexity:
     net_radius: Tensor
 
 
+def _sizes(n: Any) -> Tensor:
+    """`n` of every data set, `(S,)`, from a number or an array."""
+    counts = checks.as_tensor("n", [n] if checks.is_real(n) else n, (None,))
+    if not counts.numel() or float(counts.min()) < 1:
+        raise InputError(f"n is {checks.shown(n)}; every data set needs n >= 1 comparison.")
+    return counts
+
+
+def _terms(difference_bound: Any, concentrability: Any, size: Any) -> tuple[float, float]:
+    """`R` and `C(π_c)`, checked; C may be infinite."""
+    if not isinstance(size, Complexity):
+        raise InputError(
+            f"size is {checks.shown(size)}; it must be a Complexity, such as covering_complexity gives."
+        )
+    r = checks.number("difference_bound", difference_bound, low=0)
+    return r, checks.number("concentrability", concentrability, low=0, infinite=True)
+
+
+def _lanes(field: str, value: Any, seeds: int) -> Tensor:
+    """One number a data set, `(S,)`; an infinite gap is a number here, a NaN is none."""
+    try:
+        tensor = torch.as_tensor(value, dtype=torch.float64)
+        lanes = tensor.expand(seeds if seeds > 1 or tensor.ndim == 0 else tensor.shape)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise InputError(
+            f"{field} is {checks.shown(value)}; it must be a number, or one for each of {seeds} data sets."
+        ) from error
+    checks.is_number(field, lanes)
+    return lanes
+
+
 def finite_complexity(members: int, n: Tensor, delta: float) -> Complexity:
     """`ε_n = (2/n) log(|𝓡|/δ)` of a finite class; `n (S,)`."""
-    checks.integer("members", members, low=1)
+    checks.integer("members", members, low=1, high=2**53)
     checks.number("delta", delta, low=0, high=1, open_low=True, open_high=True)
-    epsilon = 2 / n.to(torch.float64) * math.log(members / delta)
+    epsilon = 2 / _sizes(n) * math.log(members / delta)
     return Complexity(epsilon, torch.zeros_like(epsilon))
 
 
@@ -43,7 +76,8 @@ def covering_complexity(
     `ℓ` is the slope of the loss, 1 for Bradley–Terry. A finite class needs no net: `ε = 0`.
     """
     checks.number("delta", delta, low=0, high=1, open_low=True, open_high=True)
-    counts = n.to(torch.float64)
+    shape_of(reward_class)
+    counts = _sizes(n)
     radius = 1 / counts
     sizes, places = torch.unique(radius, return_inverse=True)
     entropies = [reward_class.log_covering(r) for r in sizes.tolist()]
@@ -81,14 +115,15 @@ def oracle_lambda(
 
     It needs `C(π_c)` and hence `r*`: an oracle choice.
     """
-    return (link.kappa(difference_bound) * concentrability / size.epsilon_n).sqrt()
+    r, c = _terms(difference_bound, concentrability, size)
+    return (link.kappa(r) * c / size.epsilon_n).sqrt()
 
 
 def upper_bound(
     difference_bound: float,
     concentrability: float,
     size: Complexity,
-    lam: Tensor,
+    lam: Tensor | float,
     gap: Tensor | float = 0.0,
     link: Link = BRADLEY_TERRY,
 ) -> UpperBound:
@@ -96,14 +131,14 @@ def upper_bound(
 
     Raises NotANumber where `λ`, the gap or the complexity is NaN: `NaN > bound` would count as kept.
     """
-    c = checks.number("concentrability", concentrability, low=0, infinite=True)
-    factor = link.kappa(difference_bound) * c
+    r, c = _terms(difference_bound, concentrability, size)
+    factor = link.kappa(r) * c
+    seeds = len(size.epsilon_n)
+    lam, gap = _lanes("lam", lam, seeds), _lanes("gap", gap, seeds)
     coverage = factor / lam if c > 0 else torch.zeros_like(lam)
     net = 2 * size.net_radius * min(1.0, math.sqrt(c))
-    optimisation = torch.as_tensor(gap, dtype=torch.float64).expand(lam.shape)
-    for field, value in (("lam", lam), ("gap", optimisation), ("epsilon_n", size.epsilon_n)):
-        checks.is_number(field, value)
-    return UpperBound(coverage, lam * size.epsilon_n, net, optimisation)
+    checks.is_number("epsilon_n", size.epsilon_n)
+    return UpperBound(coverage, lam * size.epsilon_n, net, gap)
 
 
 def best_upper_bound(
@@ -113,8 +148,9 @@ def best_upper_bound(
     link: Link = BRADLEY_TERRY,
 ) -> Tensor:
     """(T1) at `λ*` for an exactly solved game: `2√(κ C ε_n) + net`, `(S,)`."""
-    if math.isinf(concentrability):
+    r, c = _terms(difference_bound, concentrability, size)
+    if math.isinf(c):
         return torch.full_like(size.epsilon_n, math.inf)
-    factor = link.kappa(difference_bound) * concentrability
+    factor = link.kappa(r) * c
     leading = 2 * (factor * size.epsilon_n).sqrt()
-    return leading + 2 * size.net_radius * min(1.0, math.sqrt(concentrability))
+    return leading + 2 * size.net_radius * min(1.0, math.sqrt(c))

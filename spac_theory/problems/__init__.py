@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from spac_theory import checks
 from spac_theory.bandit.contextual import ContextualBandit
 from spac_theory.bandit.preferences import PreferenceModel
+from spac_theory.checks import InputError
 from spac_theory.links import BRADLEY_TERRY, Link
 from spac_theory.registry import Registry, build
 from spac_theory.rewards.base import RewardClass
@@ -35,7 +37,7 @@ class Problem:
         profile = checks.as_tensor("profile", self.profile, self.bandit.shape)
         checks.simplex("profile", profile)
         if not self.reward_class.contains(self.bandit.reward):
-            raise checks.InputError(
+            raise InputError(
                 f"reward_class of problem {self.bandit.name!r} does not contain the true reward; "
                 "widen its norm_bound or reward_range."
             )
@@ -56,13 +58,36 @@ class ProblemGenerator(Protocol):
         ...
 
 
+LARGEST_PROBLEM = 2**28  # entries of an array: 2 GiB
+SIZES = ("contexts", "evaluation", "actions", "coordinates", "dimension", "members", "items")
+
 PROBLEMS: Registry[type[ProblemGenerator]] = Registry("problem", "spac_theory.problems")
 
 
 def make_problem(name: str, **options: Any) -> Problem:
     """Build the problem `name`; InputError for unknown names, options or values."""
     generator: ProblemGenerator = build(f"problem {name!r}", PROBLEMS[name], options)
+    return built(name, generator)
+
+
+def built(name: str, generator: ProblemGenerator) -> Problem:
+    """The problem of a generator; InputError for sizes whose features alone would fill the memory."""
+    _fits(name, generator)
     return generator.build()
+
+
+def _fits(name: str, generator: Any) -> None:
+    """Refuse arrays that are too large; the features of a kernel are `X A` numbers for each cell."""
+    found: dict[str, Any] = {size: getattr(generator, size, None) for size in SIZES}
+    sizes = {size: int(value) for size, value in found.items() if checks.is_real(value)}
+    entries = math.prod(sizes.values())
+    if name == "kernel":
+        entries = max(entries, (sizes["contexts"] * sizes["actions"]) ** 2)
+    if entries > LARGEST_PROBLEM:
+        said = ", ".join(f"{size} {checks.shown(value)}" for size, value in sizes.items())
+        raise InputError(
+            f"problem {name!r} has {said}, arrays of more than {LARGEST_PROBLEM} entries; make it smaller."
+        )
 
 
 def uniform_profile(contexts: int, actions: int) -> Tensor:

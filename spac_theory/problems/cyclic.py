@@ -37,7 +37,10 @@ class Cyclic(Options):
         merit = torch.from_numpy(rng.normal(0, 1, shape))
         noise = torch.from_numpy(rng.normal(0, 1, (*shape, self.actions)))
         skew = (noise - noise.transpose(-1, -2)) / 2**0.5
-        margin = self.merit * (merit.unsqueeze(-1) - merit.unsqueeze(-2)) + self.cycle * skew
+        margin = (
+            float(self.merit) * (merit.unsqueeze(-1) - merit.unsqueeze(-2))
+            + float(self.cycle) * skew
+        )
         chance = torch.sigmoid(margin)
         size = f"{self.contexts}x{self.actions}"
         bandit = ContextualBandit(

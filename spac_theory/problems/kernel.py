@@ -9,6 +9,7 @@ import torch
 
 from spac_theory import checks
 from spac_theory.bandit.contextual import ContextualBandit
+from spac_theory.checks import InputError
 from spac_theory.keys import generator
 from spac_theory.problems import PROBLEMS, Problem, uniform_profile
 from spac_theory.rewards.kernel import KERNELS, KernelClass, make_kernel
@@ -67,6 +68,12 @@ class Kernel:
         centres = torch.from_numpy(rng.standard_normal(self.contexts * self.actions))
         theta = torch.einsum("z,zd->d", centres, cls.features.flatten(0, 1))
         shape = (self.contexts, self.actions)
+        spread = cls.features @ (theta / theta.norm())
+        if not float((spread.amax(-1) - spread.amin(-1)).max()) > 1e-9:
+            raise InputError(
+                f"length is {self.length:g}; with it the {self.kernel} kernel tells no two actions apart, so "
+                "take one nearer to the distances between points, which lie in [0, 1]."
+            )
         bandit = ContextualBandit(
             rho=torch.full((self.contexts,), 1 / self.contexts, dtype=torch.float64),
             features=cls.features,

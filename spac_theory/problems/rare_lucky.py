@@ -52,7 +52,7 @@ class RareLucky:
         rows, best, common = torch.arange(self.contexts), places[:, 0], places[:, 1]
         reward[rows, best], reward[rows, common] = 1.0, 0.5
         profile = torch.full(shape, self.rare_mass / (self.actions - 2), dtype=torch.float64)
-        profile[rows, common] = 1 - self.rare_mass
+        profile[rows, common] = 1 - float(self.rare_mass)
         profile[rows, best] = 0.0
         bandit = ContextualBandit(
             rho=torch.full((self.contexts,), 1 / self.contexts, dtype=torch.float64),

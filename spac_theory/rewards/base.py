@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from spac_theory import checks
+from spac_theory.checks import InputError
 from spac_theory.links import Link
 
 # What a class may offer, beside what every class answers:
@@ -100,6 +101,17 @@ class RewardClass(Protocol):
         tables raises InputError.
         """
         ...
+
+
+def shape_of(reward_class: Any) -> tuple[int, int]:
+    """`(X, A)` of a reward class; InputError for what is none."""
+    if isinstance(reward_class, type) or not hasattr(reward_class, "best_response"):
+        raise InputError(
+            f"reward_class is {checks.shown(reward_class)}; it must be a reward class, such as "
+            "LinearClass or FiniteClass makes one."
+        )
+    contexts, actions = reward_class.shape
+    return contexts, actions
 
 
 def gap_kind(reward_class: RewardClass) -> str:

@@ -26,15 +26,15 @@ Kernel = Callable[[Tensor, Tensor], Tensor]
 
 
 def rbf(length: float = 1.0) -> Kernel:
-    """`k(z, z′) = exp(−‖z − z′‖² / (2 length²))`; `length > 0`."""
-    length = checks.number("length", length, low=0, open_low=True)
+    """`k(z, z′) = exp(−‖z − z′‖² / (2 length²))`; `length` in [1e-9, 1e15]."""
+    length = checks.number("length", length, low=1e-9, high=1e15)
     return lambda z, y: torch.exp(-(_distance(z, y) ** 2) / (2 * length**2))
 
 
 def matern(smoothness: float = 1.5, length: float = 1.0) -> Kernel:
-    """The Matérn kernel of smoothness 1/2, 3/2 or 5/2; `length > 0`."""
+    """The Matérn kernel of smoothness 1/2, 3/2 or 5/2; `length` in [1e-9, 1e15]."""
     checks.choice("smoothness", str(float(smoothness)), ("0.5", "1.5", "2.5"))
-    length = checks.number("length", length, low=0, open_low=True)
+    length = checks.number("length", length, low=1e-9, high=1e15)
 
     def kernel(z: Tensor, y: Tensor) -> Tensor:
         s = math.sqrt(2 * smoothness) * _distance(z, y) / length

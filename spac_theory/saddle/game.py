@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from spac_theory import checks
@@ -13,7 +12,7 @@ from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.checks import InputError
 from spac_theory.links import BRADLEY_TERRY, Link
 from spac_theory.objective import tabular_game, tabular_preference_loss
-from spac_theory.rewards.base import BestResponse, RewardClass
+from spac_theory.rewards.base import BestResponse, RewardClass, shape_of
 
 LARGEST_LAMBDA = 1e8
 
@@ -39,20 +38,16 @@ class Game:
     link: Link = BRADLEY_TERRY
 
     def __post_init__(self) -> None:
-        contexts, actions = self.reward_class.shape
+        contexts, actions = shape_of(self.reward_class)
+        if not isinstance(self.data, WinnerCounts):
+            raise InputError(f"data is {checks.shown(self.data)}; it must be WinnerCounts.")
         seeds = self.data.wins.shape[0]
         if self.data.wins.shape[1:3] != (contexts, actions):
             raise InputError(
                 f"data has (X, A) = {tuple(self.data.wins.shape[1:3])}, but the reward class has "
                 f"{(contexts, actions)}; they must agree."
             )
-        lam = torch.as_tensor(self.lam, dtype=torch.float64)
-        if lam.ndim and lam.shape not in ((1,), (seeds,)):
-            raise InputError(
-                f"lam has shape {tuple(lam.shape)}; it must be a number or ({seeds},)."
-            )
-        lam = lam.expand(seeds).clone()
-        checks.finite("lam", lam)
+        lam = checks.lanes("lam", self.lam, seeds).clone()
         outside = (lam < 0) | (lam > LARGEST_LAMBDA)
         if outside.any():
             raise InputError(

@@ -17,6 +17,8 @@ from experiments.common.program import BAD_INPUT, DISK_REFUSED, launch
 from spac_theory import InputError
 
 from .fuzz import fuzz
+from .fuzz_inputs import findings
+from .fuzz_inputs import fuzz as fuzz_inputs
 from .tools import ROOT, environment
 
 
@@ -207,3 +209,9 @@ def test_an_output_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:
     done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True)
     assert done.returncode == DISK_REFUSED, done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_random_malformed_inputs_are_taken_or_refused_by_every_reader() -> None:
+    found = fuzz_inputs(1500, seed=7)
+    assert findings(found) == []
+    assert all(counts["refused"] >= 25 for counts in found.values())

@@ -68,7 +68,7 @@ def read_table(field: str, path: str | None) -> pl.DataFrame:
         raise InputError(f"{field} is {path!r}, which is no file; check the path.")
     try:
         return READERS[place.suffix](place)
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         line = str(error).splitlines()[0]
         hint = "; convert it to UTF-8" if "utf" in line.lower() else ""
         raise InputError(

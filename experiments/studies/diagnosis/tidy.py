@@ -85,7 +85,12 @@ def _complete(source: str, table: pl.DataFrame) -> None:
 def _plain(column: pl.Series, notes: list[str]) -> pl.Series:
     """Whole floats as whole numbers, names without white space around them."""
     name = column.name
-    if column.dtype.is_float() and bool((column == column.round()).all()):
+    if column.dtype == pl.Int128:
+        raise InputError(
+            f"data: column {name!r} holds numbers beyond 2^63; write such names as text."
+        )
+    small = column.dtype.is_float() and bool((column.abs() < 2**53).all())
+    if small and bool((column == column.round()).all()):
         return column.cast(pl.Int64)
     if column.dtype in (pl.Categorical, pl.Enum):
         column = column.cast(pl.String)
