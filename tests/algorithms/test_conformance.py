@@ -22,7 +22,7 @@ QUICK = {
     "sapo": {"steps": 30, "symbols": 2}, "spo": {"steps": 30}, "nash_md": {"iterations": 30},
     "xpo": {"rounds": 2}, "vpo_online": {"rounds": 2}, "online_dpo": {"rounds": 2},
 }  # fmt: skip
-OURS = [n for n in ALGORITHMS if not ALGORITHMS[n].__module__.startswith("spac_plugin_")]
+OURS = [n for n in ALGORITHMS if ALGORITHMS[n].__module__.startswith("spac_theory.")]
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "methods"
 
 

@@ -93,7 +93,7 @@ def test_a_bound_that_is_no_number_counts_as_violated():
     ratio = [0.5, 2.0, math.nan, 0.1]
     settings = read(violations.cells.Settings, composed("violations"))
     rows = pl.DataFrame(
-        {"reward_class": ["linear"] * 4, "t1": ratio, "textbook": ratio, "h": ratio}
+        {"reward_class": ["linear"] * 4, "t1": ratio, "textbook": ratio, "t2": ratio, "h": ratio}
     )
     line = violations.analysis._line("linear", "(T1)", rows["t1"].to_numpy(), settings.delta)
     assert line[3] == "2"
