@@ -15,7 +15,7 @@ from typing import Any
 from llm.files import processes
 from llm.methods import Method
 from llm.models.bundled import settled
-from llm.settings import Settings, require_pins
+from llm.settings import CYCLE, Settings, require_pins
 from llm.stages import answer as iterates
 from llm.stages import prepare as sources
 from llm.stages import respond, sft
@@ -83,12 +83,12 @@ class Pipeline(Workplace):
 
     def method(self, name: str, method: Method, start: Model) -> list[dict[str, Any]]:
         """`T` rounds of one method from `start`; the evaluation of each iterate."""
-        models, results, labels = [start], [], 0
+        models, results, given = [start], [], dict[str, int]()
         for t in range(1, self.s.rounds + 1):
             done = Round(self, f"{name}/round-{t:02d}", method, models, t)()
             models.append(done.model)
-            labels += done.labels
-            report = self.evaluate(f"{name}/round-{t:02d}", models, start, labels)
+            given = {key: given.get(key, 0) + value for key, value in done.given.items()}
+            report = self.evaluate(f"{name}/round-{t:02d}", models, start, given)
             results.append({**report, **done.notes})
         if processes.is_main():
             chosen = iterates.answer(self.s.iterate, [m.path for m in models], results)
@@ -96,13 +96,15 @@ class Pipeline(Workplace):
         return results
 
     def evaluate(
-        self, folder: str, models: list[Model], start: Model, labels: int = 0
+        self, folder: str, models: list[Model], start: Model, given: dict[str, int] | None = None
     ) -> dict[str, Any]:
         """What the iterate is worth: exactly on a language, on held-out pairs otherwise."""
+        spent = {name: count for name, count in (given or {}).items() if count}
         inputs: dict[str, Any] = {
             "policies": [m.weights for m in models],
             "rows": self.rows_hash,
-            "labels": labels,
+            "given": spent,
+            "judge": self.judge_identity if self.s.judge == CYCLE else None,
         }
         if self.s.data.language is None:
             inputs |= {
@@ -115,6 +117,6 @@ class Pipeline(Workplace):
         out: dict[str, Any] = self.stage(
             f"{folder}/evaluate",
             inputs,
-            lambda f: evaluation.evaluate(f, self.s, self.tokenizer, paths, start.path, labels),
+            lambda f: evaluation.evaluate(f, self.s, self.tokenizer, paths, start.path, spent),
         )
         return out

@@ -20,7 +20,10 @@ COLUMNS = {
     "logp_chosen": "log π(y⁺)",
     "misled": "mass k = 3",
     "accuracy": "pair accuracy",
+    "exploitability": "exploitability",
     "labels": "labels",
+    "samples": "samples",
+    "steps": "steps",
 }
 
 

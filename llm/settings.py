@@ -24,7 +24,7 @@ from spac_theory.checks import InputError
 from spac_theory.registry import load_plugins
 
 T = TypeVar("T")
-LANGUAGE = "language"
+LANGUAGE, CYCLE = "language", "cycle"
 RESERVED = ("initial", "prepare", "responses", "sft")
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Kind = Literal["responses", "prepare", "sft", "sample", "label", "reference", "train", "evaluate"]
@@ -142,9 +142,9 @@ class Settings:
                 "iterate is 'best', data.test_split is null and data.test_share is 0; choosing needs "
                 "held-out rows, so set one of the two, or use last or mixture."
             )
-        if self.judge == LANGUAGE and self.data.language is None:
+        if self.judge in (LANGUAGE, CYCLE) and self.data.language is None:
             raise InputError(
-                "judge is 'language' and data.language is null; only a language knows its reward, so "
+                f"judge is {self.judge!r} and data.language is null; only a language knows its judge, so "
                 "name module:function or the folder of a reward model."
             )
         if self.sft is not None and self.data.language is None:

@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from experiments.common.configuration import read
-from spac_theory.checks import InputError, choice, integer
+from spac_theory.checks import InputError, choice, integer, number
 from spac_theory.objective import expectation
 from spac_theory.registry import Registry
 
@@ -41,6 +42,8 @@ class Stream:
         at the start of the round), or a name of the method's own, see :meth:`Method.anchor`
     labels : None, "score" (a number a response) or "pairwise" (who beats whom), from the run's judge,
         or "critic" (a number a response, the sum of the method's own critics so far)
+    against : whose responses "pairwise" labels compare with, a stream named before; None: its own
+    pull : of a step: the writer is `π_1^pull π^{1−pull}`, normalised token by token
     """
 
     name: str
@@ -49,6 +52,8 @@ class Stream:
     when: str = "round"
     anchors: tuple[str, ...] = ()
     labels: str | None = None
+    against: str | None = None
+    pull: float = 0.0
 
     def __post_init__(self) -> None:
         choice("stream.source", self.source, SOURCES)
@@ -60,10 +65,15 @@ class Stream:
                 f"stream {self.name!r} is of the data with count {self.count} and when "
                 f"{self.when!r}; a stream of the data has count 1 and when 'round'."
             )
-        if self.when == "step" and self.labels is not None:
+        if self.when == "step" and self.labels == "critic":
             raise InputError(
-                f"stream {self.name!r} asks for labels at every step; labels are given once a "
-                "round, so set when to 'round' or labels to None."
+                f"stream {self.name!r} asks for a critic's labels at every step; these are given once a "
+                "round, so set when to 'round' or labels to 'score'."
+            )
+        if number("stream.pull", self.pull, low=0, high=1) and self.when != "step":
+            raise InputError(
+                f"stream {self.name!r} has pull {self.pull:g} and when 'round'; two policies write "
+                "together at a step only, so set when to 'step' or pull to 0."
             )
 
     @property
@@ -82,8 +92,8 @@ class Batch:
     """Everything a loss may read, by stream: `B` rows, `K` responses a row.
 
     `logp`, `length` (tokens, EOS included), `score` and `anchor[a]` (`log π_a`) are `(B, K)`, `wins` is
-    `(B, K, K)`. `weight (B, K)` is there where the responses enumerate a distribution; without it they
-    are draws, and count `1/K` each.
+    `(B, K, K')`: how surely a response beats each of those it was compared with. `weight (B, K)` is there
+    where the responses enumerate a distribution; without it they are draws, and count `1/K` each.
     """
 
     logp: Mapping[str, Tensor]
@@ -100,6 +110,42 @@ class Batch:
     def expect(self, stream: str, values: Tensor) -> Tensor:
         """The mean of `values (B, K)` over the responses of each row, `(B,)`."""
         return expectation(values, self.weight.get(stream))
+
+    def others(self, stream: str, values: Tensor) -> Tensor:
+        """The mean of `values (B, K)` over the *other* responses to the prompt, `(B, K)`.
+
+        Where responses enumerate a law this is its mean; a single draw has no others, and 0.
+        """
+        if stream in self.weight:
+            return self.expect(stream, values).unsqueeze(-1).expand_as(values)
+        return (values.sum(-1, keepdim=True) - values) / max(1, values.shape[-1] - 1)
+
+    def expect_pairs(self, values: Tensor, first: str, second: str | None = None) -> Tensor:
+        """The mean of `values (B, K, K')` over independent pairs of two streams, or of one, `(B,)`.
+
+        Of one stream a draw is not paired with itself; where its responses enumerate a law, it is.
+        """
+        other = second or first
+        if first in self.weight or other in self.weight:
+            inner = expectation(values, _column(self.weight.get(other)))
+            return self.expect(first, inner)
+        if second is not None:
+            return values.mean((-2, -1))
+        draws = values.shape[-1]
+        away = ~torch.eye(draws, dtype=torch.bool, device=values.device)
+        return (values * away).sum((-2, -1)) / (draws * (draws - 1))
+
+    def spread(self, stream: str, values: Tensor) -> Tensor:
+        """`E (a − a')²` over two independent responses of each row, from `values (B, K)`, `(B,)`."""
+        # It is 2 Var(a); over K draws K/(K−1) undoes the diagonal.
+        mean = self.expect(stream, values).unsqueeze(-1)
+        draws = values.shape[-1]
+        scale = 2.0 if stream in self.weight else 2 * draws / (draws - 1)
+        return scale * self.expect(stream, (values - mean).square())
+
+
+def _column(weight: Tensor | None) -> Tensor | None:
+    return None if weight is None else weight.unsqueeze(-2)
 
 
 @dataclass(frozen=True)
@@ -235,10 +281,18 @@ def streams_of(method: Method, samples: int) -> tuple[Stream, ...]:
     names = [s.name for s in streams]
     if len(set(names)) < len(names):
         raise InputError(f"{name_of(method)} has streams {names}; each needs a name of its own.")
-    for stream in streams:
+    for place, stream in enumerate(streams):
         for anchor in stream.anchors:
             method.anchor(anchor, 1)
+        if stream.against is not None:
+            together = [s.name for s in streams[:place] if s.when == stream.when]
+            choice("stream.against", stream.against, together)
     return streams
+
+
+def sharded_steps(conditions: Conditions) -> str | None:
+    """Why a method that samples at every step cannot run: that needs the whole model on each process."""
+    return "it samples at every step, which sharded weights cannot" if conditions.sharded else None
 
 
 def reward_metrics(batch: Batch, chosen: Tensor, rejected: Tensor) -> Metrics:

@@ -42,12 +42,7 @@ class Rebel(Method):
         penalty = batch.anchor["current"]["own"] - batch.anchor["initial"]["own"]
         reward = batch.score["own"] - self.kl * penalty
         residual = batch.ratio("own", "current") - self.eta * reward
-        # E (a − a')² over two independent draws is 2 Var(a); over K draws K/(K−1) undoes the diagonal.
-        mean = batch.expect("own", residual)
-        spread = batch.expect("own", (residual - mean.unsqueeze(-1)).square())
-        draws = residual.shape[-1]
-        scale = 2.0 if "own" in batch.weight else 2 * draws / (draws - 1)
-        loss = scale * spread.mean()
+        loss = batch.spread("own", residual).mean()
         return loss, {
             "rebel/reward": batch.expect("own", batch.score["own"]).mean(),
             "logps/selfplay": batch.expect("own", batch.logp["own"]).mean(),

@@ -60,24 +60,31 @@ class Ends:
 
 
 def draw(
-    model: Any, prompts: Sequence[Sequence[int]], s: GenerationSettings, ends: Ends, seed: int
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    s: GenerationSettings,
+    ends: Ends,
+    seed: int,
+    mixed: Any = None,
+    top_k: int = 0,
 ) -> list[list[list[int]]]:
-    """`K` continuations a prompt by `model.generate` on left-padded prompts, each cut after its EOS."""
-    import torch
-    from transformers import GenerationConfig
+    """`K` continuations a prompt by `model.generate` on left-padded prompts, each cut after its EOS.
 
-    width = max(len(p) for p in prompts)
-    ids = torch.full((len(prompts), width), ends.pad)
-    mask = torch.zeros_like(ids)
-    for row, prompt in enumerate(prompts):
-        ids[row, width - len(prompt) :] = torch.tensor(prompt)
-        mask[row, width - len(prompt) :] = 1
+    `mixed`, a logits processor, comes before temperature, the `top_k` likeliest (0: all) and nucleus.
+    """
+    import torch
+    from transformers import GenerationConfig, LogitsProcessorList
+
+    from llm.models.decoding import left_padded
+
+    ids, mask = left_padded(prompts, ends.pad)
+    width = ids.shape[1]
     kind: Any = GenerationConfig
     config = kind(
         do_sample=True,
         temperature=s.temperature,
         top_p=s.top_p,
-        top_k=0,
+        top_k=top_k,
         num_return_sequences=s.samples,
         max_new_tokens=s.max_new_tokens,
         pad_token_id=ends.pad,
@@ -89,6 +96,7 @@ def draw(
             input_ids=ids.to(model.device),
             attention_mask=mask.to(model.device),
             generation_config=config,
+            logits_processor=LogitsProcessorList([] if mixed is None else [mixed]),
         )
     new = iter([cut(row, ends.eos) for row in out[:, width:].tolist()])  # padding follows EOS only
     return [list(itertools.islice(new, s.samples)) for _ in prompts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import math
 import os
 import sys
@@ -33,6 +34,32 @@ def finite_scores(judge: Judge, prompts: list[str], answers: list[str]) -> list[
             f"The judge gave {what} for {len(answers)} answers; it must give one finite number each."
         )
     return scores
+
+
+def judges_pairs(judge: Any) -> bool:
+    """Whether a judge is asked `(prompts, first answers, second answers)`, not `(prompts, answers)`."""
+    try:
+        asked = inspect.signature(judge).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    return sum(p.kind in PLACED and p.default is p.empty for p in asked) == 3
+
+
+PLACED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def finite_chances(
+    judge: Any, prompts: list[str], first: list[str], second: list[str]
+) -> list[float]:
+    """`P(first ≻ second)` of a judge of pairs; refused when these are not as many numbers in [0, 1]."""
+    chances = finite_scores(lambda p, y: judge(p, y, second), prompts, first)
+    bad = next((c for c in chances if not 0 <= c <= 1), None)
+    if bad is not None:
+        raise InputError(
+            f"The judge of pairs gave {bad:g}; it must give the chance, from 0 to 1, that the first answer "
+            "is better."
+        )
+    return chances
 
 
 def load_judge(name: str) -> Judge:

@@ -15,7 +15,7 @@ from llm.models.judges import load_judge
 from llm.models.load import add_lora, is_adapter, load_configuration, pinned_base
 from llm.models.probe import require_causal_configuration
 from llm.models.shape import empty_of
-from llm.settings import LANGUAGE, Settings
+from llm.settings import CYCLE, LANGUAGE, Settings
 from llm.stages.prepare import make_tokenizer
 from spac_theory.checks import InputError
 
@@ -47,7 +47,7 @@ def _tokenizer(settings: Settings) -> None:
 def _judge(settings: Settings) -> None:
     """A judge that is code can be imported; a folder holds a model."""
     name = settings.judge
-    if name is None or name == LANGUAGE:
+    if name is None or name in (LANGUAGE, CYCLE):
         return
     if not Path(name).is_dir():
         load_judge(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from llm.methods import Following, Method, Stream, identity
 from llm.models.engines import ENGINES, Ends
 from llm.models.load import is_adapter, load_model
 from llm.stages.following import Follower
-from llm.stages.label import label, make_labeller
+from llm.stages.label import Labeller, label, make_labeller
 from llm.stages.reference import asked as anchors_asked
 from llm.stages.reference import reference
 from llm.stages.sample import sample
@@ -24,10 +25,10 @@ from llm.training.rollouts import frozen_names
 
 @dataclass(frozen=True)
 class Done:
-    """What a round made: the next iterate, how many labels it spent, what its critic found."""
+    """What a round made: the next iterate, what it was given (labels, samples, steps), what its critic found."""
 
     model: Model
-    labels: int
+    given: dict[str, int]
     notes: dict[str, Any]
 
 
@@ -59,7 +60,14 @@ class Round:
             elif stream.labels:
                 labels += self.label(stream)
         self.reference(sampled)
-        return Done(self.train(), labels, notes)
+        model, spent = self.train()
+        drawn = sum(s.count or 0 for s in sampled) * len(self.place.rows)
+        given = {
+            "labels": labels + spent["labels"],
+            "samples": drawn + spent["samples"],
+            "steps": spent["steps"],
+        }
+        return Done(model, given, notes)
 
     @cached_property
     def streams(self) -> tuple[Stream, ...]:
@@ -107,9 +115,11 @@ class Round:
 
     def label(self, stream: Stream) -> int:
         """Ask the judge about the responses of one stream; how many labels that took."""
-        place, judge = self.place, self.place.s.judge or ""
+        place = self.place
+        asked = [n for n in (stream.name, stream.against) if n in self._drawn]
+        files = [f"sample-{name}/samples" for name in asked]
         inputs = {
-            "samples": self._hash(f"sample-{stream.name}", "samples"),
+            "samples": {name: self._hash(f"sample-{name}", "samples") for name in asked},
             "stream": asdict(stream),
             "judge": place.judge_identity,
             "seed": place.s.seed,
@@ -120,13 +130,23 @@ class Round:
             lambda f: label(
                 f,
                 stream,
-                self.rows_with([f"sample-{stream.name}/samples"]),
-                lambda: make_labeller(judge, language_of(place.s), place.tokenizer),
+                self.rows_with(files),
+                self.labeller,
                 place.s.reference_batch,
                 self.key(stream),
             ),
         )
         return int(out["count"])
+
+    @property
+    def _drawn(self) -> list[str]:
+        """The streams that a stage of this round draws."""
+        return [s.name for s in self.streams if s.sampled]
+
+    def labeller(self) -> Labeller:
+        """Who labels in this run."""
+        s = self.place.s
+        return make_labeller(s.judge or "", language_of(s), self.place.tokenizer)
 
     def reference(self, sampled: list[Stream]) -> None:
         """Native rows: all stored streams, their labels, and `log π_a` under the frozen policies."""
@@ -156,27 +176,31 @@ class Round:
             ),
         )
 
-    def train(self) -> Model:
-        """Minimise the method's loss from `π_t`."""
+    def train(self) -> tuple[Model, dict[str, int]]:
+        """Minimise the method's loss from `π_t`; what its steps drew and asked for beside it."""
         place = self.place
         live = {name: self.frozen(name) for name in frozen_names(self.streams)}
+        judged = any(s.labels for s in self.streams if s.when == "step")
         inputs = {
             "streams": self._hash("reference", "streams"),
             "policy": self.current.weights,
             "live": {name: model.weights for name, model in live.items()},
             "generation": asdict(place.s.generation) if live else None,
+            "judge": place.judge_identity if judged else None,
             "method": identity(self.method),
             "train": train_identity(place.s.train),
             "seed": place.s.seed,
         }
         out = place.stage(f"{self.folder}/train", inputs, lambda f: self._fit(f, live))
-        return Model(str(self._path("train") / out["model"]), out["weights"])
+        spent = {name: int(out.get(name, 0)) for name in ("labels", "samples", "steps")}
+        return Model(str(self._path("train") / out["model"]), out["weights"]), spent
 
     def _fit(self, target: Path, live: dict[str, Model]) -> dict[str, Any]:
         from llm.training.assembly import method_trainer
         from llm.training.fit import fit
 
         s, tokenizer = self.place.s, self.place.tokenizer
+        rollouts = self._rollouts(live)
         trainer = method_trainer(
             load_model(self.current.path, s.model, trainable=True),
             read_native(self._path("reference") / "streams.parquet"),
@@ -187,9 +211,10 @@ class Round:
             target,
             tokenizer,
             s.seed,
-            self._rollouts(live),
+            rollouts,
         )
-        return fit(trainer, target, tokenizer, s.train.ema)
+        out = fit(trainer, target, tokenizer, s.train.ema)
+        return out | (rollouts.given.total() if rollouts else {})
 
     def _rollouts(self, live: dict[str, Model]) -> Any:
         from llm.training.rollouts import Rollouts, adapter_off, copy_of
@@ -212,7 +237,21 @@ class Round:
             Ends(tokenizer.pad_token_id, tokenizer.eos_token_id),
             s.train.logp_chunk,
             f"{s.seed}/{self.folder}/step",
+            self._label_step(),
         )
+
+    def _label_step(self) -> Callable[[Sequence[Row], Stream, int], list[Any]]:
+        """Answers for rows at a step, from a judge that is loaded when it is first asked."""
+        live: list[Labeller] = []
+
+        def answer(rows: Sequence[Row], stream: Stream, seed: int) -> list[Any]:
+            if not live:
+                live.append(self.labeller())
+            if stream.labels == "score":
+                return live[0].scores(rows, stream.name)
+            return live[0].wins(rows, stream.name, seed, stream.against)
+
+        return answer
 
     def _path(self, stage: str) -> Path:
         return self.place.run.directory / self.folder / stage

@@ -13,11 +13,12 @@ from llm.data.encode import prompt_ids, response_ids
 from llm.files.failures import Diverged
 from llm.models.judges import finite_scores, load_judge
 from llm.models.load import ModelSettings, load_model
-from llm.settings import Settings
+from llm.settings import CYCLE, Settings
 from llm.stages import measure
 from llm.stages.directory import flatten
 from llm.worlds import exact, sentiment
 from llm.worlds.language import Language
+from llm.worlds.referee import cyclic_exploitability
 
 
 def evaluate(
@@ -26,19 +27,20 @@ def evaluate(
     tokenizer: Any,
     iterates: list[str],
     start: str,
-    labels: int = 0,
+    given: dict[str, int] | None = None,
 ) -> dict[str, Any]:
     """Stage: a report on the last of `iterates` (`π_1 … π_{t+1}`), and on their mixture.
 
-    `labels`, spent so far on judges, are part of the report where there are any. Exact on a language;
+    What the method was `given` so far (labels, samples, steps) is part of the report. Exact on a language;
     elsewhere measured on held-out prompts, see :mod:`llm.stages.measure`.
     """
     if settings.data.language is not None:
         report = exact_report(folder, settings, tokenizer, iterates, start)
     else:
         report = measure.held_out(folder, bench(settings, tokenizer), iterates[-1], start)
-    if labels:
-        report["labels"] = labels
+    report |= given or {}
+    if "mixture" in report:
+        report["mixture"] |= given or {}
     bad = [k for k, v in flatten(report).items() if isinstance(v, float) and not math.isfinite(v)]
     if bad:
         raise Diverged(
@@ -92,7 +94,11 @@ def exact_report(
     report["mixture_value"] = exact.table_value(language, mixture)
     report["mixture_suboptimality"] = best - report["mixture_value"]
     inside = mixture[:, : first.shape[-1]].log()
-    return {**report, "mixture": exact.report(language, inside, first, pairs)}
+    both = {**report, "mixture": exact.report(language, inside, first, pairs)}
+    if settings.judge == CYCLE:
+        both["exploitability"] = cyclic_exploitability(language, exact.closed(tables[-1]))
+        both["mixture"]["exploitability"] = cyclic_exploitability(language, mixture)
+    return both
 
 
 def bench(settings: Settings, tokenizer: Any) -> measure.Bench:

@@ -12,7 +12,7 @@ from llm.data.row import Row, read_native
 from llm.files.digests import file_digest, model_digest
 from llm.files.failures import Stopped
 from llm.models.load import load_tokenizer
-from llm.settings import LANGUAGE, Settings
+from llm.settings import CYCLE, LANGUAGE, Settings
 from llm.stages.directory import Run
 from spac_theory.checks import InputError
 
@@ -79,7 +79,7 @@ class Workplace:
     def judge_identity(self) -> dict[str, Any]:
         """What labels depend on: the judge's name, and the language, weights or source behind it."""
         name = self.s.judge or ""
-        if name == LANGUAGE:
+        if name in (LANGUAGE, CYCLE):
             assert self.s.data.language is not None
             language = self.s.data.language
             return {"name": language.name, "scale": language.scale, "judge": name}

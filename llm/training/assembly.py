@@ -14,6 +14,7 @@ from llm.methods import Method, Stream
 from llm.models.load import ModelSettings, add_lora
 from llm.models.packs import with_packs
 from llm.training.batches import DemonstrationCollator, StreamCollator
+from llm.training.given import Count
 from llm.training.rollouts import Rollouts
 from llm.training.settings import TrainSettings, arguments
 from llm.training.trainer import MethodTrainer, SftTrainer
@@ -50,7 +51,7 @@ def method_trainer(
     ready = prepare_model(model, settings, train, seed)
     stored = all(stream.when == "round" for stream in streams)
     packed = train.packing and stored and with_packs(ready)
-    return MethodTrainer(
+    trainer = MethodTrainer(
         ready,
         method=method,
         streams=streams,
@@ -60,6 +61,9 @@ def method_trainer(
         train_dataset=list(rows),
         data_collator=StreamCollator(tokenizer.pad_token_id, streams, packed),
     )
+    if rollouts is not None:
+        trainer.add_callback(Count(rollouts.given))
+    return trainer
 
 
 def sft_trainer(

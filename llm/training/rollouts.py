@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from llm.data.padding import pad
-from llm.data.row import logp_column
+from llm.data.row import Row, logp_column
 from llm.files import processes
 from llm.files.parts import part_seed
 from llm.methods import Stream
+from llm.models.decoding import Mixed
 from llm.models.engines import Ends, GenerationSettings, draw
 from llm.models.logprobs import causal_model, sequence_logps, with_logps
 from llm.training.batches import Tensors, join
+from llm.training.given import Given
 
 Frozen = Callable[[nn.Module], contextlib.AbstractContextManager[nn.Module]]
+Answers = list[list[list[int]]]
+Label = Callable[[Sequence[Row], Stream, int], list[Any]]
 
 
 def copy_of(load: Callable[[], Any]) -> Frozen:
@@ -52,7 +56,10 @@ def adapter_off() -> Frozen:
 
 @dataclass(frozen=True)
 class Rollouts:
-    """Adds the streams of a step to a batch: sequences, and their `log π_a` under `anchors`."""
+    """Adds the streams of a step to a batch: sequences, their `log π_a` under `anchors`, their labels.
+
+    `label` answers for rows and a stream, seeded; what was drawn and asked is counted in `given`.
+    """
 
     streams: tuple[Stream, ...]
     anchors: dict[str, Frozen]
@@ -60,39 +67,60 @@ class Rollouts:
     ends: Ends
     chunk: int
     key: str
+    label: Label | None = None
+    given: Given = field(default_factory=Given)
 
     def __call__(self, model: nn.Module, batch: Tensors, step: int, number: int) -> Tensors:
         """`batch` (micro-batch `number` of step `step`) with every stream of the step."""
         training = model.training
         devices = range(torch.cuda.device_count())
+        rows = [Row(prompt, {}) for prompt in _prompts(batch)]
         with torch.random.fork_rng(devices), torch.no_grad():
             model.eval()
             for stream in self.streams:
-                seed = part_seed(self.key, stream.name, step, processes.rank(), number)
-                batch = join(batch, self._stream(model, batch, stream, seed), self.ends.pad)
+                place = (stream.name, step, processes.rank(), number)
+                answers = self._answers(model, rows, stream, part_seed(self.key, *place))
+                for row, ys in zip(rows, answers, strict=True):
+                    row.responses[stream.name] = ys
+                more = self._scored(model, rows, stream, batch["prompt_ids"].device)
+                more |= self._labels(rows, stream, part_seed(self.key, "labels", *place))
+                batch = join(batch, more, self.ends.pad)
         model.train(training)
         return batch
 
-    def _stream(self, model: nn.Module, batch: Tensors, stream: Stream, seed: int) -> Tensors:
-        prompts = [
-            ids[mask.bool()].tolist()
-            for ids, mask in zip(batch["prompt_ids"], batch["prompt_mask"], strict=True)
-        ]
+    def _answers(self, model: nn.Module, rows: list[Row], stream: Stream, seed: int) -> Answers:
+        """What the writer of a stream says to the prompts."""
         settings = replace(self.generation, samples=stream.count or 1)
-        with self._writer(model, stream) as writer:
-            answers = draw(_generator(writer), prompts, settings, self.ends, seed)
-        columns = range(settings.samples)
-        responses = [answers[i][k] for k in columns for i in range(len(prompts))]
-        more = pad(prompts * settings.samples, responses, self.ends.pad)
-        device = batch["prompt_ids"].device
+        prompts = [row.prompt for row in rows]
+        self.given.samples += len(rows) * settings.samples
+        with self._writer(model, stream) as writer, self._beside(model, stream, prompts) as mixed:
+            return draw(_generator(writer), prompts, settings, self.ends, seed, mixed)
+
+    def _scored(
+        self, model: nn.Module, rows: list[Row], stream: Stream, device: torch.device
+    ) -> Tensors:
+        """The sequences of a stream, in the order of a batch, and their `log π_a`."""
+        columns = range(stream.count or 1)
+        responses = [row.responses[stream.name][k] for k in columns for row in rows]
+        more = pad([row.prompt for row in rows] * len(columns), responses, self.ends.pad)
         more = {name: tensor.to(device) for name, tensor in more.items()}
         sequences = (more["input_ids"], more["attention_mask"], more["completion_mask"])
         for anchor in stream.anchors:
             with self.anchors[anchor](model) as frozen:
                 values = sequence_logps(frozen, *sequences, chunk=self.chunk)
-            column = logp_column(anchor, stream.name)
-            more[column] = _columns(values, settings.samples)
+            more[logp_column(anchor, stream.name)] = _columns(values, len(columns))
         return more
+
+    def _labels(self, rows: list[Row], stream: Stream, seed: int) -> Tensors:
+        """What the judge says of a stream."""
+        if stream.labels is None:
+            return {}
+        assert self.label is not None
+        rival = next((s.count for s in self.streams if s.name == stream.against), None)
+        self.given.labels += len(rows) * labels_a_row(stream, rival)
+        kind = "score" if stream.labels == "score" else "wins"
+        found = torch.tensor(self.label(rows, stream, seed), dtype=torch.float64)
+        return {f"{kind}/{stream.name}": found}
 
     def _writer(
         self, model: nn.Module, stream: Stream
@@ -100,6 +128,44 @@ class Rollouts:
         if stream.source == "current":
             return contextlib.nullcontext(model)
         return self.anchors[stream.source](model)
+
+    @contextlib.contextmanager
+    def _beside(
+        self, model: nn.Module, stream: Stream, prompts: Sequence[Sequence[int]]
+    ) -> Iterator[Mixed | None]:
+        """`π_1` writing along with the writer, where a stream has a pull."""
+        if not stream.pull:
+            yield None
+            return
+        frozen = self.anchors["initial"]
+
+        @contextlib.contextmanager
+        def start() -> Iterator[nn.Module]:
+            with frozen(model) as found:
+                yield causal_model(found)
+
+        yield Mixed(start, prompts, stream.count or 1, self.ends.pad, geometric(stream.pull))
+
+
+def geometric(pull: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """`(1 − pull) log π + pull log π_1` of the next token."""
+    return lambda own, start: (1 - pull) * own.log_softmax(-1) + pull * start.log_softmax(-1)
+
+
+def labels_a_row(stream: Stream, rivals: int | None = None) -> int:
+    """Labels that one prompt of a stream costs: a score a response, or an answer a pair; a critic's none."""
+    k = stream.count or 0
+    if stream.labels in (None, "critic"):
+        return 0
+    if stream.labels == "score":
+        return k
+    return k * (k - 1) // 2 if rivals is None else k * rivals
+
+
+def _prompts(batch: Tensors) -> list[list[int]]:
+    """The prompts of a batch without their padding."""
+    pairs = zip(batch["prompt_ids"], batch["prompt_mask"], strict=True)
+    return [ids[mask.bool()].tolist() for ids, mask in pairs]
 
 
 def _columns(values: Tensor, samples: int) -> Tensor:
@@ -117,4 +183,5 @@ def frozen_names(streams: Sequence[Stream]) -> list[str]:
     step = [s for s in streams if s.when == "step"]
     names = [a for s in step for a in s.anchors]
     names += [s.source for s in step if s.source != "current"]
+    names += ["initial" for s in step if s.pull]
     return list(dict.fromkeys(names))

@@ -16,21 +16,29 @@ from bandit_losses import LOSSES, WIDE, Tables
 from transformers import TrainingArguments
 
 from llm.data.row import Row
-from llm.methods import METHODS, Conditions, Method, Stream, data, make_method, streams_of
+from llm.methods import METHODS, Batch, Conditions, Method, Stream, data, make_method, streams_of
 from llm.plan import Hardware, arithmetic, frozen_copies, hours, measure, memory
 from llm.run import CONFIG, composed
 from llm.settings import Settings, build
 from llm.training.batches import StreamCollator, read
 from llm.training.trainer import MethodTrainer
 from spac_theory import LearnerView, WinnerCounts, make_algorithm
+from spac_theory.algorithms.mpo import magnetic_mirror_descent
+from spac_theory.algorithms.sppo import squared_loss_step
 from spac_theory.checks import InputError
+from spac_theory.learning.preference_game import multiplicative, win_rate
+from spac_theory.objective import tabular_margins
 from spac_theory.rewards.linear import tabular_class
 
 NAMES = list(METHODS)
 PROMPTS = [[1, 3, 4], [1, 5, 6], [1, 3, 7, 8]]
 ACTIONS = list(range(9, 21))  # twelve one-token responses
 X, A, N = len(PROMPTS), len(ACTIONS), 50
-EXACT = {"chi_po": {"reward_range": WIDE}}  # inside the range the bandit's smooth clip is none
+EXACT = {
+    "chi_po": {"reward_range": WIDE},  # inside the range the bandit's smooth clip is none
+    "online_dpo": {"second": "initial"},  # the bandit's pair
+    "sppo": {"responses": "all"},  # the expectation that the two extremes stand for
+}
 
 
 def method_of(name):
@@ -44,6 +52,10 @@ def world(seed):
     pair = torch.randint(A, (N, 2), generator=g)
     tables = [torch.randn(X, A, generator=g, dtype=torch.float64) for _ in range(3)]
     anchors = {"initial": tables[0].log_softmax(-1), "current": tables[1].log_softmax(-1)}
+    anchors |= {
+        name: torch.randn(X, A, generator=g, dtype=torch.float64).log_softmax(-1)
+        for name in ("magnet", "opponent", "ema")
+    }
     wins = torch.zeros(X, A, A, dtype=torch.float64)
     wins.index_put_((x, pair[:, 0], pair[:, 1]), torch.tensor(1 / N, dtype=torch.float64), True)
     return x.tolist(), pair.tolist(), anchors, tables[2], wins
@@ -51,7 +63,8 @@ def world(seed):
 
 def stored(streams):
     """The streams as if every one were stored in the rows, with all responses as columns."""
-    return tuple(s if s.source == "data" else replace(s, count=A, when="round") for s in streams)
+    return tuple(s if s.source == "data" else replace(s, count=A, when="round", pull=0.0)
+        for s in streams)
 
 
 def enumerated(method, logp, seed):
@@ -68,12 +81,19 @@ def enumerated(method, logp, seed):
                 row.logp.setdefault(name, {})[s.name] = anchors[name][i, picks[s.name]].tolist()
             if s.labels in ("score", "critic"):
                 row.score[s.name] = score[i].tolist()
+            if s.labels == "pairwise":  # every rival stream is enumerated too
+                row.wins[s.name] = torch.sigmoid(score[i][:, None] - score[i]).tolist()
             if s.source != "data":
-                live = s.source == "current" and s.when == "step"
-                law = logp.detach() if live else anchors[s.source]
-                row.weight[s.name] = law[i].exp().tolist()
+                row.weight[s.name] = law_of(s, logp, anchors)[i].exp().tolist()
         rows.append(row)
     return rows, stored(streams), Tables(logp, anchors, score, wins)
+
+
+def law_of(stream, logp, anchors):
+    """`log` of who writes a stream: the weights being trained if live, with `π_1` where it pulls."""
+    live = stream.source == "current" and stream.when == "step"
+    law = logp.detach() if live else anchors[stream.source]
+    return ((1 - stream.pull) * law + stream.pull * anchors["initial"]).log_softmax(-1)
 
 
 def table_of(model):
@@ -148,6 +168,89 @@ def test_the_bandits_solution_is_stationary(name):
     assert float(slope.abs().max()) > 1e-5
 
 
+@pytest.mark.parametrize("name", ["sppo", "mpo", "nash_md"])
+def test_the_bandits_step_or_equilibrium_is_stationary(name):
+    """SPPO and MPO: the exact step from `π_t`. Nash-MD: the equilibrium that its step leaves alone."""
+    method, seed = method_of(name), 8
+    _, options = method.bandit
+    _, _, anchors, score, _ = world(seed)
+    start, magnet = anchors["current"], anchors["magnet"]
+    chances = torch.sigmoid(tabular_margins(score))
+    rate = win_rate(chances, start.exp())
+    if name == "sppo":
+        logp = squared_loss_step(start, rate, method.eta)
+    elif name == "mpo":
+        pull = method.alpha * method.eta
+        pulled = (start + method.eta * rate + pull * magnet) / (1 + pull)
+        logp = pulled.log_softmax(-1)
+        still = magnetic_mirror_descent(chances[None], start[None], method.eta, method.alpha, 1, 0)
+        same = (start + method.eta * rate + pull * start) / (1 + pull)
+        torch.testing.assert_close(still[0], same.log_softmax(-1))
+    else:
+        base = logp = anchors["initial"]
+        assert options["eta"] * options["tau"] == method.mixture
+        for _ in range(400):
+            rival = (0.5 * logp + 0.5 * base).log_softmax(-1)
+            logp = multiplicative(rival, win_rate(chances, rival.exp()), options["eta"])
+    height = logp.clone().requires_grad_()
+    now = height.log_softmax(-1)
+    rows, streams, _ = enumerated(method, now, seed)
+    loss, _ = method.loss(of_tables(rows, streams, now))
+    assert float(torch.autograd.grad(loss, height)[0].abs().max()) < 1e-9
+    other = start.clone().requires_grad_()
+    rows, streams, _ = enumerated(method, other.log_softmax(-1), seed)
+    loss, _ = method.loss(of_tables(rows, streams, other.log_softmax(-1)))
+    assert float(torch.autograd.grad(loss, other)[0].abs().max()) > 1e-4
+
+
+@pytest.mark.parametrize("variant", ["ddp", "dpp", "dpr"])
+@pytest.mark.parametrize("coefficient", [None, 1.0])
+def test_every_law_of_sail_has_the_algorithms_gradient(variant, coefficient):
+    """Released coefficients and the exact gradient, on tables."""
+    shares = dict.fromkeys(("ddp", "dpp", "dpr"), 0.0) | {variant: 0.6}
+    given = {} if coefficient is None else dict.fromkeys(("rho", "pi", "gamma"), coefficient)
+    method = make_method("sail", {**shares, **given})
+    algorithm = make_algorithm("sail", variant=variant, share=0.6, **given)
+    logp = torch.randn(X, A, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    logp = logp.log_softmax(-1).requires_grad_()
+    rows, streams, tables = enumerated(method, logp, seed=9)
+    loss, _ = method.loss(of_tables(rows, streams, logp))
+    expected = LOSSES["sail"](algorithm, tables)
+    assert abs(float((loss - expected).detach())) < 1e-10
+    slopes = [torch.autograd.grad(v, logp, retain_graph=True)[0] for v in (loss, expected)]
+    mass = [g - logp.detach().exp() * g.sum(-1, keepdim=True) for g in slopes]
+    assert float((mass[0] - mass[1]).abs().max()) < 1e-10
+    assert float(mass[0].abs().max()) > 1e-4
+
+
+def test_own_labels_of_sail_say_nothing():
+    """DDP and DPP are the same numbers when every label of the data is turned round."""
+    method = make_method("sail", {"ddp": 0.5, "dpp": 0.5, "dpr": 0.0})
+    logp = torch.randn(X, A, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    logp = logp.log_softmax(-1)
+    rows, streams, _ = enumerated(method, logp, seed=9)
+    turned = [
+        Row(r.prompt, {**r.responses, "chosen": r.responses["rejected"], "rejected": r.responses["chosen"]},
+            {a: {**v, "chosen": v["rejected"], "rejected": v["chosen"]} for a, v in r.logp.items()},
+            weight=r.weight)
+        for r in rows
+    ]  # fmt: skip
+    losses = [float(method.loss(of_tables(found, streams, logp))[0]) for found in (rows, turned)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-12)
+    with pytest.raises(InputError, match=r"ddp \+ dpp \+ dpr is 1\.1"):
+        make_method("sail", {"ddp": 0.8})
+
+
+def test_sppo_as_released_trains_on_the_best_and_the_worst():
+    method = make_method("sppo", {})
+    wins = torch.tensor([[[0.5, 0.9, 0.8], [0.1, 0.5, 0.4], [0.2, 0.6, 0.5]]], dtype=torch.float64)
+    logp = {"own": torch.tensor([[0.3, -0.2, 5.0]], dtype=torch.float64)}
+    batch = Batch(logp, {}, {"current": {"own": torch.zeros(1, 3, dtype=torch.float64)}}, {}, {"own": wins})
+    rates = (2.2 / 3, 1.0 / 3)
+    by_hand = ((0.3 - (rates[0] - 0.5)) ** 2 + (-0.2 - (rates[1] - 0.5)) ** 2) / 2
+    assert float(method.loss(batch)[0]) == pytest.approx(by_hand, abs=1e-12)
+
+
 def of_tables(rows, streams, logp):
     """The batch of these rows when `log π` is the table `logp (X, A)`."""
     batch = StreamCollator(0, streams)(rows)
@@ -169,16 +272,18 @@ def test_streams_and_policies_that_are_not_declared_change_nothing(name):
     batch = of_tables(rows, streams, logp)
     loss, metrics = method.loss(batch)
     nan = torch.full((len(rows), 2), float("nan"), dtype=torch.float64)
+    spoiled_names = ("initial", "current", "magnet", "opponent", "other")
     names = [s.name for s in streams]
     spoiled = replace(
         batch,
         logp={**batch.logp, "other": nan},
         length={**batch.length, "other": nan},
         score={"other": nan, **batch.score},
+        wins={"other": nan, **batch.wins},
         weight={"other": nan, **batch.weight},
         anchor={
             a: {**dict.fromkeys([*names, "other"], nan), **batch.anchor.get(a, {})}
-            for a in ("initial", "current", "other")
+            for a in spoiled_names
         },
     )
     again, same = method.loss(spoiled)
@@ -220,15 +325,20 @@ def drawn(row, streams, counts, g):
     out = Row(
         row.prompt, dict(row.responses), {a: dict(v) for a, v in row.logp.items()}, dict(row.score)
     )
+    found = {}
     for s in streams:
         if s.source != "data":
             law = torch.tensor(row.weight[s.name])
             picks = torch.multinomial(law, counts[s.name], replacement=True, generator=g).tolist()
+            found[s.name] = picks
             out.responses[s.name] = [row.responses[s.name][c] for c in picks]
             for a in s.anchors:
                 out.logp[a][s.name] = [row.logp[a][s.name][c] for c in picks]
             if s.name in row.score:
                 out.score[s.name] = [row.score[s.name][c] for c in picks]
+            if s.name in row.wins:
+                rivals = found[s.against or s.name]
+                out.wins[s.name] = [[row.wins[s.name][c][d] for d in rivals] for c in picks]
     return out
 
 
@@ -259,7 +369,7 @@ def test_every_file_of_methods_is_one_column_under_its_own_name(path):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_plan_prices_it(name):
     overrides = ("model=mistral-7b", f"methods=[{name}]")
-    judge = () if name != "rebel" else (f"judge={__name__}:nothing",)
+    judge = (f"judge={__name__}:nothing",)
     plan = build(Settings, composed("run", *overrides, *judge))
     size, hardware = measure(plan), Hardware()
     streams = plan.streams(next(iter(plan.methods.values())))
@@ -341,7 +451,9 @@ def test_a_slip_in_a_method_is_one_sentence(tiny, tmp_path, how, says):
         ({"when": "never"}, "stream.when is 'never'"),
         ({"labels": "stars"}, "stream.labels is 'stars'"),
         ({"source": "data", "count": 2}, "a stream of the data has count 1"),
-        ({"when": "step", "labels": "score"}, "labels are given once a round"),
+        ({"when": "step", "labels": "critic"}, "a critic's labels at every step"),
+        ({"pull": 0.5}, "two policies write together at a step only"),
+        ({"pull": 1.5, "when": "step"}, "stream.pull is 1.5"),
     ],
 )
 def test_a_stream_that_cannot_be_is_one_sentence(stream, says):

@@ -18,12 +18,13 @@ from llm.models.logprobs import sequence_logps, with_logps
 from llm.pipeline import Pipeline
 from llm.run import composed
 from llm.settings import Settings, build
-from llm.stages.label import _matrix, count
+from llm.stages.label import Labeller
 from llm.training import trainer as trainers
 from llm.training.batches import SEQUENCES, StreamCollator
-from llm.training.rollouts import Rollouts, adapter_off, copy_of
+from llm.training.rollouts import Rollouts, adapter_off, copy_of, labels_a_row
+from llm.worlds import tiny
 from llm.worlds.language import Language
-from llm.worlds.referee import LanguageJudge
+from llm.worlds.referee import CyclicJudge, LanguageJudge, cyclic_exploitability
 from spac_theory.checks import InputError
 
 QUICK = ("rounds=1", "data.language.pairs=48", "data.language.demonstrations=256", "judge=language")
@@ -114,17 +115,85 @@ def test_labels_are_those_of_the_reward_and_counted(whole):
     assert read_json(whole / "rebel/round-01/evaluate/report.json")["labels"] == 2 * len(rows)
 
 
+class Fixed:
+    """A judge that knows three answers."""
+
+    def __init__(self, language):
+        self.language = language
+
+    def __call__(self, prompts, answers):
+        return [{"ba": 1.0, "be": 0.0, "bi": -2.0}[a] for a in answers]
+
+
+class FixedDraws(Fixed, LanguageJudge):
+    """The same, labels drawn as a language does."""
+
+
+def three():
+    tok = tiny.tokenizer()
+    ids = [tok.convert_tokens_to_ids([w]) for w in ("ba", "be", "bi")]
+    return tok, Row([1], {"own": ids, "other": ids[:2]})
+
+
 def test_pairwise_labels_are_draws_of_bradley_terry():
-    g = torch.Generator().manual_seed(0)
-    wins = torch.tensor([_matrix([1.0, 0.0, -2.0], g) for _ in range(2000)])
+    tok, row = three()
+    drawing, plain = Labeller(FixedDraws(None), tok), Labeller(Fixed(None), tok)
+    wins = torch.tensor(drawing.wins([row] * 2000, "own", 0))
     assert set(wins[:, 0, 1].tolist()) == {0.0, 1.0}
     torch.testing.assert_close(wins + wins.transpose(-1, -2), torch.ones_like(wins))
-    rate = wins.mean(0)
-    for i, j, margin in ((0, 1, 1.0), (0, 2, 3.0), (1, 2, 2.0)):
+    across = torch.tensor(drawing.wins([row] * 2000, "own", 0, "other"))
+    for i, j, margin in ((0, 1, 1.0), (0, 2, 3.0), (1, 2, 2.0), (1, 0, -1.0)):
         p = 1 / (1 + 2.718281828**-margin)
-        assert abs(float(rate[i, j]) - p) < 4 * (p * (1 - p) / 2000) ** 0.5
-    assert _matrix([1.0, 0.0], None)[0][1] == pytest.approx(0.7310585786)
-    assert count(Stream("own", 4, labels="pairwise"), rows=10) == 60
+        bound = 4 * (p * (1 - p) / 2000) ** 0.5
+        assert abs(float(wins[:, i, j].mean()) - p) < bound
+        if j < 2:
+            assert abs(float(across[:, i, j].mean()) - p) < bound
+    assert plain.wins([row], "own", 0)[0][0][1] == pytest.approx(0.7310585786)
+    assert plain.wins([row], "own", 0, "other")[0][2][0] == pytest.approx(0.0474258732)
+
+
+def test_labels_are_counted_by_what_is_asked():
+    assert labels_a_row(Stream("own", 4, labels="pairwise")) == 6
+    assert labels_a_row(Stream("own", 4, labels="pairwise"), rivals=2) == 8
+    assert labels_a_row(Stream("own", 4, labels="score")) == 4
+    assert labels_a_row(Stream("own", 4, labels="critic")) == labels_a_row(Stream("own", 4)) == 0
+
+
+def longer(prompts, first, second):
+    """A judge of pairs: who wrote more, and never the same pair twice."""
+    seen = list(zip(prompts, first, second, strict=True))
+    assert len(set(seen)) == len(seen)
+    return [max(0.0, 0.5 + (len(a) - len(b)) / 10) for a, b in zip(first, second, strict=True)]
+
+
+def test_a_judge_of_pairs_is_asked_once_a_pair_and_gives_no_scores():
+    tok, _ = three()
+    ids = [tok.convert_tokens_to_ids(y.split()) for y in ("ba", "be bi", "di do da")]
+    row = Row([1], {"own": ids, "other": ids[:1]})
+    labeller = Labeller(longer, tok)
+    wins = torch.tensor(labeller.wins([row], "own", 0)[0])
+    torch.testing.assert_close(wins, torch.tensor([[0.5, 0.2, 0.0], [0.8, 0.5, 0.2], [1.0, 0.8, 0.5]]))
+    with pytest.raises(InputError, match="compares two answers and gives no scores"):
+        labeller.scores([row], "own")
+
+
+def test_the_cyclic_judge_has_a_third_of_each_as_its_equilibrium():
+    language = Language()
+    judge, k = CyclicJudge(language), language.count[0]
+    texts = [language.responses[int((k == i).nonzero()[0, 0])] for i in range(4)]
+    prompt = f"[INST] {language.prompts[0]} [/INST]"
+
+    def chance(i, j):
+        return judge([prompt], [texts[i]], [texts[j]])[0]
+
+    for i, j in ((2, 1), (3, 2), (1, 3), (1, 0), (2, 0), (3, 0)):
+        assert chance(i, j) == 1 - chance(j, i) > 0.8
+    assert judge([prompt], ["no word of it"], [texts[0]])[0] == 0.5
+    thirds = (language.count.unsqueeze(-1) == torch.tensor([1, 2, 3])).double()
+    policy = (thirds / thirds.sum(1, keepdim=True)).mean(-1)
+    assert cyclic_exploitability(language, policy) == pytest.approx(0, abs=1e-12)
+    alone = (language.count == 2).double()
+    assert cyclic_exploitability(language, alone / alone.sum(-1, keepdim=True)) > 0.3
 
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "extending.md"
