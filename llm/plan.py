@@ -97,6 +97,7 @@ def memory(settings: Settings, size: Size, hardware: Hardware) -> dict[str, floa
         "trained weights": 4 * size.trained / share,
         "frozen weights": frozen_bytes * frozen / share,
         "frozen copies": frozen_bytes * size.parameters * frozen_copies(settings),
+        "slow copies": 2 * 4 * size.trained * any(m.slow() for m in settings.methods.values()),
         "gradients": 4 * size.trained / share,
         "optimiser state": STATE[train.optimiser] * size.trained / share,
         "average (EMA)": 4 * size.trained if train.ema else 0,

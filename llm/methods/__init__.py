@@ -23,7 +23,8 @@ from spac_theory.registry import Registry
 
 METHODS: Registry[type[Method]] = Registry("method", "llm.methods")
 Metrics = dict[str, Tensor]
-SOURCES = ("data", "current", "initial")
+SOURCES = ("data", "current", "initial", "ema")
+LIVE = ("ema", "opponent")  # copies of the weights that training makes and moves, see Slow
 TIMES = ("round", "step")
 LABELS = ("score", "pairwise", "critic")
 
@@ -36,10 +37,12 @@ class Stream:
     ----------
     name : what the loss calls them: "chosen", "rejected" (the data's), "own", …
     count : responses a prompt; None: `generation.samples`
-    source : who wrote them: "data", the "current" iterate `π_t`, or the "initial" policy `π_1`
+    source : who wrote them: "data", the "current" iterate `π_t`, the "initial" policy `π_1`, or "ema":
+        the data's "chosen" responses with a segment rewritten by a slow copy, see :class:`Slow`
     when : sampled once a "round", or at every "step" (current: with the weights of that step)
     anchors : frozen policies whose `log π_a` the loss reads: "initial", "current" (`π_t`, the iterate
-        at the start of the round), or a name of the method's own, see :meth:`Method.anchor`
+        at the start of the round), "opponent" (see :class:`Slow`), or a name of the method's own, see
+        :meth:`Method.anchor`
     labels : None, "score" (a number a response) or "pairwise" (who beats whom), from the run's judge,
         or "critic" (a number a response, the sum of the method's own critics so far)
     against : whose responses "pairwise" labels compare with, a stream named before; None: its own
@@ -60,6 +63,11 @@ class Stream:
         choice("stream.when", self.when, TIMES)
         if self.labels is not None:
             choice("stream.labels", self.labels, LABELS)
+        if self.source == "ema" and (self.count, self.when) != (1, "step"):
+            raise InputError(
+                f"stream {self.name!r} is rewritten with count {self.count} and when {self.when!r}; a "
+                "rewritten stream has count 1 and when 'step'."
+            )
         if self.source == "data" and (self.count, self.when) != (1, "round"):
             raise InputError(
                 f"stream {self.name!r} is of the data with count {self.count} and when "
@@ -149,6 +157,29 @@ def _column(weight: Tensor | None) -> Tensor | None:
 
 
 @dataclass(frozen=True)
+class Slow:
+    """Copies of the weights that move at every step, and the queue of the pairs they make.
+
+    Attributes
+    ----------
+    decay : of the average, moved before it writes
+    refresh : steps between copies of the average to the opponent
+    memory : steps whose pairs the queue holds
+    segment, keep : tokens of a chosen response that are rewritten, and tokens that stay after them
+    temperature, top_k, top_p : how they are written
+    """
+
+    decay: float
+    refresh: int
+    memory: int
+    segment: int
+    keep: int
+    temperature: float
+    top_k: int
+    top_p: float
+
+
+@dataclass(frozen=True)
 class Conditions:
     """What a method may need to know of a run before it starts."""
 
@@ -182,6 +213,10 @@ class Method(ABC):
 
     def skip(self, conditions: Conditions) -> str | None:
         """Why the method cannot run under these conditions, as the end of a sentence; None: it can."""
+        return None
+
+    def slow(self) -> Slow | None:
+        """The copies that write its stream with the source "ema"."""
         return None
 
     def anchor(self, name: str, t: int) -> int:
@@ -282,7 +317,7 @@ def streams_of(method: Method, samples: int) -> tuple[Stream, ...]:
     if len(set(names)) < len(names):
         raise InputError(f"{name_of(method)} has streams {names}; each needs a name of its own.")
     for place, stream in enumerate(streams):
-        for anchor in stream.anchors:
+        for anchor in set(stream.anchors) - set(LIVE):
             method.anchor(anchor, 1)
         if stream.against is not None:
             together = [s.name for s in streams[:place] if s.when == stream.when]

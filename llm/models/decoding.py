@@ -33,9 +33,7 @@ def forward(model: Any, ids: Tensor, mask: Tensor, past: Any) -> Any:
     if "position_ids" in inspect.signature(type(model).forward).parameters:
         places = (mask.cumsum(-1) - 1).clamp_min(0)
         extra["position_ids"] = places[:, -ids.shape[1] :]
-    return model(
-        input_ids=ids, attention_mask=mask, past_key_values=past, use_cache=True, **extra
-    )
+    return model(input_ids=ids, attention_mask=mask, past_key_values=past, use_cache=True, **extra)
 
 
 class Mixed(LogitsProcessor):

@@ -13,7 +13,7 @@ from llm.files.digests import Rows
 from llm.files.parts import join_parts, make_parts, part_seed
 from llm.files.progress import Progress
 from llm.methods import Stream
-from llm.models.judges import Judge, finite_chances, finite_scores, judges_pairs, load_judge
+from llm.models.judges import finite_chances, finite_scores, judges_pairs, load_judge
 from llm.settings import CYCLE, LANGUAGE
 from llm.training.rollouts import labels_a_row
 from llm.worlds.language import Language
@@ -47,7 +47,9 @@ class Labeller:
         A judge of pairs is asked about each; of one that scores, `σ` of the difference is taken.
         """
         chance = torch.Generator().manual_seed(seed) if self.draws else None
-        return [_drawn(p, against is not None, chance) for p in self._chances(rows, stream, against)]
+        return [
+            _drawn(p, against is not None, chance) for p in self._chances(rows, stream, against)
+        ]
 
     @property
     def draws(self) -> bool:

@@ -19,7 +19,7 @@ from llm.files import processes
 from llm.files.digests import Rows, read_rows
 from llm.files.parts import join_parts, make_parts
 from llm.files.progress import Progress
-from llm.methods import Stream
+from llm.methods import LIVE, Stream
 from llm.models.load import ModelSettings, load_model
 from llm.models.logprobs import pack_logps, sequence_logps, with_logps
 from llm.models.packs import with_packs
@@ -34,7 +34,7 @@ def asked(streams: Sequence[Stream]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for stream in streams:
         if stream.when == "round":
-            for anchor in stream.anchors:
+            for anchor in (a for a in stream.anchors if a not in LIVE):
                 found.setdefault(anchor, []).append(stream.name)
     return found
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llm.data.row import Row, read_native
+from llm.files import processes
 from llm.files.digests import read_rows, tokenizer_digest
 from llm.methods import Following, Method, Stream, identity
 from llm.models.engines import ENGINES, Ends
@@ -25,7 +26,7 @@ from llm.training.rollouts import frozen_names
 
 @dataclass(frozen=True)
 class Done:
-    """What a round made: the next iterate, what it was given (labels, samples, steps), what its critic found."""
+    """What a round made: the next iterate, the labels, samples and steps it took, what its critic found."""
 
     model: Model
     given: dict[str, int]
@@ -185,7 +186,7 @@ class Round:
             "streams": self._hash("reference", "streams"),
             "policy": self.current.weights,
             "live": {name: model.weights for name, model in live.items()},
-            "generation": asdict(place.s.generation) if live else None,
+            "generation": asdict(place.s.generation) if live or self.method.slow() else None,
             "judge": place.judge_identity if judged else None,
             "method": identity(self.method),
             "train": train_identity(place.s.train),
@@ -217,6 +218,7 @@ class Round:
         return out | (rollouts.given.total() if rollouts else {})
 
     def _rollouts(self, live: dict[str, Model]) -> Any:
+        from llm.training.rewriting import rewriting
         from llm.training.rollouts import Rollouts, adapter_off, copy_of
 
         s, tokenizer = self.place.s, self.place.tokenizer
@@ -230,7 +232,7 @@ class Round:
                 return adapter_off()
             return copy_of(lambda: load_model(model.path, s.model))
 
-        return Rollouts(
+        made = Rollouts(
             step,
             {name: frozen(model) for name, model in live.items()},
             s.generation,
@@ -239,6 +241,8 @@ class Round:
             f"{s.seed}/{self.folder}/step",
             self._label_step(),
         )
+        slow = self.method.slow()
+        return made if slow is None else rewriting(made, slow, s.train.batch // processes.world())
 
     def _label_step(self) -> Callable[[Sequence[Row], Stream, int], list[Any]]:
         """Answers for rows at a step, from a judge that is loaded when it is first asked."""

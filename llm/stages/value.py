@@ -94,11 +94,11 @@ def exact_report(
     report["mixture_value"] = exact.table_value(language, mixture)
     report["mixture_suboptimality"] = best - report["mixture_value"]
     inside = mixture[:, : first.shape[-1]].log()
-    both = {**report, "mixture": exact.report(language, inside, first, pairs)}
+    mixed = exact.report(language, inside, first, pairs)
     if settings.judge == CYCLE:
-        both["exploitability"] = cyclic_exploitability(language, exact.closed(tables[-1]))
-        both["mixture"]["exploitability"] = cyclic_exploitability(language, mixture)
-    return both
+        report["exploitability"] = cyclic_exploitability(language, exact.closed(tables[-1]))
+        mixed["exploitability"] = cyclic_exploitability(language, mixture)
+    return {**report, "mixture": mixed}
 
 
 def bench(settings: Settings, tokenizer: Any) -> measure.Bench:

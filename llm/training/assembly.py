@@ -15,6 +15,7 @@ from llm.models.load import ModelSettings, add_lora
 from llm.models.packs import with_packs
 from llm.training.batches import DemonstrationCollator, StreamCollator
 from llm.training.given import Count
+from llm.training.rewriting import callbacks
 from llm.training.rollouts import Rollouts
 from llm.training.settings import TrainSettings, arguments
 from llm.training.trainer import MethodTrainer, SftTrainer
@@ -62,7 +63,8 @@ def method_trainer(
         data_collator=StreamCollator(tokenizer.pad_token_id, streams, packed),
     )
     if rollouts is not None:
-        trainer.add_callback(Count(rollouts.given))
+        for kept in (Count(rollouts.given), *callbacks(rollouts)):
+            trainer.add_callback(kept)
     return trainer
 
 

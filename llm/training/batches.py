@@ -17,7 +17,7 @@ from torch import Tensor
 from llm.data.padding import pad
 from llm.data.row import Row, logp_column
 from llm.data.trees import Tree, pack
-from llm.methods import Batch, Stream
+from llm.methods import LIVE, Batch, Stream
 
 Tensors = dict[str, Tensor]
 SEQUENCES = ("input_ids", "attention_mask", "completion_mask")
@@ -44,7 +44,7 @@ class StreamCollator:
             batch |= make(rows, [s.name for s in stored])
         for stream in stored:
             name = stream.name
-            for anchor in stream.anchors:
+            for anchor in set(stream.anchors) - set(LIVE):
                 batch[logp_column(anchor, name)] = _wide([r.logp[anchor][name] for r in rows])
             for kind in ("score", "wins", "weight"):
                 if name in getattr(rows[0], kind):

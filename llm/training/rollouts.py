@@ -18,7 +18,7 @@ from llm.data.padding import pad
 from llm.data.row import Row, logp_column
 from llm.files import processes
 from llm.files.parts import part_seed
-from llm.methods import Stream
+from llm.methods import LIVE, Stream
 from llm.models.decoding import Mixed
 from llm.models.engines import Ends, GenerationSettings, draw
 from llm.models.logprobs import causal_model, sequence_logps, with_logps
@@ -74,14 +74,14 @@ class Rollouts:
         """`batch` (micro-batch `number` of step `step`) with every stream of the step."""
         training = model.training
         devices = range(torch.cuda.device_count())
-        rows = [Row(prompt, {}) for prompt in _prompts(batch)]
+        rows = [Row(prompt, {}) for prompt in prompts_of(batch)]
         with torch.random.fork_rng(devices), torch.no_grad():
             model.eval()
             for stream in self.streams:
                 place = (stream.name, step, processes.rank(), number)
                 answers = self._answers(model, rows, stream, part_seed(self.key, *place))
                 for row, ys in zip(rows, answers, strict=True):
-                    row.responses[stream.name] = ys
+                    row.responses[stream.name] = [*ys]
                 more = self._scored(model, rows, stream, batch["prompt_ids"].device)
                 more |= self._labels(rows, stream, part_seed(self.key, "labels", *place))
                 batch = join(batch, more, self.ends.pad)
@@ -94,7 +94,7 @@ class Rollouts:
         prompts = [row.prompt for row in rows]
         self.given.samples += len(rows) * settings.samples
         with self._writer(model, stream) as writer, self._beside(model, stream, prompts) as mixed:
-            return draw(_generator(writer), prompts, settings, self.ends, seed, mixed)
+            return draw(generator(writer), prompts, settings, self.ends, seed, mixed)
 
     def _scored(
         self, model: nn.Module, rows: list[Row], stream: Stream, device: torch.device
@@ -162,7 +162,7 @@ def labels_a_row(stream: Stream, rivals: int | None = None) -> int:
     return k * (k - 1) // 2 if rivals is None else k * rivals
 
 
-def _prompts(batch: Tensors) -> list[list[int]]:
+def prompts_of(batch: Tensors) -> list[list[int]]:
     """The prompts of a batch without their padding."""
     pairs = zip(batch["prompt_ids"], batch["prompt_mask"], strict=True)
     return [ids[mask.bool()].tolist() for ids, mask in pairs]
@@ -173,15 +173,15 @@ def _columns(values: Tensor, samples: int) -> Tensor:
     return values.view(samples, -1).transpose(0, 1)
 
 
-def _generator(model: Any) -> Any:
+def generator(model: Any) -> Any:
     """What can generate: PEFT's wrapper itself, or the plain model."""
     return model if hasattr(model, "generate") else causal_model(model)
 
 
 def frozen_names(streams: Sequence[Stream]) -> list[str]:
-    """The frozen policies that have to be live in training."""
+    """The iterates that have to be live in training."""
     step = [s for s in streams if s.when == "step"]
     names = [a for s in step for a in s.anchors]
     names += [s.source for s in step if s.source != "current"]
     names += ["initial" for s in step if s.pull]
-    return list(dict.fromkeys(names))
+    return [name for name in dict.fromkeys(names) if name not in LIVE]

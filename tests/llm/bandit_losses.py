@@ -7,6 +7,7 @@ from torch import Tensor
 
 from spac_theory import LearnerView
 from spac_theory.algorithms.chi_po import chi_po_margins, smooth_clip
+from spac_theory.algorithms.sapo import segment_kernel
 from spac_theory.algorithms.spac_practical import selfplay_pairs
 from spac_theory.learning.preference_game import win_rate
 from spac_theory.objective import preference_loss, tabular_margins, tabular_preference_loss
@@ -150,7 +151,15 @@ def nash_md(algorithm, tables):
     return (tables.rho[:, None] * (algorithm.tau * divergence - won)).sum()
 
 
+def sapo(algorithm, tables):
+    """Winners against themselves rewritten by the slow copy, as it is (no temperature, no nucleus)."""
+    kernel = segment_kernel(tables.anchor["ema"].exp(), tables.logp.shape[-1], algorithm.segment)
+    pairs = tables.wins.sum(-1, keepdim=True) * kernel
+    return tabular_preference_loss(algorithm.beta * tables.ratio("opponent"), pairs)
+
+
 LOSSES = {
+    "sapo": sapo,
     "online_dpo": online_dpo,
     "xpo": xpo,
     "sail": sail,

@@ -40,21 +40,23 @@ def pipeline(folder, *overrides):
     return Pipeline(build(Settings, values), note=lambda text: None)
 
 
-BOTH = "methods=[hypo,rebel]"
+# A rival of two policies; copies and a queue; rollouts with and without labels; labels of a round.
+SAPO = ("methods.sapo.refresh=2", "methods.sapo.memory=2")
+BOTH = ("methods=[nash_md,sapo,hypo,rebel]", *SAPO)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A run with labels and with rollouts that nothing disturbed."""
     folder = tmp_path_factory.mktemp("whole")
-    pipeline(folder, BOTH)()
+    pipeline(folder, *BOTH)()
     return folder
 
 
 def test_a_killed_run_with_rollouts_and_labels_ends_like_a_whole_one(whole, tmp_path, monkeypatch):
     step = trainers.MethodTrainer.training_step
     asked = LanguageJudge.__call__
-    left = {"step": 5, "judge": 2}  # checkpoints at steps 3 and 6; three parts of labels
+    left = {"step": 0, "judge": 0}  # checkpoints at steps 3 and 6 of each; three parts of labels
 
     def dying_step(self, *args, **kwargs):
         left["step"] -= 1
@@ -63,23 +65,28 @@ def test_a_killed_run_with_rollouts_and_labels_ends_like_a_whole_one(whole, tmp_
         return step(self, *args, **kwargs)
 
     def dying_judge(self, prompts, answers):
-        left["judge"] -= 1
+        left["judge"] -= len(prompts) == 2 * 16  # a part of REBEL's, not a step of Nash-MD
         if left["judge"] < 0:
             raise Killed
         return asked(self, prompts, answers)
 
-    for name, where in (("step", "hypo/round-01/train"), ("judge", "rebel/round-01/label-own")):
+    for name, after, where in (
+        ("step", 5, "nash_md/round-01/train"),
+        ("step", 3 + 5, "sapo/round-01/train"),
+        ("judge", 2, "rebel/round-01/label-own"),
+    ):
+        left[name] = after
         with monkeypatch.context() as patch:
-            patch.setattr(trainers.MethodTrainer, "training_step", dying_step)
-            if name == "judge":
-                patch.setattr(trainers.MethodTrainer, "training_step", step)
+            if name == "step":
+                patch.setattr(trainers.MethodTrainer, "training_step", dying_step)
+            else:
                 patch.setattr(LanguageJudge, "__call__", dying_judge)
             with pytest.raises(Killed):
-                pipeline(tmp_path, BOTH)()
+                pipeline(tmp_path, *BOTH)()
         assert (tmp_path / where).exists()
         assert not (tmp_path / where / "stage.json").exists()
     assert len(list((tmp_path / "rebel/round-01/label-own/parts").iterdir())) == 2
-    pipeline(tmp_path, BOTH)()
+    pipeline(tmp_path, *BOTH)()
     assert read_json(tmp_path / "manifest.json") == read_json(whole / "manifest.json")
     for path in whole.rglob("*.parquet"):
         assert read_rows(path) == read_rows(tmp_path / path.relative_to(whole))
@@ -112,7 +119,14 @@ def test_labels_are_those_of_the_reward_and_counted(whole):
     assert judge([prompt] * 2, [best, "no word of it"]) == [2.0, 0.0]
     outputs = read_json(whole / "rebel/round-01/label-own/stage.json")["outputs"]
     assert outputs["count"] == 2 * len(rows)
-    assert read_json(whole / "rebel/round-01/evaluate/report.json")["labels"] == 2 * len(rows)
+    given = {"labels": 2 * len(rows), "samples": 2 * len(rows), "steps": 6}
+    report = read_json(whole / "rebel/round-01/evaluate/report.json")
+    assert {name: report[name] for name in given} == given
+    report = read_json(
+        whole / "nash_md/round-01/evaluate/report.json"
+    )  # a pair a row in two epochs
+    given = {"labels": 2 * len(rows), "samples": 4 * len(rows), "steps": 6}
+    assert {name: report[name] for name in given} == given
 
 
 class Fixed:
@@ -172,7 +186,9 @@ def test_a_judge_of_pairs_is_asked_once_a_pair_and_gives_no_scores():
     row = Row([1], {"own": ids, "other": ids[:1]})
     labeller = Labeller(longer, tok)
     wins = torch.tensor(labeller.wins([row], "own", 0)[0])
-    torch.testing.assert_close(wins, torch.tensor([[0.5, 0.2, 0.0], [0.8, 0.5, 0.2], [1.0, 0.8, 0.5]]))
+    torch.testing.assert_close(
+        wins, torch.tensor([[0.5, 0.2, 0.0], [0.8, 0.5, 0.2], [1.0, 0.8, 0.5]])
+    )
     with pytest.raises(InputError, match="compares two answers and gives no scores"):
         labeller.scores([row], "own")
 
@@ -187,7 +203,8 @@ def test_the_cyclic_judge_has_a_third_of_each_as_its_equilibrium():
         return judge([prompt], [texts[i]], [texts[j]])[0]
 
     for i, j in ((2, 1), (3, 2), (1, 3), (1, 0), (2, 0), (3, 0)):
-        assert chance(i, j) == 1 - chance(j, i) > 0.8
+        assert chance(i, j) == pytest.approx(1 - chance(j, i))
+        assert chance(i, j) > 0.8
     assert judge([prompt], ["no word of it"], [texts[0]])[0] == 0.5
     thirds = (language.count.unsqueeze(-1) == torch.tensor([1, 2, 3])).double()
     policy = (thirds / thirds.sum(1, keepdim=True)).mean(-1)
