@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llm.files import processes
-from llm.methods import Method
+from llm.methods import Decoding, Method, identity
 from llm.models.bundled import settled
 from llm.settings import CYCLE, Settings, require_pins
 from llm.stages import answer as iterates
@@ -83,6 +83,8 @@ class Pipeline(Workplace):
 
     def method(self, name: str, method: Method, start: Model) -> list[dict[str, Any]]:
         """`T` rounds of one method from `start`; the evaluation of each iterate."""
+        if isinstance(method, Decoding):
+            return [self.evaluate(f"{name}/round-01", [start], start, method=method)]
         models, results, given = [start], [], dict[str, int]()
         for t in range(1, self.s.rounds + 1):
             done = Round(self, f"{name}/round-{t:02d}", method, models, t)()
@@ -96,9 +98,14 @@ class Pipeline(Workplace):
         return results
 
     def evaluate(
-        self, folder: str, models: list[Model], start: Model, given: dict[str, int] | None = None
+        self,
+        folder: str,
+        models: list[Model],
+        start: Model,
+        given: dict[str, int] | None = None,
+        method: Decoding | None = None,
     ) -> dict[str, Any]:
-        """What the iterate is worth: exactly on a language, on held-out pairs otherwise."""
+        """What the iterate is worth, decoded by `method`: exactly on a language, else on held-out rows."""
         spent = {name: count for name, count in (given or {}).items() if count}
         inputs: dict[str, Any] = {
             "policies": [m.weights for m in models],
@@ -106,6 +113,8 @@ class Pipeline(Workplace):
             "given": spent,
             "judge": self.judge_identity if self.s.judge == CYCLE else None,
         }
+        if method is not None:
+            inputs["decoding"] = identity(method)
         if self.s.data.language is None:
             inputs |= {
                 "evaluation": asdict(self.s.evaluation),
@@ -117,6 +126,8 @@ class Pipeline(Workplace):
         out: dict[str, Any] = self.stage(
             f"{folder}/evaluate",
             inputs,
-            lambda f: evaluation.evaluate(f, self.s, self.tokenizer, paths, start.path, spent),
+            lambda f: evaluation.evaluate(
+                f, self.s, self.tokenizer, paths, start.path, spent, method
+            ),
         )
         return out

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from experiments.common.program import launch
+from llm.methods import Decoding
 from llm.models.shape import empty_model, layer_classes, layers, token_widths
 from llm.recipes import settled
 from llm.run import CONFIG
@@ -84,6 +85,8 @@ def _parameters(module: torch.nn.Module) -> int:
 
 def memory(settings: Settings, size: Size, hardware: Hardware) -> dict[str, float]:
     """GiB on one GPU by part, weights and states sharded over all GPUs (FSDP2 or ZeRO-3)."""
+    if not trains(settings):
+        return decoding_memory(settings, size)
     train, share = settings.train, hardware.gpus
     frozen = size.parameters - size.trained if settings.model.lora else 0
     frozen_bytes = (
@@ -108,6 +111,26 @@ def memory(settings: Settings, size: Size, hardware: Hardware) -> dict[str, floa
         "activation checkpoints": kept if train.gradient_checkpointing else 0,
         "activations of a layer": inside,
         "logits (chunked)": 3 * 4 * train.logp_chunk * size.vocabulary,
+        "runtime and fragmentation": 2.5 * GIB,
+    }
+    return {name: value / GIB for name, value in parts.items()}
+
+
+def trains(settings: Settings) -> bool:
+    """Whether any of the methods trains."""
+    return not all(isinstance(m, Decoding) for m in settings.methods.values())
+
+
+def decoding_memory(settings: Settings, size: Size) -> dict[str, float]:
+    """GiB on one GPU where nothing is trained: the weights, and the caches of two passes a token.
+
+    Caches as if every layer kept keys and values of full width: less where heads share them.
+    """
+    width = 4 if settings.model.dtype == "float32" else 2
+    tokens = 2 * settings.generation.batch * settings.data.max_length
+    parts = {
+        "frozen weights": width * size.parameters,
+        "key-value caches": 2 * size.layers * size.hidden * width * tokens,
         "runtime and fragmentation": 2.5 * GIB,
     }
     return {name: value / GIB for name, value in parts.items()}

@@ -226,6 +226,27 @@ class Method(ABC):
 
 
 @dataclass(frozen=True)
+class Decoding(Method):
+    """A method that trains nothing: the start, shown other texts or decoded in another way."""
+
+    def streams(self) -> tuple[Stream, ...]:
+        """None."""
+        return ()
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
+        """Refused: there is none."""
+        raise InputError(f"{name_of(self)} trains nothing, so it has no loss.")
+
+    @abstractmethod
+    def texts(self, prompt: str) -> tuple[str, str | None]:
+        """What the policy is shown for a prompt, and what it is shown a second time, beside it."""
+
+    def law(self, told: Tensor, plain: Tensor | None) -> Tensor:
+        """The law of the next token, `(..., V)`, from the logits after both texts."""
+        return told.softmax(-1)
+
+
+@dataclass(frozen=True)
 class CriticSettings:
     """How the second network of a method is trained, where it differs from the policy.
 

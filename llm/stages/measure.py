@@ -135,11 +135,16 @@ def answers(path: str, policy: Any, rows: Sequence[Row], bench: Bench) -> Rows:
     asked = [(a["prompt_ids"], [a["answer_ids"]]) for a in given]
     for row, (logp,) in zip(given, logps(policy, asked, bench), strict=True):
         row["logp"] = logp
+    score(given, bench)
+    return given
+
+
+def score(given: Rows, bench: Bench) -> None:
+    """Write the reward of every answer beside it, where somebody knows it."""
     if bench.scorer is not None:
         scores = bench.scorer([a["prompt"] for a in given], [a["answer"] for a in given])
         for row, reward in zip(given, scores, strict=True):
             row["reward"] = float(reward)
-    return given
 
 
 def written(row: Row, ids: list[int], bench: Bench) -> dict[str, Any]:

@@ -11,10 +11,11 @@ import torch
 from experiments.common.files import write_json
 from llm.data.encode import prompt_ids, response_ids
 from llm.files.failures import Diverged
+from llm.methods import Decoding
 from llm.models.judges import finite_scores, load_judge
 from llm.models.load import ModelSettings, load_model
 from llm.settings import CYCLE, Settings
-from llm.stages import measure
+from llm.stages import decoded, measure
 from llm.stages.directory import flatten
 from llm.worlds import exact, sentiment
 from llm.worlds.language import Language
@@ -28,6 +29,7 @@ def evaluate(
     iterates: list[str],
     start: str,
     given: dict[str, int] | None = None,
+    method: Decoding | None = None,
 ) -> dict[str, Any]:
     """Stage: a report on the last of `iterates` (`π_1 … π_{t+1}`), and on their mixture.
 
@@ -35,7 +37,9 @@ def evaluate(
     elsewhere measured on held-out prompts, see :mod:`llm.stages.measure`.
     """
     if settings.data.language is not None:
-        report = exact_report(folder, settings, tokenizer, iterates, start)
+        report = exact_report(folder, settings, tokenizer, iterates, start, method)
+    elif method is not None:
+        report = decoded.held_out(folder, bench(settings, tokenizer), start, method)
     else:
         report = measure.held_out(folder, bench(settings, tokenizer), iterates[-1], start)
     report |= given or {}
@@ -78,15 +82,26 @@ def _table(language: Language, path: str, model: ModelSettings, tokenizer: Any) 
 
 
 def exact_report(
-    folder: Path, settings: Settings, tokenizer: Any, iterates: list[str], start: str
+    folder: Path,
+    settings: Settings,
+    tokenizer: Any,
+    iterates: list[str],
+    start: str,
+    method: Decoding | None = None,
 ) -> dict[str, Any]:
-    """Exact numbers of the last iterate, and the value of the uniform mixture of all of them."""
+    """Exact numbers of the last iterate, and the value of the uniform mixture of all of them.
+
+    A decoder may give some responses no mass at all; what that makes infinite is left out.
+    """
     language = language_of(settings)
     assert language is not None
     assert settings.data.language is not None
     pairs = language.sample_pairs(settings.data.language.pairs, settings.seed)
     tables = [_table(language, path, settings.model, tokenizer) for path in iterates]
     first = _table(language, start, settings.model, tokenizer)
+    if method is not None:
+        base = load_model(start, settings.model)
+        tables = [decoded.table(base, language, tokenizer, method)]
     report = exact.report(language, tables[-1], first, pairs)
     played = tables[:-1] or tables  # theory: π̄ averages π_1 … π_T
     mixture = torch.stack([exact.closed(t) for t in played]).mean(0)
@@ -98,6 +113,10 @@ def exact_report(
     if settings.judge == CYCLE:
         report["exploitability"] = cyclic_exploitability(language, exact.closed(tables[-1]))
         mixed["exploitability"] = cyclic_exploitability(language, mixture)
+    if method is not None:
+        report, mixed = (
+            {k: v for k, v in found.items() if math.isfinite(v)} for found in (report, mixed)
+        )
     return {**report, "mixture": mixed}
 
 

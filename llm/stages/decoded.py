@@ -1,0 +1,138 @@
+"""What a decoder does: its exact law on a language, its answers to held-out prompts elsewhere.
+
+The policy is the start; nothing is trained. A decoder may give a text no mass, so held-out pairs have no
+finite log-probs and no preference accuracy; what its own answers show is reported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from llm.data.encode import prompt_ids, response_ids
+from llm.data.padding import Ids, pad
+from llm.files import processes
+from llm.files.digests import write_rows
+from llm.files.parts import part_seed, pieces
+from llm.methods import Decoding
+from llm.models.decoding import Mixed
+from llm.models.engines import Ends, GenerationSettings, draw
+from llm.models.load import load_model
+from llm.stages import measure
+from llm.worlds.language import Language
+from spac_theory.checks import InputError
+
+Shown = tuple[list[int], list[int] | None]
+
+
+@torch.no_grad()
+def logps(
+    model: Any, shown: Shown, responses: Sequence[Ids], method: Decoding, pad_id: int
+) -> Tensor:
+    """`log q(y|x)` of every response after one prompt as the decoder shows it, `(A,)` float64."""
+    told, plain = (None if s is None else _logits(model, s, responses, pad_id) for s in shown)
+    assert told is not None
+    law = method.law(told, plain)
+    lengths = torch.tensor([len(y) for y in responses]).unsqueeze(-1)
+    targets = torch.tensor([[*y, *[pad_id] * (law.shape[1] - len(y))] for y in responses])
+    picked = law.gather(-1, targets.unsqueeze(-1)).squeeze(-1).log()
+    real = torch.arange(law.shape[1]) < lengths
+    return torch.where(real, picked, 0.0).sum(-1)
+
+
+def _logits(model: Any, prompt: Ids, responses: Sequence[Ids], pad_id: int) -> Tensor:
+    """Logits before every token of the responses, `(A, L, V)` float64."""
+    batch = pad([prompt] * len(responses), responses, pad_id)
+    device = next(model.parameters()).device
+    out = model(batch["input_ids"].to(device), attention_mask=batch["attention_mask"].to(device))
+    found: Tensor = out.logits[:, len(prompt) - 1 : -1].double().cpu()
+    return found
+
+
+def table(model: Any, language: Language, tokenizer: Any, method: Decoding) -> Tensor:
+    """`log q(y|x)` of every response at every prompt, `(X, A)`."""
+    turns = [{"role": "user", "content": language.prompts[0]}]
+    responses = [response_ids(tokenizer, turns, y) for y in language.responses]
+    asked = [shown(tokenizer, x, method, turned=True) for x in language.prompts]
+    pad_id = tokenizer.pad_token_id
+    return torch.stack([logps(model.eval(), s, responses, method, pad_id) for s in asked])
+
+
+def shown(tokenizer: Any, prompt: str, method: Decoding, turned: bool) -> Shown:
+    """Token ids of what a decoder shows for a prompt, a turn of a conversation or plain text."""
+    told, plain = method.texts(prompt)
+
+    def ids(text: str) -> list[int]:
+        return prompt_ids(tokenizer, [{"role": "user", "content": text}] if turned else text)
+
+    return ids(told), None if plain is None else ids(plain)
+
+
+def answer(
+    model: Any,
+    prompts: Sequence[Shown],
+    method: Decoding,
+    s: GenerationSettings,
+    ends: Ends,
+    seed: int,
+) -> list[list[list[int]]]:
+    """Answers by `model.generate`, every token from the decoder's law."""
+
+    @contextlib.contextmanager
+    def same() -> Iterator[Any]:
+        yield model
+
+    plain = [p for _, p in prompts if p is not None]
+
+    def combine(told: Tensor, beside: Tensor) -> Tensor:
+        return method.law(told, beside).log()
+
+    mixed = Mixed(same, plain, s.samples, ends.pad, combine) if plain else None
+    return draw(model, [told for told, _ in prompts], s, ends, seed, mixed)
+
+
+def held_out(folder: Path, bench: measure.Bench, start: str, method: Decoding) -> dict[str, Any]:
+    """Answers to held-out prompts, their reward, length, and KL to the start."""
+    prompts = list({r.key: r for r in bench.rows}.values())[: bench.evaluation.prompts]
+    prompts = [row for row in prompts if row.key in bench.words]
+    if not prompts:
+        return {}
+    model = load_model(start, bench.model).to(processes.device()).eval()
+    tok, s = bench.tokenizer, bench.generation
+    s = GenerationSettings(s.engine, bench.evaluation.samples, 1.0, 1.0, s.max_new_tokens, s.batch)
+    seen = [_rendered(bench, row.key, row.prompt, method) for row in prompts]
+    given = []
+    for span in pieces(len(prompts), s.batch):
+        part = [seen[i] for i in span]
+        seed = part_seed("held-out", bench.seed, span.start)
+        drawn = answer(model, part, method, s, Ends(tok.pad_token_id, tok.eos_token_id), seed)
+        for i, ys in zip(span, drawn, strict=True):
+            values = logps(model, seen[i], ys, method, tok.pad_token_id).tolist()
+            for y, value in zip(ys, values, strict=True):
+                given.append({**measure.written(prompts[i], y, bench), "logp": value})
+    measure.score(given, bench)
+    asked = [(a["prompt_ids"], [a["answer_ids"]]) for a in given]
+    before = measure.logps(measure.live(start, bench), asked, bench)
+    for row, (logp,) in zip(given, before, strict=True):
+        row["start_logp"] = logp
+    write_rows(folder / measure.ANSWERS, given)
+    return measure.behaviour(given, bench.run / measure.START)
+
+
+def _rendered(bench: measure.Bench, key: str, ids: Ids, method: Decoding) -> Shown:
+    """The texts of a prompt in its own form; refused for one that is neither text nor a single turn."""
+    text = bench.words[key]["prompt"]
+    turn = [{"role": "user", "content": text}]
+    if list(ids) == prompt_ids(bench.tokenizer, text):
+        return shown(bench.tokenizer, text, method, turned=False)
+    if bench.tokenizer.chat_template and list(ids) == prompt_ids(bench.tokenizer, turn):
+        return shown(bench.tokenizer, text, method, turned=True)
+    raise InputError(
+        f"The prompt {text!r:.60} is a conversation of several turns or was cut; a method that shows "
+        "prompts in its own way needs single turns, so raise data.max_prompt_length or take other rows."
+    )
