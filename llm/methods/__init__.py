@@ -25,8 +25,8 @@ METHODS: Registry[type[Method]] = Registry("method", "llm.methods")
 Metrics = dict[str, Tensor]
 SOURCES = ("data", "current", "initial", "ema")
 LIVE = ("ema", "opponent")  # copies of the weights that training makes and moves, see Slow
-TIMES = ("round", "step")
-LABELS = ("score", "pairwise", "critic")
+TIMES = ("once", "round", "step")
+LABELS = ("score", "pairwise", "critic", "elicited")
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,14 @@ class Stream:
     count : responses a prompt; None: `generation.samples`
     source : who wrote them: "data", the "current" iterate `π_t`, the "initial" policy `π_1`, or "ema":
         the data's "chosen" responses with a segment rewritten by a slow copy, see :class:`Slow`
-    when : sampled once a "round", or at every "step" (current: with the weights of that step)
+    when : sampled "once" for all rounds, every "round", or at every "step" (current: with the weights of
+        that step)
     anchors : frozen policies whose `log π_a` the loss reads: "initial", "current" (`π_t`, the iterate
         at the start of the round), "opponent" (see :class:`Slow`), or a name of the method's own, see
         :meth:`Method.anchor`
     labels : None, "score" (a number a response) or "pairwise" (who beats whom), from the run's judge,
-        or "critic" (a number a response, the sum of the method's own critics so far)
+        "critic" (a number a response, the sum of the method's own critics so far) or "elicited" (a number
+        a response, from a model of the answers to a budget of questions, see :class:`Eliciting`)
     against : whose responses "pairwise" labels compare with, a stream named before; None: its own
     pull : of a step: the writer is `π_1^pull π^{1−pull}`, normalised token by token
     """
@@ -73,10 +75,15 @@ class Stream:
                 f"stream {self.name!r} is of the data with count {self.count} and when "
                 f"{self.when!r}; a stream of the data has count 1 and when 'round'."
             )
-        if self.when == "step" and self.labels == "critic":
+        if self.when == "step" and self.labels in ("critic", "elicited"):
             raise InputError(
-                f"stream {self.name!r} asks for a critic's labels at every step; these are given once a "
+                f"stream {self.name!r} asks for {self.labels} labels at every step; these are given once a "
                 "round, so set when to 'round' or labels to 'score'."
+            )
+        if self.when == "once" and self.source != "initial":
+            raise InputError(
+                f"stream {self.name!r} is sampled once and its source is {self.source!r}; only π_1 is the "
+                "same in all rounds, so set source to 'initial' or when to 'round'."
             )
         if number("stream.pull", self.pull, low=0, high=1) and self.when != "step":
             raise InputError(
@@ -87,7 +94,7 @@ class Stream:
     @property
     def sampled(self) -> bool:
         """Whether a stage of the round draws it."""
-        return self.source != "data" and self.when == "round"
+        return self.source != "data" and self.when != "step"
 
 
 def data(*anchors: str) -> tuple[Stream, Stream]:
@@ -223,6 +230,34 @@ class Method(ABC):
         """Which of `π_1, …, π_t` the frozen policy `name` is in round `t`, counted from 0."""
         places = {"initial": 0, "current": t - 1}
         return places[choice("stream.anchors", name, places)]
+
+
+@dataclass(frozen=True)
+class Elicitation:
+    """How a budget of pairwise labels is spent, and what is made of the answers.
+
+    Attributes
+    ----------
+    budget, rounds : labels in all, asked in this many batches
+    members : plausible rewards, draws of the posterior, that disagree
+    width : standard deviations below the mean of the lower bound
+    dimension : principal axes of the start's states that rewards are linear in
+    """
+
+    budget: int
+    rounds: int
+    members: int
+    width: float
+    dimension: int
+
+
+@dataclass(frozen=True)
+class Eliciting(Method):
+    """A method that starts without labels and asks for a budget of them, about its sampled stream."""
+
+    @abstractmethod
+    def elicitation(self) -> Elicitation:
+        """How it asks."""
 
 
 @dataclass(frozen=True)

@@ -52,13 +52,13 @@ class Reader:
         rows: list[Tensor] = [torch.zeros(0)] * len(encoded)
         for start in range(0, len(order), batch):
             places = order[start : start + batch]
-            for place, row in zip(places, self._batch([encoded[i] for i in places]), strict=True):
+            for place, row in zip(places, self.of_ids([encoded[i] for i in places]), strict=True):
                 rows[place] = row
         return torch.stack(rows)
 
     @torch.no_grad()
-    def _batch(self, encoded: list[tuple[list[int], int]]) -> Tensor:
-        """States of one batch, padded on the right."""
+    def of_ids(self, encoded: list[tuple[list[int], int]]) -> Tensor:
+        """States of one batch of token ids, each with how many are the answer's, padded on the right."""
         device = next(self.model.parameters()).device
         longest = max(len(ids) for ids, _ in encoded)
         padded = [ids + [self.tokenizer.pad_token_id] * (longest - len(ids)) for ids, _ in encoded]

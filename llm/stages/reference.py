@@ -33,7 +33,7 @@ def asked(streams: Sequence[Stream]) -> dict[str, list[str]]:
     """The streams each frozen policy is asked about, of those that are stored."""
     found: dict[str, list[str]] = {}
     for stream in streams:
-        if stream.when == "round":
+        if stream.when != "step":
             for anchor in (a for a in stream.anchors if a not in LIVE):
                 found.setdefault(anchor, []).append(stream.name)
     return found

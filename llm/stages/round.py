@@ -11,9 +11,10 @@ from typing import Any
 from llm.data.row import Row, read_native
 from llm.files import processes
 from llm.files.digests import read_rows, tokenizer_digest
-from llm.methods import Following, Method, Stream, identity
+from llm.methods import Eliciting, Following, Method, Stream, identity
 from llm.models.engines import ENGINES, Ends
 from llm.models.load import is_adapter, load_model
+from llm.stages.elicit import elicit, states
 from llm.stages.following import Follower
 from llm.stages.label import Labeller, label, make_labeller
 from llm.stages.reference import asked as anchors_asked
@@ -59,10 +60,10 @@ class Round:
             if follower and stream.labels == "critic":
                 follower.rewards(stream)
             elif stream.labels:
-                labels += self.label(stream)
+                labels += self.label(stream) * self._new(stream)
         self.reference(sampled)
         model, spent = self.train()
-        drawn = sum(s.count or 0 for s in sampled) * len(self.place.rows)
+        drawn = sum((s.count or 0) * self._new(s) for s in sampled) * len(self.place.rows)
         given = {
             "labels": labels + spent["labels"],
             "samples": drawn + spent["samples"],
@@ -87,7 +88,18 @@ class Round:
     def key(self, stream: Stream) -> str:
         """What the draws of a stream depend on, beside their place: run, method, round, stream."""
         whose = "" if stream.name == "own" else f"/{stream.name}"
-        return f"{self.place.s.seed}/{self.folder}{whose}"
+        return f"{self.place.s.seed}/{self._home(stream)}{whose}"
+
+    def _new(self, stream: Stream) -> bool:
+        """Whether this round is the one that samples a stream."""
+        return stream.when == "round" or self.t == 1
+
+    def _home(self, stream: Stream | str) -> str:
+        """The folder of the round that samples a stream."""
+        if isinstance(stream, str):
+            stream = next(s for s in self.streams if s.name == stream)
+        first = str(Path(self.folder).parent / "round-01")
+        return first if stream.when == "once" else self.folder
 
     def sample(self, stream: Stream) -> None:
         """Draw the responses of one stream."""
@@ -101,7 +113,7 @@ class Round:
             "seed": place.s.seed,
         }
         place.stage(
-            f"{self.folder}/sample-{stream.name}",
+            f"{self._home(stream)}/sample-{stream.name}",
             inputs,
             lambda f: sample(
                 f,
@@ -126,18 +138,40 @@ class Round:
             "seed": place.s.seed,
         }
         out = place.stage(
-            f"{self.folder}/label-{stream.name}",
-            inputs,
-            lambda f: label(
-                f,
-                stream,
-                self.rows_with(files),
-                self.labeller,
-                place.s.reference_batch,
-                self.key(stream),
-            ),
+            f"{self._home(stream)}/label-{stream.name}",
+            inputs | self._asking,
+            lambda f: self._labelled(f, stream, self.rows_with(files)),
         )
         return int(out["count"])
+
+    @property
+    def _asking(self) -> dict[str, Any]:
+        """What labels depend on beside samples and judge."""
+        if not isinstance(self.method, Eliciting):
+            return {}
+        return {"asking": asdict(self.method.elicitation()), "start": self.models[0].weights}
+
+    def _labelled(self, target: Path, stream: Stream, rows: list[Row]) -> dict[str, Any]:
+        """The label stage of a stream: of every response or pair, or of what a method asks about."""
+        s, key = self.place.s, self.key(stream)
+        if not isinstance(self.method, Eliciting):
+            return label(target, stream, rows, self.labeller, s.reference_batch, key)
+        return elicit(
+            target,
+            stream,
+            rows,
+            self.method.elicitation(),
+            lambda: states(
+                self.models[0].path,
+                s.model,
+                self.place.tokenizer,
+                rows,
+                stream.name,
+                s.reference_batch,
+            ),
+            self.labeller,
+            key,
+        )
 
     @property
     def _drawn(self) -> list[str]:
@@ -257,11 +291,17 @@ class Round:
 
         return answer
 
+    def _at(self, stage: str) -> str:
+        """The folder of a stage: of samples and labels, the one of the round that made them."""
+        kind, _, stream = stage.partition("/")[0].partition("-")
+        home = self._home(stream) if kind in ("sample", "label") else self.folder
+        return f"{home}/{stage}"
+
     def _path(self, stage: str) -> Path:
-        return self.place.run.directory / self.folder / stage
+        return self.place.run.directory / self._at(stage)
 
     def _hash(self, stage: str, output: str) -> str:
-        return self.place.run.file_hash(f"{self.folder}/{stage}", output)
+        return self.place.run.file_hash(self._at(stage), output)
 
     def rows_with(self, files: list[str]) -> list[Row]:
         """The training rows with the columns of these files (one line a row, in their order)."""

@@ -50,7 +50,7 @@ def method_trainer(
 ) -> MethodTrainer:
     """The trainer of a method on native rows."""
     ready = prepare_model(model, settings, train, seed)
-    stored = all(stream.when == "round" for stream in streams)
+    stored = all(stream.when != "step" for stream in streams)
     packed = train.packing and stored and with_packs(ready)
     trainer = MethodTrainer(
         ready,

@@ -37,7 +37,7 @@ class StreamCollator:
 
     def __call__(self, rows: Sequence[Row]) -> Tensors:
         """One batch."""
-        stored = [s for s in self.streams if s.when == "round"]
+        stored = [s for s in self.streams if s.when != "step"]
         batch = self._prompts(rows)
         if stored:
             make = self._pack if self.packed else self._sequences

@@ -44,6 +44,26 @@ def pair_variance(covariance: Tensor) -> Tensor:
     return diagonal.unsqueeze(-1) + diagonal.unsqueeze(-2) - 2 * covariance
 
 
+def most_disputed(samples: Tensor, variance: Tensor) -> Tensor:
+    """The pair that plausible optima disagree about most, one-hot `(..., X, A, A)`.
+
+    `samples (..., M, X, A)` are plausible rewards, `variance (..., X, A, A)` that of reward differences.
+    Where all optima agree, the one they agree on is compared with its most uncertain rival.
+    """
+    best = greedy(samples).amax(-3) > 0
+    allowed = best.unsqueeze(-1) & best.unsqueeze(-2)
+    agreed = best.sum(-1)[..., None, None] == 1
+    return _largest(variance, torch.where(agreed, best.unsqueeze(-1), allowed))
+
+
+def _largest(variance: Tensor, allowed: Tensor) -> Tensor:
+    """The allowed pair of two different responses with the largest variance, one-hot."""
+    itself = torch.eye(variance.shape[-1], dtype=torch.bool)
+    score = torch.where(allowed, variance, -1.0).masked_fill(itself, -2.0).flatten(-2)
+    pick = torch.nn.functional.one_hot(score.argmax(-1), score.shape[-1])
+    return pick.reshape(variance.shape)
+
+
 @ALGORITHMS.register("sim_oprl")
 @dataclass(frozen=True)
 class SimOprl(Learner):
@@ -99,17 +119,9 @@ class SimOprl(Learner):
         covariance = laplace_covariance(reward, wins, view)
         variance = pair_variance(covariance)
         if self.query == "uncertain":
-            allowed = seen
-        else:
-            root = torch.linalg.cholesky(covariance)
-            shape = (self.members, *reward.shape[1:])
-            noise = torch.stack([torch.from_numpy(s.normal(size=shape)) for s in streams])
-            samples = reward.unsqueeze(1) + torch.einsum("sxab,smxb->smxa", root, noise)
-            best = greedy(samples).amax(1) > 0
-            allowed = best.unsqueeze(-1) & best.unsqueeze(-2)
-            agreed = best.sum(-1)[..., None, None] == 1
-            allowed = torch.where(agreed, best.unsqueeze(-1), allowed)
-        itself = torch.eye(reward.shape[-1], dtype=torch.bool)
-        score = torch.where(allowed, variance, -1.0).masked_fill(itself, -2.0).flatten(-2)
-        pick = torch.nn.functional.one_hot(score.argmax(-1), score.shape[-1])
-        return pick.reshape(variance.shape)
+            return _largest(variance, seen)
+        root = torch.linalg.cholesky(covariance)
+        shape = (self.members, *reward.shape[1:])
+        noise = torch.stack([torch.from_numpy(s.normal(size=shape)) for s in streams])
+        samples = reward.unsqueeze(1) + torch.einsum("sxab,smxb->smxa", root, noise)
+        return most_disputed(samples, variance)
