@@ -148,7 +148,7 @@ def sampled(settings: Settings) -> float:
         sum(
             (s.count or 0) * (epochs if s.when == "step" else 1)
             for s in settings.streams(m)
-            if s.source != "data"
+            if s.source not in ("data", "edit")
         )
         for m in settings.methods.values()
     )

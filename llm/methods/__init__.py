@@ -23,7 +23,7 @@ from spac_theory.registry import Registry
 
 METHODS: Registry[type[Method]] = Registry("method", "llm.methods")
 Metrics = dict[str, Tensor]
-SOURCES = ("data", "current", "initial", "ema")
+SOURCES = ("data", "current", "initial", "ema", "edit")
 LIVE = ("ema", "opponent")  # copies of the weights that training makes and moves, see Slow
 TIMES = ("once", "round", "step")
 LABELS = ("score", "pairwise", "critic", "elicited")
@@ -38,7 +38,8 @@ class Stream:
     name : what the loss calls them: "chosen", "rejected" (the data's), "own", …
     count : responses a prompt; None: `generation.samples`
     source : who wrote them: "data", the "current" iterate `π_t`, the "initial" policy `π_1`, or "ema":
-        the data's "chosen" responses with a segment rewritten by a slow copy, see :class:`Slow`
+        the data's "chosen" responses with a segment rewritten by a slow copy, see :class:`Slow`, or "edit":
+        the responses of the stream `of` with more and more of what matters taken out
     when : sampled "once" for all rounds, every "round", or at every "step" (current: with the weights of
         that step)
     anchors : frozen policies whose `log π_a` the loss reads: "initial", "current" (`π_t`, the iterate
@@ -48,6 +49,9 @@ class Stream:
         "critic" (a number a response, the sum of the method's own critics so far) or "elicited" (a number
         a response, from a model of the answers to a budget of questions, see :class:`Eliciting`)
     against : whose responses "pairwise" labels compare with, a stream named before; None: its own
+    of : of an edit, whose responses it changes, "chosen" or "rejected"
+    head : the name of a classifier that reads the state at the end of each response, see
+        :meth:`Method.heads`
     pull : of a step: the writer is `π_1^pull π^{1−pull}`, normalised token by token
     """
 
@@ -59,6 +63,8 @@ class Stream:
     labels: str | None = None
     against: str | None = None
     pull: float = 0.0
+    of: str | None = None
+    head: str | None = None
 
     def __post_init__(self) -> None:
         choice("stream.source", self.source, SOURCES)
@@ -80,10 +86,15 @@ class Stream:
                 f"stream {self.name!r} asks for {self.labels} labels at every step; these are given once a "
                 "round, so set when to 'round' or labels to 'score'."
             )
-        if self.when == "once" and self.source != "initial":
+        if (self.source == "edit") != (self.of in ("chosen", "rejected")):
             raise InputError(
-                f"stream {self.name!r} is sampled once and its source is {self.source!r}; only π_1 is the "
-                "same in all rounds, so set source to 'initial' or when to 'round'."
+                f"stream {self.name!r} has source {self.source!r} and of {self.of!r}; an edit is of "
+                "'chosen' or 'rejected', and nothing else is."
+            )
+        if self.when == "once" and self.source not in ("initial", "edit"):
+            raise InputError(
+                f"stream {self.name!r} is sampled once and its source is {self.source!r}; only π_1 and edits "
+                "are the same in all rounds, so set source to 'initial' or when to 'round'."
             )
         if number("stream.pull", self.pull, low=0, high=1) and self.when != "step":
             raise InputError(
@@ -108,7 +119,8 @@ class Batch:
 
     `logp`, `length` (tokens, EOS included), `score` and `anchor[a]` (`log π_a`) are `(B, K)`, `wins` is
     `(B, K, K')`: how surely a response beats each of those it was compared with. `weight (B, K)` is there
-    where the responses enumerate a distribution; without it they are draws, and count `1/K` each.
+    where the responses enumerate a distribution; without it they are draws, and count `1/K` each. `told` are
+    the logits `(B, K, classes)` of the head of a stream.
     """
 
     logp: Mapping[str, Tensor]
@@ -117,6 +129,7 @@ class Batch:
     score: Mapping[str, Tensor] = field(default_factory=dict)
     wins: Mapping[str, Tensor] = field(default_factory=dict)
     weight: Mapping[str, Tensor] = field(default_factory=dict)
+    told: Mapping[str, Tensor] = field(default_factory=dict)
 
     def ratio(self, stream: str, anchor: str) -> Tensor:
         """`log π(y|x) − log π_a(y|x)`, `(B, K)`."""
@@ -221,6 +234,10 @@ class Method(ABC):
     def skip(self, conditions: Conditions) -> str | None:
         """Why the method cannot run under these conditions, as the end of a sentence; None: it can."""
         return None
+
+    def heads(self) -> dict[str, int]:
+        """Classifiers on the policy's states, trained with it, and how many classes each tells apart."""
+        return {}
 
     def slow(self) -> Slow | None:
         """The copies that write its stream with the source "ema"."""

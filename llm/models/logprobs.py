@@ -32,6 +32,7 @@ from torch.utils.checkpoint import checkpoint
 from llm.data.trees import Pack
 from llm.models import probe
 from llm.models.bodies import body_outputs, logits_of_states, own_logits
+from spac_theory.checks import InputError
 
 DEFAULT_CHUNK = 1024
 ARGUMENTS = ("input_ids", "attention_mask", "completion_mask", "chunk")
@@ -65,12 +66,12 @@ def chunked_logps(
 
 def picked_logps(
     model: Any, body: str, ids: Tensor, attention: Tensor, keep: Tensor, chunk: int
-) -> Tensor:
-    """`log π` of the tokens `ids[:, 1:][keep]`, `(N,)`; `keep` is bool `(B, L - 1)`."""
+) -> tuple[Tensor, Tensor]:
+    """`log π` of the tokens `ids[:, 1:][keep]`, `(N,)`, `keep` bool `(B, L - 1)`; all states `(B, L, d)`."""
     outputs, states = body_outputs(model, body, ids, attention)
     hidden = states[:, :-1][keep]  # the state at position t predicts token t + 1
     head = functools.partial(logits_of_states, model, body, type(outputs))
-    return chunked_logps(head, hidden, ids[:, 1:][keep], chunk)
+    return chunked_logps(head, hidden, ids[:, 1:][keep], chunk), states
 
 
 def packed_logps(model: Any, body: str, packed: Pack, chunk: int) -> Tensor:
@@ -96,18 +97,38 @@ def rowwise_logps(model: Any, ids: Tensor, attention: Tensor, keep: Tensor) -> T
 
 
 def _summed(
-    model: Any, input_ids: Tensor, attention_mask: Tensor, completion_mask: Tensor, chunk: int
-) -> Tensor:
-    """`log π(y|x)` of each row, `(B,)`, inside the forward pass of `model`."""
+    model: Any,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    completion_mask: Tensor,
+    chunk: int,
+    heads: bool,
+) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+    """`log π(y|x)` of each row, `(B,)`, inside the forward pass of `model`.
+
+    With `heads` also what the model's heads (:mod:`llm.training.heads`) say of the state at its last token.
+    """
     if model.logp_body is probe.UNKNOWN:
         model.logp_body = probe.find_body(model)
     keep = completion_mask[:, 1:].bool()
     if model.logp_body is None:
         values = rowwise_logps(model, input_ids, attention_mask, keep)
     else:
-        values = picked_logps(model, model.logp_body, input_ids, attention_mask, keep, chunk)
+        values, states = picked_logps(
+            model, model.logp_body, input_ids, attention_mask, keep, chunk
+        )
     table = torch.zeros(keep.shape, dtype=values.dtype, device=values.device)
-    return table.masked_scatter(keep, values).sum(-1)
+    total = table.masked_scatter(keep, values).sum(-1)
+    if not heads:
+        return total
+    if model.logp_body is None:
+        raise InputError("This model does not show its states, and the method has heads on them.")
+    place = torch.arange(completion_mask.shape[1], device=completion_mask.device)
+    last = (place * completion_mask).argmax(-1)
+    ends = states[torch.arange(len(states), device=states.device), last]
+    return total, {
+        name: head(ends.to(head.weight.dtype)) for name, head in model.told_heads.items()
+    }
 
 
 def causal_model(model: nn.Module) -> nn.Module:
@@ -138,7 +159,8 @@ def _scoring(forward: Callable[..., Any]) -> Callable[..., Any]:
         if kwargs.get("completion_mask") is None:
             return forward(self, *args, **kwargs)
         # PEFT hands on every argument it knows, those that nobody gave as None.
-        return _summed(self, **{name: kwargs[name] for name in ARGUMENTS})
+        given = {name: kwargs[name] for name in ARGUMENTS}
+        return _summed(self, **given, heads=bool(kwargs.get("heads")))
 
     return scoring
 
@@ -164,6 +186,24 @@ def sequence_logps(
             chunk=chunk,
         ),
     )
+
+
+def told_logps(
+    model: nn.Module,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    completion_mask: Tensor,
+    chunk: int = DEFAULT_CHUNK,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """:func:`sequence_logps` and, of each of the model's heads, `(B, classes)`."""
+    found = model(
+        input_ids=input_ids,
+        attention_mask=attention_mask,
+        completion_mask=completion_mask,
+        chunk=chunk,
+        heads=True,
+    )
+    return cast(tuple[Tensor, dict[str, Tensor]], found)
 
 
 def pack_logps(model: nn.Module, packed: Pack, chunk: int = DEFAULT_CHUNK) -> Tensor:

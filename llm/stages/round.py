@@ -14,6 +14,7 @@ from llm.files.digests import read_rows, tokenizer_digest
 from llm.methods import Eliciting, Following, Method, Stream, identity
 from llm.models.engines import ENGINES, Ends
 from llm.models.load import is_adapter, load_model
+from llm.stages.edit import edit, keys_of
 from llm.stages.elicit import elicit, states
 from llm.stages.following import Follower
 from llm.stages.label import Labeller, label, make_labeller
@@ -63,7 +64,8 @@ class Round:
                 labels += self.label(stream) * self._new(stream)
         self.reference(sampled)
         model, spent = self.train()
-        drawn = sum((s.count or 0) * self._new(s) for s in sampled) * len(self.place.rows)
+        written = [s for s in sampled if s.source != "edit"]
+        drawn = sum((s.count or 0) * self._new(s) for s in written) * len(self.place.rows)
         given = {
             "labels": labels + spent["labels"],
             "samples": drawn + spent["samples"],
@@ -101,8 +103,26 @@ class Round:
         first = str(Path(self.folder).parent / "round-01")
         return first if stream.when == "once" else self.folder
 
+    def edit(self, stream: Stream) -> None:
+        """Make the edits of one stream."""
+        place = self.place
+        inputs = {
+            "rows": place.rows_hash,
+            "tokenizer": tokenizer_digest(place.tokenizer),
+            "of": stream.of,
+            "levels": stream.count,
+        }
+        keys = keys_of(language_of(place.s))
+        place.stage(
+            f"{self._home(stream)}/sample-{stream.name}",
+            inputs,
+            lambda f: edit(f, stream, place.rows, place.tokenizer, keys),
+        )
+
     def sample(self, stream: Stream) -> None:
-        """Draw the responses of one stream."""
+        """Draw the responses of one stream, or edit those of another."""
+        if stream.source == "edit":
+            return self.edit(stream)
         place, writer = self.place, self.frozen(stream.source)
         s = replace(place.s.generation, samples=stream.count or 1)
         inputs = {

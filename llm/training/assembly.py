@@ -15,6 +15,7 @@ from llm.models.load import ModelSettings, add_lora
 from llm.models.packs import with_packs
 from llm.training.batches import DemonstrationCollator, StreamCollator
 from llm.training.given import Count
+from llm.training.heads import KeepHeads, add_heads
 from llm.training.rewriting import callbacks
 from llm.training.rollouts import Rollouts
 from llm.training.settings import TrainSettings, arguments
@@ -51,7 +52,9 @@ def method_trainer(
     """The trainer of a method on native rows."""
     ready = prepare_model(model, settings, train, seed)
     stored = all(stream.when != "step" for stream in streams)
-    packed = train.packing and stored and with_packs(ready)
+    packed = train.packing and stored and not method.heads() and with_packs(ready)
+    if method.heads():
+        add_heads(ready, method.heads(), seed)
     trainer = MethodTrainer(
         ready,
         method=method,
@@ -62,6 +65,8 @@ def method_trainer(
         train_dataset=list(rows),
         data_collator=StreamCollator(tokenizer.pad_token_id, streams, packed),
     )
+    if method.heads():
+        trainer.add_callback(KeepHeads())
     if rollouts is not None:
         for kept in (Count(rollouts.given), *callbacks(rollouts)):
             trainer.add_callback(kept)

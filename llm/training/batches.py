@@ -94,21 +94,15 @@ def read(inputs: Tensors, logps: Tensor, streams: Sequence[Stream]) -> Batch:
     The stored streams come first, then those sampled at the step, as :func:`join` puts them.
     """
     order = sorted(streams, key=lambda s: s.when == "step")
-    sizes = [s.count or 0 for s in order]
     rows = len(inputs["prompt_ids"])
     tokens = inputs["lengths"] if "lengths" in inputs else inputs["completion_mask"].sum(-1)
-    logp, length = (
-        {
-            s.name: block.transpose(0, 1)
-            for s, block in zip(order, torch.split(v.view(-1, rows), sizes), strict=True)
-        }
-        for v in (logps, tokens)
-    )
+    logp, length = (_cut(values, order, rows) for values in (logps, tokens))
     anchors: dict[str, dict[str, Tensor]] = {}
     for stream in streams:
         for anchor in stream.anchors:
             values = inputs[logp_column(anchor, stream.name)].to(logps.dtype)
             anchors.setdefault(anchor, {})[stream.name] = values
+    told = {s.name: _cut(inputs[f"told/{s.head}"], order, rows)[s.name] for s in order if s.head}
     rest = {
         kind: {
             s.name: inputs[f"{kind}/{s.name}"].to(logps.dtype)
@@ -117,7 +111,13 @@ def read(inputs: Tensors, logps: Tensor, streams: Sequence[Stream]) -> Batch:
         }
         for kind in ("score", "wins", "weight")
     }
-    return Batch(logp, length, anchors, **rest)
+    return Batch(logp, length, anchors, **rest, told=told)
+
+
+def _cut(values: Tensor, order: Sequence[Stream], rows: int) -> dict[str, Tensor]:
+    """`(Σ K B, …)` in the order of a batch as `(B, K, …)` of each stream."""
+    blocks = torch.split(values.view(-1, rows, *values.shape[1:]), [s.count or 0 for s in order])
+    return {s.name: block.transpose(0, 1) for s, block in zip(order, blocks, strict=True)}
 
 
 @dataclass(frozen=True)

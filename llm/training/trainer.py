@@ -18,7 +18,13 @@ from transformers import Trainer
 from llm.data.trees import unpacked
 from llm.files.failures import Diverged
 from llm.methods import Method, Stream
-from llm.models.logprobs import DEFAULT_CHUNK, pack_logps, sequence_logps, with_logps
+from llm.models.logprobs import (
+    DEFAULT_CHUNK,
+    pack_logps,
+    sequence_logps,
+    told_logps,
+    with_logps,
+)
 from llm.training.batches import read
 from llm.training.rollouts import Rollouts
 from spac_theory.checks import InputError
@@ -156,6 +162,17 @@ class MethodTrainer(SequenceTrainer):
             step, model = self.state.global_step, cast(nn.Module, self.model)
             batches = [self.rollouts(model, b, step, i) for i, b in enumerate(batches)]
         return batches, items
+
+    def values(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
+        """Log-probs; what the heads say joins the batch as `told/<head>`."""
+        if not self.method.heads():
+            return super().values(model, inputs)
+        ids, attention, completion = (
+            inputs[n] for n in ("input_ids", "attention_mask", "completion_mask")
+        )
+        logps, told = told_logps(model, ids, attention, completion, self.logp_chunk)
+        inputs |= {f"told/{name}": logits for name, logits in told.items()}
+        return logps
 
     def row_count(self, inputs: dict[str, Tensor]) -> float:
         """The number of prompts."""

@@ -75,10 +75,8 @@ def world(seed):
 
 def stored(streams):
     """The streams as if every one were stored in the rows, with all responses as columns."""
-    return tuple(
-        s if s.source == "data" else replace(s, count=A, when="round", pull=0.0, source="initial")
-        for s in streams
-    )
+    every = {"count": A, "when": "round", "pull": 0.0, "source": "initial"}
+    return tuple(s if s.source in ("data", "edit") else replace(s, **every) for s in streams)
 
 
 def enumerated(method, logp, seed):
@@ -89,6 +87,7 @@ def enumerated(method, logp, seed):
     for i, (a, b) in zip(x, pairs, strict=True):
         picks = {s.name: [(a, b)[s.name == "rejected"]] if s.source == "data" else list(range(A))
                  for s in streams}  # fmt: skip
+        picks |= {s.name: list(range(s.count)) for s in streams if s.source == "edit"}
         row = Row(PROMPTS[i], {n: [[ACTIONS[c]] for c in p] for n, p in picks.items()})
         for s in streams:
             for name in s.anchors:  # also those that training would make
@@ -97,7 +96,7 @@ def enumerated(method, logp, seed):
                 row.score[s.name] = score[i].tolist()
             if s.labels == "pairwise":  # every rival stream is enumerated too
                 row.wins[s.name] = torch.sigmoid(score[i][:, None] - score[i]).tolist()
-            if s.source != "data":
+            if s.source not in ("data", "edit"):
                 row.weight[s.name] = law_of(s, logp, anchors)[i].exp().tolist()
         rows.append(row)
     return rows, stored(streams), Tables(logp, anchors, score, wins)
@@ -286,7 +285,14 @@ def of_tables(rows, streams, logp):
                      for i, r in zip(where, rows, strict=True)])
         for s in streams for k in range(len(rows[0].responses[s.name]))
     ]  # fmt: skip
+    kinds = method_heads(streams)
+    told = torch.randn(len(values) * len(rows), 5, generator=torch.Generator().manual_seed(0))
+    batch |= {f"told/{name}": told[:, :3].double() for name in kinds}
     return read(batch, torch.cat(values), streams)
+
+
+def method_heads(streams):
+    return {s.head for s in streams if s.head}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -320,7 +326,7 @@ def test_streams_and_policies_that_are_not_declared_change_nothing(name):
         assert torch.equal(same[key], value), key
 
 
-DRAWN = [n for n in NAMES if any(s.source != "data" for s in method_of(n).streams())]
+DRAWN = [n for n in NAMES if any(s.source not in ("data", "edit") for s in method_of(n).streams())]
 DRAWN.remove("sim_oprl")  # reads the best and the worst of what was drawn: no mean over draws
 
 
@@ -405,7 +411,7 @@ def test_the_plan_prices_it(name):
     dpo = build(Settings, composed("run", "model=mistral-7b", "methods=[dpo]"))
     work = [arithmetic(p, size, 100, 500.0)["training"] for p in (plan, dpo)]
     assert work[0] == pytest.approx(work[1] * k / 2)
-    drawn = sum(s.count for s in streams if s.source != "data")
+    drawn = sum(s.count for s in streams if s.source not in ("data", "edit"))
     assert (hours(plan, size, hardware, 100, 500.0)["sampling (upper bound)"] > 0) == (drawn > 0)
     step = any(s.when == "step" for s in streams)
     rewrites = name == "sapo"  # its copies are the average and the opponent, not an iterate
@@ -482,8 +488,8 @@ def test_a_slip_in_a_method_is_one_sentence(tiny, tmp_path, how, says):
         ({"when": "never"}, "stream.when is 'never'"),
         ({"labels": "stars"}, "stream.labels is 'stars'"),
         ({"source": "data", "count": 2}, "a stream of the data has count 1"),
-        ({"when": "step", "labels": "critic"}, "a critic's labels at every step"),
-        ({"when": "once"}, "only π_1 is the same in all rounds"),
+        ({"when": "step", "labels": "critic"}, "asks for critic labels at every step"),
+        ({"when": "once"}, "only π_1 and edits are the same in all rounds"),
         ({"pull": 0.5}, "two policies write together at a step only"),
         ({"pull": 1.5, "when": "step"}, "stream.pull is 1.5"),
     ],
