@@ -14,12 +14,15 @@ from typing import Any
 
 from llm.files import processes
 from llm.methods import Decoding, Method, identity
+from llm.methods.drpo import Drpo
 from llm.models.bundled import settled
+from llm.models.load import load_model
 from llm.settings import CYCLE, Settings, require_pins
 from llm.stages import answer as iterates
 from llm.stages import prepare as sources
-from llm.stages import respond, sft
+from llm.stages import respond, search, sft
 from llm.stages import value as evaluation
+from llm.stages.decoded import spoken
 from llm.stages.preflight import judge
 from llm.stages.round import Round
 from llm.stages.workplace import Model, Note, Workplace, train_identity
@@ -84,7 +87,8 @@ class Pipeline(Workplace):
     def method(self, name: str, method: Method, start: Model) -> list[dict[str, Any]]:
         """`T` rounds of one method from `start`; the evaluation of each iterate."""
         if isinstance(method, Decoding):
-            return [self.evaluate(f"{name}/round-01", [start], start, method=method)]
+            found, given = self.searched(name, method, start)
+            return [self.evaluate(f"{name}/round-01", [start], start, given, found)]
         models, results, given = [start], [], dict[str, int]()
         for t in range(1, self.s.rounds + 1):
             done = Round(self, f"{name}/round-{t:02d}", method, models, t)()
@@ -96,6 +100,40 @@ class Pipeline(Workplace):
             chosen = iterates.answer(self.s.iterate, [m.path for m in models], results)
             iterates.write_answer(self.run.directory, name, self.s.iterate, chosen)
         return results
+
+    def searched(
+        self, name: str, method: Decoding, start: Model
+    ) -> tuple[Decoding, dict[str, int]]:
+        """The decoder as it is evaluated: with the system prompt that its search found, if it has one."""
+        if not isinstance(method, Drpo):
+            return method, {}
+        s, language = self.s, evaluation.language_of(self.s)
+        out = self.stage(
+            f"{name}/round-01/search",
+            {
+                "method": identity(method),
+                "policy": start.weights,
+                "rows": self.rows_hash,
+                "generation": asdict(s.generation),
+                "seed": s.seed,
+            },
+            lambda f: search.stage(
+                f,
+                method,
+                search.queries_of(language, self.rows, self.tokenizer, s.seed),
+                search.speaker(
+                    lambda: load_model(start.path, s.model).eval(),
+                    self.tokenizer,
+                    method,
+                    s.generation,
+                    turned=spoken(self.tokenizer, self.rows[0].prompt)[1],
+                ),
+                language,
+                s.seed,
+            ),
+        )
+        given = {key: int(out[key]) for key in ("labels", "samples", "failures")}
+        return search.found_by(method, str(out["prompt"])), given
 
     def evaluate(
         self,

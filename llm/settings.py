@@ -27,7 +27,9 @@ T = TypeVar("T")
 LANGUAGE, CYCLE = "language", "cycle"
 RESERVED = ("initial", "prepare", "responses", "sft")
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Kind = Literal["responses", "prepare", "sft", "sample", "label", "reference", "train", "evaluate"]
+Kind = Literal[
+    "responses", "prepare", "sft", "sample", "label", "reference", "train", "search", "evaluate"
+]
 
 
 def _methods(value: Any) -> dict[str, Method]:

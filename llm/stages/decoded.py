@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from llm.data.encode import prompt_ids, response_ids
+from llm.data.encode import prompt_ids, prompt_text, response_ids
 from llm.data.padding import Ids, pad
 from llm.files import processes
 from llm.files.digests import write_rows
@@ -27,6 +27,7 @@ from llm.stages import measure
 from llm.worlds.language import Language
 from spac_theory.checks import InputError
 
+MARK = "QUERY"
 Shown = tuple[list[int], list[int] | None]
 
 
@@ -92,20 +93,22 @@ def answer(
     def combine(told: Tensor, beside: Tensor) -> Tensor:
         return method.law(told, beside).log()
 
-    mixed = Mixed(same, plain, s.samples, ends.pad, combine) if plain else None
+    def alone(_: Tensor, told: Tensor) -> Tensor:
+        return method.law(told.float(), None).log()
+
+    mixed = Mixed(same, plain, s.samples, ends.pad, combine) if plain else alone
     return draw(model, [told for told, _ in prompts], s, ends, seed, mixed)
 
 
 def held_out(folder: Path, bench: measure.Bench, start: str, method: Decoding) -> dict[str, Any]:
     """Answers to held-out prompts, their reward, length, and KL to the start."""
     prompts = list({r.key: r for r in bench.rows}.values())[: bench.evaluation.prompts]
-    prompts = [row for row in prompts if row.key in bench.words]
     if not prompts:
         return {}
     model = load_model(start, bench.model).to(processes.device()).eval()
     tok, s = bench.tokenizer, bench.generation
     s = GenerationSettings(s.engine, bench.evaluation.samples, 1.0, 1.0, s.max_new_tokens, s.batch)
-    seen = [_rendered(bench, row.key, row.prompt, method) for row in prompts]
+    seen = [_rendered(bench, row.prompt, method) for row in prompts]
     given = []
     for span in pieces(len(prompts), s.batch):
         part = [seen[i] for i in span]
@@ -124,14 +127,28 @@ def held_out(folder: Path, bench: measure.Bench, start: str, method: Decoding) -
     return measure.behaviour(given, bench.run / measure.START)
 
 
-def _rendered(bench: measure.Bench, key: str, ids: Ids, method: Decoding) -> Shown:
-    """The texts of a prompt in its own form; refused for one that is neither text nor a single turn."""
-    text = bench.words[key]["prompt"]
-    turn = [{"role": "user", "content": text}]
-    if list(ids) == prompt_ids(bench.tokenizer, text):
-        return shown(bench.tokenizer, text, method, turned=False)
-    if bench.tokenizer.chat_template and list(ids) == prompt_ids(bench.tokenizer, turn):
-        return shown(bench.tokenizer, text, method, turned=True)
+def _rendered(bench: measure.Bench, ids: Ids, method: Decoding) -> Shown:
+    """What the decoder shows for a prompt that is known by its token ids."""
+    text, turned = spoken(bench.tokenizer, ids)
+    return shown(bench.tokenizer, text, method, turned)
+
+
+def spoken(tokenizer: Any, ids: Ids) -> tuple[str, bool]:
+    """The words behind a prompt's token ids, and whether they are a turn of a conversation.
+
+    Refused for what is neither plain text nor a single turn: it could not be shown in another way.
+    """
+    text = tokenizer.decode(list(ids), skip_special_tokens=True)
+    if list(ids) == prompt_ids(tokenizer, text):
+        return text, False
+    if tokenizer.chat_template:
+        before, _, after = prompt_text(tokenizer, [{"role": "user", "content": MARK}]).partition(
+            MARK
+        )
+        whole = tokenizer.decode(list(ids)).strip()
+        inner = whole.removeprefix(before.strip()).removesuffix(after.strip()).strip()
+        if list(ids) == prompt_ids(tokenizer, [{"role": "user", "content": inner}]):
+            return inner, True
     raise InputError(
         f"The prompt {text!r:.60} is a conversation of several turns or was cut; a method that shows "
         "prompts in its own way needs single turns, so raise data.max_prompt_length or take other rows."
