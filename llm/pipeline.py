@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llm.files import processes
+from llm.files.digests import model_digest
 from llm.methods import Decoding, Method, identity
 from llm.methods.drpo import Drpo
 from llm.models.bundled import settled
@@ -112,6 +113,11 @@ class Pipeline(Workplace):
             f"{name}/round-01/search",
             {
                 "method": identity(method),
+                "models": [
+                    model_digest(Path(name))
+                    for name in (method.judge, method.proposer)
+                    if Path(name).is_dir()
+                ],
                 "policy": start.weights,
                 "rows": self.rows_hash,
                 "generation": asdict(s.generation),

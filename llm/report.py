@@ -24,6 +24,7 @@ COLUMNS = {
     "labels": "labels",
     "samples": "samples",
     "steps": "steps",
+    "failures": "unread replies",
 }
 
 
