@@ -22,10 +22,16 @@ EVERY = {name for name, e in ENTRIES.items() if e.needs in (Coefficient.ALL, Coe
 
 def settings(size: str) -> dict[str, Any]:
     """The full preset, or one small cell of it."""
-    small = ["sizes=[30000]", "behaviour.dials=[0.1]", "seeds=8", "tuning_seeds=4", "processes=0"]
+    small = [
+        "n=[30000]",
+        "behaviour.dials=[0.1]",
+        "seeds=8",
+        "tuning_seeds=4",
+        "launcher.processes=0",
+    ]
     plain = composed("league_full", *(small if size == "small" else []))
     cheap = [name for name in sorted(ONE | EVERY) if not name.startswith(("spac_t", "sim_oprl"))]
-    return plain | ({"algorithms": cheap} if size == "small" else {})
+    return plain | ({"entries": cheap} if size == "small" else {})
 
 
 @CLAIMS.register("coverage_need_orders_the_league")
