@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import polars as pl
@@ -11,6 +10,7 @@ import torch
 import yaml
 from rich.console import Console
 
+from experiments.engine.index import pages
 from experiments.studies.league.analysis import (
     COEFFICIENTS,
     NOT_NUMBERS,
@@ -50,13 +50,11 @@ def test_every_algorithm_plays_and_tunes_within_the_same_budget():
 
 def test_the_page_of_an_algorithm_names_the_coefficient_of_its_entry():
     """docs/methods says in the paragraph on coverage what `needs` says in the league."""
-    index = (PAGES / "README.md").read_text(encoding="utf-8")
+    page_of = pages()
     for label, entry in ENTRIES.items():
         if entry.algorithm in ("uniform", "behaviour_cloning"):
             continue
-        page = re.search(rf"^\| \[\w+\]\((\w+\.md)\) \|[^|]*`{entry.algorithm}`", index, re.M)
-        assert page is not None, label
-        text = (PAGES / page[1]).read_text(encoding="utf-8")
+        text = (PAGES / page_of[entry.algorithm]).read_text(encoding="utf-8")
         paragraph = text.partition("about coverage\n")[2].partition("\n## ")[0]
         assert f"`{entry.needs}`" in paragraph, label
 
