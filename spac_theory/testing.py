@@ -75,7 +75,7 @@ def check_distribution(owner: str, table: Tensor, shape: tuple[int, ...]) -> Non
 
 
 def small_setting(
-    problem: str, options: dict[str, Any], n: int = 60, seeds: int = 4
+    problem: str, options: dict[str, Any]
 ) -> tuple[LearnerView, WinnerCounts, Oracle]:
     """A view, data and oracle on a small problem, half covered and a little uneven."""
     built = make_problem(problem, **options)
@@ -84,7 +84,7 @@ def small_setting(
     skew = torch.linspace(1, 2, contexts * actions, dtype=torch.float64).reshape(contexts, actions)
     behaviour = skew / skew.sum(-1, keepdim=True)
     law = winner_law(bandit.rho, pair_law(behaviour), PreferenceModel.from_reward(bandit.reward))
-    data = sample_winner_counts(law, n, range(seeds), "conformance", bandit.name)
+    data = sample_winner_counts(law, 60, range(4), "conformance", bandit.name)
     view = LearnerView(built.reward_class, bandit.rho, behaviour, behaviour, key=bandit.name)
     return view, data, Oracle(coverage(built, behaviour).single)
 

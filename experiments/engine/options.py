@@ -3,7 +3,8 @@
     python -m experiments.engine.options
 
 An option's default and what it is for stand once, in the dataclass; these files show them to people
-and to Hydra. The first line of a file is kept, and so are a behaviour's dials. Files of named variants
+and to Hydra. The first line of a file is kept, and so are a behaviour's dials (both ends of
+their range in a new file). Files of named variants
 (`spac_fixed`) are written by hand.
 """
 
@@ -50,7 +51,7 @@ def _behaviour(name: str, current: str) -> list[str]:
     """A family, and the dials that its file has."""
     family = BEHAVIOURS[name]
     low, high = family.dial_range
-    dials = [float(dial) for dial in yaml.safe_load(current)["dials"]]
+    dials = [float(dial) for dial in (yaml.safe_load(current) or {}).get("dials", [low, high])]
     positions = f"# positions of its dial, the {family.dial_name}, from {low:g} to {high:g}"
     return [*options_of("family", name, family), positions, f"dials: {_value(dials)}"]
 

@@ -6,7 +6,7 @@ drawn.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from torch import Tensor
@@ -84,10 +84,6 @@ class Trial:
         bandit = self.problem.bandit
         return exploitability(policy, self.preference.probability, bandit.rho)
 
-    def with_view(self, **changes: object) -> Trial:
-        """The same trial with fields of the view changed."""
-        return replace(self, view=replace(self.view, **changes))  # type: ignore[arg-type]
-
 
 def make_trial(
     problem: Problem,
@@ -97,7 +93,6 @@ def make_trial(
     baseline: Tensor | None = None,
     link: Link = BRADLEY_TERRY,
     delta: float = 0.1,
-    key: str = "learner",
 ) -> Trial:
     """The trial of a problem and a behaviour; `π_ref` and `ν` are the behaviour unless given."""
     view = LearnerView(
@@ -108,6 +103,5 @@ def make_trial(
         link,
         delta,
         problem.known_contexts,
-        key,
     )
     return Trial(problem, behaviour, view)

@@ -54,6 +54,13 @@ def make_setting(
     return Setting(built, view, sample_winner_counts(law, n, range(seeds), "field-tests"), truth)
 
 
+def negative_log_posterior(wins: Tensor, reward: Tensor) -> Tensor:
+    """Bradley–Terry loss of one context's `wins (A, A)` and the prior `N(0, I)`, at `reward (A,)`."""
+    margin = reward.unsqueeze(-1) - reward.unsqueeze(-2)
+    loss = -(wins * torch.nn.functional.logsigmoid(margin)).sum()
+    return loss + 0.5 * (reward**2).sum()
+
+
 @pytest.fixture(scope="session")
 def setting() -> Setting:
     return make_setting()

@@ -71,7 +71,7 @@ def test_a_link_of_ones_own_says_what_it_lacks():
         def probability(self, z):
             return torch.sigmoid(z)
 
-    with pytest.raises(TypeError, match="abstract methods? .*inverse.*loss.*loss_derivatives"):
+    with pytest.raises(TypeError, match=r"abstract methods? .*inverse.*loss.*loss_derivatives"):
         Half()
 
 
