@@ -40,7 +40,7 @@ def ours() -> list[str]:
 
 def pages() -> dict[str, str]:
     """Algorithm to the page whose title names it."""
-    found = {}
+    found: dict[str, str] = {}
     for path in sorted(FOLDER.glob("*.md")):
         title = path.read_text(encoding="utf-8").partition("\n")[0]
         found |= dict.fromkeys(re.findall(r"`(\w+)`", title), path.name)
@@ -63,7 +63,8 @@ def _needs(algorithm: Learner) -> str:
 
 def algorithms() -> str:
     """One line an algorithm."""
-    page, lines = pages(), []
+    page = pages()
+    lines: list[list[str]] = []
     problem = make_problem("tabular", contexts=2, actions=4)
     trial = make_trial(problem, problem.profile)
     for name in ours():

@@ -56,16 +56,31 @@ def resolve(kind: str, field: str, config: Any) -> Spec:
     try:
         thing = instantiate(kind, {"name": config["name"], "options": options})
     except InputError as error:
-        raise InputError(f"{field}: {error}") from error
+        hint = _of_another(kind, field, config["name"], set(options))
+        raise InputError(f"{field}: {error}{hint}") from error
     if not all(map(_is_plain, options.values())):
         raise InputError(
             f"{field} has an option that is no plain value; give numbers, words or lists."
         )
-    resolved = {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in dataclasses.asdict(thing).items()
-    }
+    resolved = {key: _listed(value) for key, value in dataclasses.asdict(thing).items()}
     return {"name": config["name"], "options": resolved, **_source(type(thing))}
+
+
+def _of_another(kind: str, field: str, name: str, options: set[str]) -> str:
+    """A sentence where a name was changed under the options of another thing; else nothing."""
+    registry = REGISTRIES[kind]
+    owners = (n for n in registry if {f.name for f in dataclasses.fields(registry[n])} == options)
+    owner = next(owners, None) if options and name in list(registry) else None
+    if owner in (None, name):
+        return ""
+    return (
+        f" The options are those of {owner!r}; choose the other with all its own: {field}={name}."
+    )
+
+
+def _listed(value: Any) -> Any:
+    """A tuple as the list that a file holds."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _is_plain(value: Any) -> bool:
@@ -122,11 +137,7 @@ def describe(kind: str, spec: Spec) -> str:
     """A spec in one unambiguous line: its name and every option that is not the default."""
     factory = REGISTRIES[kind][spec["name"]]
     usual: Spec = {f.name: f.default for f in dataclasses.fields(factory)}
-    said = {
-        key: value
-        for key, value in spec["options"].items()
-        if value != (list(usual[key]) if isinstance(usual[key], tuple) else usual[key])
-    }
+    said = {key: value for key, value in spec["options"].items() if value != _listed(usual[key])}
     said |= {"source": spec["source"]} if "source" in spec else {}
     listed = ", ".join(f"{key}={_plain(value)}" for key, value in sorted(said.items()))
     return f"{spec['name']}({listed})" if said else str(spec["name"])

@@ -23,14 +23,12 @@ from torch import Tensor
 
 from experiments.common.configuration import Comparisons, Count, Positive, Probability, Several
 from experiments.engine.columns import real, text
-from experiments.engine.setting import Setting
+from experiments.engine.setting import Setting, at_coverage
 from experiments.engine.study import Cell, Columns
 from spac_theory import (
     InputError,
     checks,
     make_algorithm,
-    make_behaviour,
-    make_problem,
     pair_law,
 )
 from spac_theory.bandit.contextual import ContextualBandit
@@ -40,6 +38,7 @@ from spac_theory.bounds.upper import covering_complexity, upper_bound
 from spac_theory.concentrability.classes import Design, concentrability_of
 from spac_theory.concentrability.coverage import Coverage
 from spac_theory.concentrability.linear import AllPolicy
+from spac_theory.learning.needs import featured
 from spac_theory.learning.trials import make_trial
 from spac_theory.problems import Problem, uniform_profile
 from spac_theory.rewards.linear import LinearClass
@@ -132,11 +131,11 @@ class Instance:
 
 def spread(share: float) -> tuple[Instance, Tensor]:
     """The `linear` problem and the `coverage` behaviour at `share`."""
-    linear = make_problem("linear")
-    cls, bandit = linear.reward_class, linear.bandit
-    assert isinstance(cls, LinearClass)
-    found = Instance(cls, bandit.reward, outside(bandit.features), bandit.rho, bandit.name)
-    return found, make_behaviour("coverage").policy(linear, share)
+    here = at_coverage("linear", share)
+    bandit = here.problem.bandit
+    pattern = outside(bandit.features)
+    found = Instance(featured(here.view), bandit.reward, pattern, bandit.rho, bandit.name)
+    return found, here.behaviour
 
 
 def trap(share: float) -> tuple[Instance, Tensor]:
