@@ -158,7 +158,6 @@ WORDS = [
     ("rates", "problem=linear", "problem is no group here"),
     (LEAGUE, "problem.name=item_sets", "choose the other with all its own: problem=item_sets."),
     (SWEEP, "problem.name=linear", "choose the other with all its own: problem=linear."),
-    (LEAGUE, "problem=[linear]", "problem"),
     (LEAGUE, "seeds=abc", "seeds is 'abc'; it must be a whole number"),
     (LEAGUE, "+extra.spac={name: dpo}", "extra holds 'spac'"),
     (DIAGNOSE, "reference=5", "reference is 5; it must be text"),
@@ -218,7 +217,7 @@ def test_a_bad_word_of_the_command_line_is_a_sentence_and_exit_code_2(
     [
         ("rows", ["data", "model"], " (its name is 'data' now)"),
         ("processes", ["launcher"], " (its name is 'launcher.processes' now)"),
-        ("sizes", ["seeds", "store"], ""),
+        ("sizes", ["contexts", "store"], ""),
     ],
 )
 def test_a_former_name_is_refused_with_the_one_it_has_where_there_is_one(
