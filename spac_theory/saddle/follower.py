@@ -30,8 +30,11 @@ from spac_theory.saddle.game import Game
 from spac_theory.solvers.design import BlockDesign, Design, cholesky
 
 STEPS = 10  # of one round, before the exact critic takes over
-PINNINGS = 4  # solves of one quadratic model, each with bounds pinned where the last one crossed them
+PINNINGS = (
+    8  # solves of one quadratic model, each with bounds pinned where the last one crossed them
+)
 RIDGE = 1e-10  # of the largest curvature: flat directions get long steps, not infinite ones
+SMALLEST = 1e-12
 SHRINK = 0.1  # least share of its multiplier that a step leaves
 
 
@@ -156,7 +159,7 @@ class InexactFollower:
         found.parameters[lanes] = exact.parameters
         rows = far.repeat_interleave(self.parts).nonzero().flatten()
         theta = exact.parameters.reshape(len(rows), -1)
-        self.point.write(rows, self.at(theta, self.point.multiplier[rows], self.weight[rows]))
+        self.point.write(rows, self.at(theta, torch.zeros_like(theta[:, 0]), self.weight[rows]))
         return found
 
 
@@ -166,7 +169,9 @@ class BoxFollower(InexactFollower):
     def __init__(self, game: Game, cls: LinearClass) -> None:
         contexts, actions = cls.shape
         assert cls.reward_range is not None
-        self.low, self.high = cls.reward_range
+        self.low, self.high = game.lam.new_tensor(
+            cls.reward_range
+        )  # where() of two floats is float32
         super().__init__(game, cls, BlockDesign(1, actions), contexts)
 
     def gap(self, point: Point, slope: Tensor) -> Tensor:
@@ -176,27 +181,38 @@ class BoxFollower(InexactFollower):
 
     def step(self, point: Point, slope: Tensor) -> tuple[Tensor, Tensor]:
         """The primal–dual active set method on the model; its Hessian is an M-matrix, so it descends."""
-        reward, slope = point.reward.squeeze(1), slope.squeeze(1)
-        hessian = point.hessian.squeeze(1)
-        diagonal = hessian.diagonal(dim1=-2, dim2=-1)
-        ridge = RIDGE * diagonal.amax(-1, keepdim=True) + 1e-12
+        reward, slope, hessian = (v.squeeze(1) for v in (point.reward, slope, point.hessian))
         down, up = (reward <= self.low) & (slope > 0), (reward >= self.high) & (slope < 0)
+        moved, rows = torch.empty_like(reward), torch.arange(len(reward))
         for _ in range(PINNINGS):
-            pinned = down | up
-            change = torch.where(down, self.low - reward, torch.where(up, self.high - reward, 0.0))
-            missing = slope + (hessian @ change.unsqueeze(-1)).squeeze(-1)
-            free = (~pinned).to(slope.dtype)
-            matrix = hessian * free.unsqueeze(-1) * free.unsqueeze(-2)
-            matrix.diagonal(dim1=-2, dim2=-1).add_(ridge * free + (1 - free))
-            change = change - cholesky(matrix).solve(missing * free)
-            model = slope + (hessian @ change.unsqueeze(-1)).squeeze(-1)
-            moved = reward + change
-            lower = torch.where(pinned, down & (model > 0), moved < self.low)
-            upper = torch.where(pinned, up & (model < 0), moved > self.high)
-            if bool(((lower == down) & (upper == up)).all()):
+            found = self._pinned(reward, slope, hessian, down, up)
+            moved[rows] = found[0]
+            left = ((found[1] ^ down) | (found[2] ^ up)).any(-1)
+            if not bool(left.any()):
                 break
-            down, up = lower, upper
-        return moved.clamp(self.low, self.high), point.multiplier
+            reward, slope, hessian, rows, down, up = (
+                v[left] for v in (reward, slope, hessian, rows, *found[1:])
+            )
+        return moved.clamp_(self.low, self.high), point.multiplier
+
+    def _pinned(
+        self, reward: Tensor, slope: Tensor, hessian: Tensor, down: Tensor, up: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The minimum of the model with some rewards pinned at a bound, and what it says to pin next."""
+        pinned = down | up
+        pulled = torch.where(down, self.low, self.high) - reward
+        change = torch.where(pinned, pulled, 0.0)
+        model = slope + torch.bmm(hessian, change.unsqueeze(-1)).squeeze(-1)
+        diagonal = hessian.diagonal(dim1=-2, dim2=-1)
+        matrix = torch.where(pinned.unsqueeze(-1) | pinned.unsqueeze(-2), 0.0, hessian)
+        ridge = RIDGE * diagonal.amax(-1, keepdim=True) + SMALLEST
+        matrix.diagonal(dim1=-2, dim2=-1).add_(torch.where(pinned, 1.0, ridge))
+        step = cholesky(matrix).solve(torch.where(pinned, 0.0, model))
+        model = model - torch.bmm(hessian, step.unsqueeze(-1)).squeeze(-1)
+        moved = reward + change - step
+        lower = torch.where(pinned, down & (model > 0), moved < self.low)
+        upper = torch.where(pinned, up & (model < 0), moved > self.high)
+        return moved, lower, upper
 
 
 class BallFollower(InexactFollower):
@@ -216,7 +232,7 @@ class BallFollower(InexactFollower):
         level = point.hessian.diagonal(dim1=-2, dim2=-1).amax((-2, -1))
         first = self.design.adjoint(slope).norm(dim=-1) / self.radius
         gamma = torch.where(point.multiplier > 0, point.multiplier, first)
-        gamma = torch.maximum(gamma, RIDGE * level + 1e-12)
+        gamma = torch.maximum(gamma, RIDGE * level + SMALLEST)
         factor = self.design.factor(point.hessian, gamma)
         curved = (point.hessian @ point.reward.unsqueeze(-1)).squeeze(-1)
         theta = factor.solve(self.design.adjoint(curved - slope))

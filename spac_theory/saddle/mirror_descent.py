@@ -94,7 +94,9 @@ def _play(
 ) -> SelfPlay:
     """The rounds (4)–(5), and the certificate of their averages."""
     share = max(1e-9, CRITIC_SHARE * hedge)
-    follower = follower_of(game, critic, max(1e-9, share / max(1.0, game.reward_class.difference_bound)))
+    follower = follower_of(
+        game, critic, max(1e-9, share / max(1.0, game.reward_class.difference_bound))
+    )
     logits = first.log().expand(len(game.lam), -1, -1)
     mixture, reward = torch.zeros_like(logits), torch.zeros_like(logits)
     slack, losses = torch.zeros_like(game.lam), torch.zeros_like(game.lam)
