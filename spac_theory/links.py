@@ -34,6 +34,10 @@ class Link(Protocol):
         """`ℓ′(z) ≤ 0` and `ℓ″(z) ≥ 0`, elementwise."""
         ...
 
+    def pair_slope(self, z: Tensor, wins: Tensor, losses: Tensor) -> Tensor:
+        """The derivative in `z` of `wins · ℓ(z) + losses · ℓ(−z)`, elementwise."""
+        ...
+
     def inverse(self, p: Tensor) -> Tensor:
         """`F⁻¹(p)` for `p` in (0, 1), elementwise."""
         ...
@@ -61,6 +65,10 @@ class GeneralLink:
     def loss_derivatives(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """`ℓ′(z)` and `ℓ″(z)`."""
         raise NotImplementedError
+
+    def pair_slope(self, z: Tensor, wins: Tensor, losses: Tensor) -> Tensor:
+        """`wins · ℓ′(z) − losses · ℓ′(−z)`."""
+        return wins * self.loss_derivatives(z)[0] - losses * self.loss_derivatives(-z)[0]
 
     def kappa(self, bound: float) -> float:
         """`((x/2)/sin(x/2))² / I_min` with `x = α(R) − α(−R)` and `R` in [0, 30].
@@ -107,6 +115,10 @@ class BradleyTerry(GeneralLink):
         p = torch.sigmoid(z)
         first = p - 1
         return first, -p * first
+
+    def pair_slope(self, z: Tensor, wins: Tensor, losses: Tensor) -> Tensor:
+        """`(wins + losses) σ(z) − wins`."""
+        return torch.addcmul(-wins, wins + losses, torch.sigmoid(z))
 
     def inverse(self, p: Tensor) -> Tensor:
         """`log(p / (1 − p))`."""

@@ -104,6 +104,33 @@ def tabular_preference_gradient(
     return slope.sum(-1) - slope.sum(-2)
 
 
+LARGEST_INCIDENCE = 24  # actions; above, differences by a matrix product cost more than they save
+
+
+class PreferenceGradient:
+    """:func:`tabular_preference_gradient` of fixed counts, for loops that ask for it many times.
+
+    Every unordered pair is looked at once, `W_ab ℓ(z) + W_ba ℓ(−z)`, and differences and their
+    adjoint are products with the incidence matrix of the pairs.
+    """
+
+    def __init__(self, win_fraction: Tensor, link: Link = BRADLEY_TERRY) -> None:
+        self.win_fraction, self.link = win_fraction, link
+        actions = win_fraction.shape[-1]
+        first, second = torch.triu_indices(actions, actions, 1, device=win_fraction.device)
+        self.wins = win_fraction[..., first, second].contiguous()
+        self.losses = win_fraction[..., second, first].contiguous()
+        eye = torch.eye(actions, dtype=win_fraction.dtype, device=win_fraction.device)
+        self.incidence = eye[first] - eye[second]  # (pairs, A)
+
+    def __call__(self, reward: Tensor) -> Tensor:
+        """The gradient `(..., X, A)` at `reward`."""
+        if reward.shape[-1] > LARGEST_INCIDENCE:
+            return tabular_preference_gradient(reward, self.win_fraction, self.link)
+        slope = self.link.pair_slope(reward @ self.incidence.T, self.wins, self.losses)
+        return slope @ self.incidence
+
+
 def tabular_preference_derivatives(
     reward: Tensor, win_fraction: Tensor, link: Link = BRADLEY_TERRY
 ) -> tuple[Tensor, Tensor]:

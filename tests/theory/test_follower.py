@@ -12,7 +12,11 @@ from spac_theory.rewards.linear import LinearClass
 from spac_theory.saddle.follower import BallFollower, BoxFollower, ExactFollower, follower_of
 from tests.theory.hedge import finite_game, hedge_bound, small_game
 
-FOLLOWERS = {(True, "range"): BoxFollower, (True, "ball"): BallFollower, (False, "ball"): BallFollower}
+FOLLOWERS = {
+    (True, "range"): BoxFollower,
+    (True, "ball"): BallFollower,
+    (False, "ball"): BallFollower,
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
