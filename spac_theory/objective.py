@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from spac_theory.checks import InputError, choice, number
 from spac_theory.links import BRADLEY_TERRY, Link
@@ -104,6 +105,7 @@ def tabular_preference_gradient(
     return slope.sum(-1) - slope.sum(-2)
 
 
+VECTOR = 8  # numbers that a processor treats at once, at most
 LARGEST_INCIDENCE = 24  # actions; above, differences by a matrix product cost more than they save
 
 
@@ -118,16 +120,19 @@ class PreferenceGradient:
         self.win_fraction, self.link = win_fraction, link
         actions = win_fraction.shape[-1]
         first, second = torch.triu_indices(actions, actions, 1, device=win_fraction.device)
-        self.wins = win_fraction[..., first, second].contiguous()
-        self.losses = win_fraction[..., second, first].contiguous()
+        # Vector and scalar code round differently: with whole vectors a lane's bits know no batch.
+        room = -len(first) % VECTOR
+        self.wins = pad(win_fraction[..., first, second], (0, room))
+        self.losses = pad(win_fraction[..., second, first], (0, room))
         eye = torch.eye(actions, dtype=win_fraction.dtype, device=win_fraction.device)
-        self.incidence = eye[first] - eye[second]  # (pairs, A)
+        incidence = pad(eye[first] - eye[second], (0, 0, 0, room))  # (pairs, A)
+        self.incidence = incidence.expand(*win_fraction.shape[:-3], -1, -1)
 
     def __call__(self, reward: Tensor) -> Tensor:
         """The gradient `(..., X, A)` at `reward`."""
         if reward.shape[-1] > LARGEST_INCIDENCE:
             return tabular_preference_gradient(reward, self.win_fraction, self.link)
-        slope = self.link.pair_slope(reward @ self.incidence.T, self.wins, self.losses)
+        slope = self.link.pair_slope(reward @ self.incidence.mT, self.wins, self.losses)
         return slope @ self.incidence
 
 
