@@ -9,9 +9,9 @@ from experiments.claims.games.instances import random_simplex
 from spac_theory.keys import generator
 from spac_theory.links import LINKS
 from spac_theory.objective import (
-    tabular_game,
     LARGEST_INCIDENCE,
     PreferenceGradient,
+    tabular_game,
     tabular_preference_derivatives,
     tabular_preference_gradient,
     tabular_preference_loss,
@@ -57,7 +57,9 @@ def test_gradient_by_autograd(link, seed):
     (expected,) = torch.autograd.grad(tabular_preference_loss(point, fraction, link), point)
     alone = tabular_preference_gradient(reward, fraction, link)
     both, _ = tabular_preference_derivatives(reward, fraction, link)
-    torch.testing.assert_close(PreferenceGradient(fraction, link)(reward), expected, rtol=1e-11, atol=1e-13)
+    torch.testing.assert_close(
+        PreferenceGradient(fraction, link)(reward), expected, rtol=1e-11, atol=1e-13
+    )
     torch.testing.assert_close(alone, expected, rtol=1e-11, atol=1e-13)
     torch.testing.assert_close(both, expected, rtol=1e-11, atol=1e-13)
 
