@@ -13,8 +13,8 @@ from typing import Any
 from spac_theory import ALGORITHMS, BEHAVIOURS, PROBLEMS, InputError, Problem, checks, load_plugins
 from spac_theory.algorithms import Algorithm
 from spac_theory.behaviours import BehaviourFamily
-from spac_theory.problems import built
 from spac_theory.links import BRADLEY_TERRY
+from spac_theory.problems import built
 from spac_theory.registry import PLUGIN, Registry, build
 
 Spec = dict[str, Any]
@@ -77,7 +77,9 @@ def _whose(kind: str, name: str, options: Spec) -> str | None:
         return None
 
     def has(other: str) -> bool:
-        return set(options) <= {f.name for f in dataclasses.fields(registry[other])}
+        kind = registry[other]
+        known = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
+        return set(options) <= {f.name for f in known}
 
     owners = [other for other in registry if other != name and has(other)]
     if has(name) or not owners:
