@@ -28,8 +28,10 @@ class NotANumber(ArithmeticError):
 def is_number(field: str, tensor: Tensor | None) -> None:
     """Refuse a result with a NaN, naming the first entry; an infinite bound is a number here.
 
-    Raises NotANumber.
+    Raises NotANumber, and InputError for what is no tensor.
     """
+    if tensor is not None and not isinstance(tensor, Tensor):
+        raise InputError(f"{field} is {shown(tensor)}; it must be a tensor.")
     if tensor is None or not bool((bad := torch.isnan(tensor)).any()):
         return
     where = [int(i) for i in bad.nonzero()[0]]

@@ -170,6 +170,11 @@ class Fit:
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
+        if not callable(getattr(self.policy, "probabilities", None)):
+            raise InputError(
+                f"policy is a {type(self.policy).__name__}; it must be a TabularPolicy(table), or have a "
+                "method probabilities."
+            )
         if isinstance(self.policy, TabularPolicy | GeneralPolicy):
             checks.is_number("policy", self.policy.table)
         for name in ("gap", "lam", "reward"):

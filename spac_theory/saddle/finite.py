@@ -168,7 +168,7 @@ def simplex_saddle(game: Game, tolerance: float = 1e-8) -> Saddle:
     """
     cls = game.reward_class
     assert isinstance(cls, FiniteClass), "simplex_saddle needs a finite class"
-    baseline = torch.einsum("x,xa,fxa->f", game.rho, game.baseline, cls.members)
+    baseline = torch.einsum("x,...xa,fxa->...f", game.rho, game.baseline, cls.members)
     losses = cls.losses(game.data.fraction, game.link)
     cost = game.lam[:, None] * (losses - losses.amin(-1, keepdim=True)) - baseline
     rho = game.rho.clamp_min(SMALLEST_CONTEXT_WEIGHT)

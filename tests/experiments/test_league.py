@@ -112,6 +112,32 @@ def test_a_small_season(tmp_path):
     assert {p.name for p in out.iterdir()} == {"results.parquet", "league.md", "league.png"}
 
 
+def test_where_no_reward_explains_the_preferences_entries_are_judged_by_how_far_they_are_beaten(
+    tmp_path,
+):
+    """The uniform policy's exploitability by a plain loop; the Borda score's suboptimality beside it."""
+    cyclic = {"name": "cyclic", "contexts": 2, "actions": 3}
+    league = read_league(
+        config(tmp_path / "store", problem=cyclic, algorithms=["uniform", "mpo", "mle_greedy"],
+               behaviour={"name": "temperature", "dials": [1.0]}, sizes=[3000])
+    )  # fmt: skip
+    rows = season(league, QUIET)
+    lines = {line["algorithm"]: line for line in summary(rows).to_dicts()}
+    chance = make_problem("cyclic", contexts=2, actions=3).preference.probability.tolist()
+    beaten = sum(max(sum(row) / 3 for row in context) - 0.5 for context in chance) / 2
+    borda = [[sum(row) / 3 for row in context] for context in chance]
+    missed = sum(max(scores) - sum(scores) / 3 for scores in borda) / 2
+    assert lines["uniform"]["mean_tuned"] == pytest.approx(beaten, abs=1e-12)
+    assert lines["uniform"]["borda"] == pytest.approx(missed, abs=1e-12)
+    assert lines["mpo"]["mean_tuned"] < lines["mle_greedy"]["mean_tuned"]
+    covered = coverage_rows(league)
+    needed = {label: entry.needs for label, entry in league.entries.items()}
+    write_report(tmp_path, rows, covered, needed, QUIET)
+    said = (tmp_path / "league.md").read_text(encoding="utf-8")
+    assert "Exploitability is averaged" in said
+    assert "suboptimality, tuned" in said
+
+
 def test_a_second_season_computes_nothing(tmp_path, monkeypatch):
     league = read_league(config(tmp_path, entries=["dpo"]))
     first = season(league, QUIET)

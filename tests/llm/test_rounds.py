@@ -75,6 +75,17 @@ def test_a_killed_run_with_rollouts_and_labels_ends_like_a_whole_one(whole, tmp_
         assert read_rows(path) == read_rows(tmp_path / path.relative_to(whole))
 
 
+def judged_by_nobody(prompts, answers):
+    raise ZeroDivisionError
+
+
+def test_a_judge_that_fails_is_refused_before_the_model_is_touched(tmp_path):
+    broken = pipeline(tmp_path, "methods=[rebel]", f"judge={__name__}:judged_by_nobody")
+    with pytest.raises(InputError, match=r"The judge failed on 1 answers \(ZeroDivisionError"):
+        broken()
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"prepare"}
+
+
 def test_rollouts_follow_the_weights_and_leave_other_randomness_alone(whole, tmp_path):
     """With λ = 0 the same steps are DPO's, bit for bit, whatever was sampled."""
     both = ("methods=[hypo,dpo]", "methods.hypo.lam=0")

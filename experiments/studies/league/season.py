@@ -16,7 +16,7 @@ from experiments.engine.progress import show_progress
 from experiments.engine.specs import Spec
 from experiments.engine.store import stack
 from experiments.engine.units import Unit, pending
-from experiments.studies.league.analysis import coefficients, write_report
+from experiments.studies.league.analysis import coefficients, metric, write_report
 from experiments.studies.league.cells import League, read_league
 
 Row = dict[str, Any]
@@ -33,7 +33,7 @@ def play(league: League, units: list[Unit], console: Console, logs: Path) -> Non
 
 
 def tune(league: League, console: Console, logs: Path) -> dict[Cell, int]:
-    """The best setting of every entry at every cell, by mean suboptimality on other data sets."""
+    """The best setting of every entry at every cell, by the mean of the `metric` on other data sets."""
     units = {}
     for dial, n, label in league.cells():
         named = {str(k): spec for k, spec in enumerate(league.specs[label])}
@@ -49,8 +49,8 @@ def tune(league: League, console: Console, logs: Path) -> dict[Cell, int]:
 
 
 def _mean(rows: pl.DataFrame) -> float:
-    """Mean suboptimality, infinite where there is none."""
-    mean = rows["suboptimality"].mean()
+    """Mean of what entries are judged by, infinite where there is none."""
+    mean = rows[metric(rows)].mean()
     return float(mean) if isinstance(mean, float) else float("inf")
 
 

@@ -123,6 +123,8 @@ def read_sweep(config: Mapping[str, Any]) -> Sweep:
 
     Raises InputError: a sentence a line, each with the field, its value and what would be right.
     """
+    if "algorithm" not in config:  # Hydra leaves out a group that nothing was chosen from
+        resolve_algorithms(None)
     settings = read(Settings, config)
     plugins = load(settings.plugins)
     problem = resolve("problem", "problem", settings.problem)
