@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_rounds import Killed, pipeline
+from small_runs import Killed
+from test_rounds import pipeline
 
 from experiments.common.files import read_json
 from llm.data.rake import key_phrases, without

@@ -4,7 +4,8 @@ import itertools
 
 import pytest
 import torch
-from test_rounds import Killed, pipeline
+from small_runs import Killed
+from test_rounds import pipeline
 
 from experiments.common.files import read_json
 from llm.files.digests import read_rows

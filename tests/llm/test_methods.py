@@ -5,6 +5,7 @@ of a method are those of the algorithm it declares.
 """
 
 import dataclasses
+import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -274,6 +275,30 @@ def test_sppo_as_released_trains_on_the_best_and_the_worst():
     rates = (2.2 / 3, 1.0 / 3)
     by_hand = ((0.3 - (rates[0] - 0.5)) ** 2 + (-0.2 - (rates[1] - 0.5)) ** 2) / 2
     assert float(method.loss(batch)[0]) == pytest.approx(by_hand, abs=1e-12)
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+def test_hypo_is_unbiased_with_one_own_response_and_with_more(samples):
+    """Over all draws of own responses the mean gradient is that of `L_DPO + λ KL`."""
+    method = make_method("hypo", {"lam": 0.7, "samples": samples})
+    logits = torch.randn(4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    logits = logits.requires_grad_()
+    base = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64).log()
+    mean = torch.zeros(4, dtype=torch.float64)
+    for own in itertools.product(range(4), repeat=samples):
+        logp, picks = logits.log_softmax(-1), {"chosen": [0], "rejected": [1], "own": [*own]}
+        batch = Batch(
+            logp={name: logp[at][None] for name, at in picks.items()},
+            length={name: torch.ones(1, len(at)) for name, at in picks.items()},
+            anchor={"initial": {name: base[at][None] for name, at in picks.items()}},
+        )
+        chance = float(logp.detach()[[*own]].sum().exp())
+        mean += chance * torch.autograd.grad(method.loss(batch)[0], logits)[0]
+    logp = logits.log_softmax(-1)
+    ratio = logp - base
+    want = -torch.nn.functional.logsigmoid(method.beta * (ratio[0] - ratio[1]))
+    want = want + 0.7 * (logp.exp() * ratio).sum()
+    assert torch.allclose(mean, torch.autograd.grad(want, logits)[0], atol=1e-12)
 
 
 def of_tables(rows, streams, logp):

@@ -3,7 +3,8 @@
 import itertools
 
 import pytest
-from test_rounds import Killed, pipeline
+from small_runs import Killed
+from test_rounds import pipeline
 
 from experiments.common.files import read_json
 from llm.methods import make_method
