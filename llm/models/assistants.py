@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from llm.files import processes
@@ -12,6 +14,7 @@ from llm.models.load import load_tokenizer
 Ask = Callable[[str], str]
 Scores = dict[str, float]
 LONGEST = 512
+RUBRIC = "whether it helps whoever asked: to the point, true, complete and clear"
 CRITERIA = """Name the two to five criteria that matter most for judging an answer to the query below,
 one a line, each of a few words and nothing else.
 
@@ -102,6 +105,27 @@ class ChatJudge:
             else:
                 found[criterion] = score
         return found
+
+
+class ChatScorer:
+    """A judge of the whole run: a score from 1 to 5 on one rubric, NaN for a reply that cannot be read.
+
+    The rubric is the file `rubric.txt` in the model's folder, or :data:`RUBRIC`.
+    """
+
+    def __init__(self, folder: str, ask: Ask | None = None) -> None:
+        path = Path(folder) / "rubric.txt"
+        self.rubric = path.read_text(encoding="utf-8").strip() if path.exists() else RUBRIC
+        self.ask = ask or Assistant(folder)
+
+    def __call__(self, prompts: list[str], answers: list[str]) -> list[float]:
+        """One score a pair."""
+        asked = (
+            SCORE.format(criterion=self.rubric, query=x, answer=y)
+            for x, y in zip(prompts, answers, strict=True)
+        )
+        found = (score_in(self.ask(text)) for text in asked)
+        return [math.nan if score is None else score for score in found]
 
 
 class ChatProposer:

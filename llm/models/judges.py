@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.common.files import read_json
 from llm.files import processes
+from llm.models.assistants import ChatScorer
 from llm.models.load import load_tokenizer
 from spac_theory.checks import InputError
 
@@ -34,6 +36,20 @@ def finite_scores(judge: Judge, prompts: list[str], answers: list[str]) -> list[
             f"The judge gave {what} for {len(answers)} answers; it must give one finite number each."
         )
     return scores
+
+
+def speaks(folder: str) -> bool:
+    """Whether the model in `folder` writes, as its configuration has it, where a reward model scores."""
+    path = Path(folder) / "config.json"
+    kinds = read_json(path).get("architectures") if path.is_file() else None
+    return any("CausalLM" in str(kind) for kind in kinds or [])
+
+
+def labels_of(judge: Any, prompts: list[str], answers: list[str]) -> list[float]:
+    """The judge's scores; NaN where a chat model gave none that could be read, and of it alone."""
+    if isinstance(judge, ChatScorer):
+        return judge(prompts, answers)
+    return finite_scores(judge, prompts, answers)
 
 
 def judges_pairs(judge: Any) -> bool:
@@ -63,17 +79,17 @@ def finite_chances(
 
 
 def load_judge(name: str) -> Judge:
-    """The judge called `name`: a reward model's folder, or `module:function`."""
+    """The judge called `name`: the folder of a reward model or a chat model, or `module:function`."""
     if name and Path(name).is_dir():
-        return RewardModel(name)
+        return ChatScorer(name) if speaks(name) else RewardModel(name)
     module, _, function = name.partition(":")
     try:
         sys.path.insert(0, os.getcwd())  # a judge may lie in the current folder
         judge: Judge = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
-            f"judge is {name!r}; it must be the folder of a reward model, or module:function of "
-            f"something that can be imported ({error})."
+            f"judge is {name!r}; it must be the folder of a reward model or a chat model, or "
+            f"module:function of something that can be imported ({error})."
         ) from error
     finally:
         sys.path.pop(0)

@@ -25,7 +25,7 @@ from llm.files.progress import Progress
 from llm.methods import Elicitation, Stream
 from llm.models.load import ModelSettings, load_model
 from llm.models.states import Reader
-from llm.stages.label import Labeller
+from llm.stages.label import Labeller, readable
 from spac_theory.algorithms.sim_oprl import most_disputed, pair_variance
 from spac_theory.checks import InputError
 
@@ -115,7 +115,9 @@ def elicit(
         write_rows(folder / "asked.parquet", asked)
         write_rows(target, [{f"score/{stream.name}": v} for v in lower.tolist()])
     processes.barrier()
-    return {"labels": target.name, "asked": "asked.parquet", "count": how.budget}
+    unread = sum(not readable(a["wins"]) for a in read_rows(folder / "asked.parquet"))
+    found = {"labels": target.name, "asked": "asked.parquet"}
+    return {**found, "count": how.budget, "failures": unread}
 
 
 def sizes(how: Elicitation) -> list[int]:
@@ -151,6 +153,7 @@ def ask(
 
 def posterior(features: Tensor, asked: Sequence[dict[str, Any]]) -> Belief:
     """The belief after what was asked; before anything was, the prior."""
+    asked = [a for a in asked if readable(a["wins"])]
     if not asked:
         d = features.shape[-1]
         return Belief(torch.zeros(d, dtype=torch.float64), torch.eye(d, dtype=torch.float64))

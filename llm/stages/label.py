@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import torch
 
 from llm.data.row import Row
-from llm.files.digests import Rows
+from llm.files import processes
+from llm.files.digests import Rows, read_rows
 from llm.files.parts import join_parts, make_parts, part_seed
 from llm.files.progress import Progress
 from llm.methods import Stream
-from llm.models.judges import finite_chances, finite_scores, judges_pairs, load_judge
+from llm.models.judges import finite_chances, judges_pairs, labels_of, load_judge
 from llm.settings import CYCLE, LANGUAGE
 from llm.training.rollouts import labels_a_row
 from llm.worlds.language import Language
@@ -36,7 +38,7 @@ class Labeller:
             )
         prompts = [self._text(r.prompt) for r in rows for _ in r.responses[stream]]
         answers = [self._text(y) for r in rows for y in r.responses[stream]]
-        found = iter(finite_scores(self.judge, prompts, answers))
+        found = iter(labels_of(self.judge, prompts, answers))
         return [[next(found) for _ in r.responses[stream]] for r in rows]
 
     def wins(
@@ -150,4 +152,15 @@ def label(
                 bar.advance(done)
     join_parts(folder / "parts", len(rows), batch, target)
     rivals = len(rows[0].responses[stream.against]) if stream.against else None
-    return {"labels": target.name, "count": len(rows) * labels_a_row(stream, rivals)}
+    column = f"{'wins' if stream.labels == 'pairwise' else 'score'}/{stream.name}"
+    processes.barrier()
+    unread = sum(not readable(row[column]) for row in read_rows(target))
+    asked = len(rows) * labels_a_row(stream, rivals)
+    return {"labels": target.name, "count": asked, "failures": unread}
+
+
+def readable(values: Any) -> bool:
+    """Whether a row's labels are all there: a chat model's reply that cannot be read is NaN."""
+    if isinstance(values, list):
+        return all(map(readable, values))
+    return values is not None and not math.isnan(values)

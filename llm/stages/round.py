@@ -17,13 +17,14 @@ from llm.models.load import is_adapter, load_model
 from llm.stages.edit import edit, keys_of
 from llm.stages.elicit import elicit, states
 from llm.stages.following import Follower
-from llm.stages.label import Labeller, label, make_labeller
+from llm.stages.label import Labeller, label, make_labeller, readable
 from llm.stages.reference import asked as anchors_asked
 from llm.stages.reference import reference
 from llm.stages.sample import sample
 from llm.stages.value import language_of
 from llm.stages.workplace import Model, Workplace, train_identity
 from llm.training.rollouts import frozen_names
+from spac_theory.checks import InputError
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,14 @@ class Round:
             self.sample(stream)
         follower = Follower(self, self.method) if isinstance(self.method, Following) else None
         notes = follower.answer() if follower else {}
-        labels = 0
+        labels = failures = 0
         for stream in sampled:
             if follower and stream.labels == "critic":
                 follower.rewards(stream)
             elif stream.labels:
-                labels += self.label(stream) * self._new(stream)
+                asked, unread = self.label(stream)
+                labels += asked * self._new(stream)
+                failures += unread * self._new(stream)
         self.reference(sampled)
         model, spent = self.train()
         written = [s for s in sampled if s.source != "edit"]
@@ -70,6 +73,7 @@ class Round:
             "labels": labels + spent["labels"],
             "samples": drawn + spent["samples"],
             "steps": spent["steps"],
+            "failures": failures + spent["failures"],
         }
         return Done(model, given, notes)
 
@@ -146,8 +150,8 @@ class Round:
             ),
         )
 
-    def label(self, stream: Stream) -> int:
-        """Ask the judge about the responses of one stream; how many labels that took."""
+    def label(self, stream: Stream) -> tuple[int, int]:
+        """Ask the judge about the responses of one stream; the labels it took, and rows it left unread."""
         place = self.place
         asked = [n for n in (stream.name, stream.against) if n in self._drawn]
         files = [f"sample-{name}/samples" for name in asked]
@@ -162,7 +166,7 @@ class Round:
             inputs | self._asking,
             lambda f: self._labelled(f, stream, self.rows_with(files)),
         )
-        return int(out["count"])
+        return int(out["count"]), int(out["failures"])
 
     @property
     def _asking(self) -> dict[str, Any]:
@@ -221,7 +225,7 @@ class Round:
             inputs,
             lambda f: reference(
                 f,
-                self.rows_with(files),
+                self._read(self.rows_with(files)),
                 self.streams,
                 {name: model.path for name, model in asked.items()},
                 place.s.model,
@@ -247,7 +251,7 @@ class Round:
             "seed": place.s.seed,
         }
         out = place.stage(f"{self.folder}/train", inputs, lambda f: self._fit(f, live))
-        spent = {name: int(out.get(name, 0)) for name in ("labels", "samples", "steps")}
+        spent = {name: int(out.get(name, 0)) for name in ("labels", "samples", "steps", "failures")}
         return Model(str(self._path("train") / out["model"]), out["weights"]), spent
 
     def _fit(self, target: Path, live: dict[str, Model]) -> dict[str, Any]:
@@ -322,6 +326,16 @@ class Round:
 
     def _hash(self, stage: str, output: str) -> str:
         return self.place.run.file_hash(self._at(stage), output)
+
+    def _read(self, rows: list[Row]) -> list[Row]:
+        """The rows whose labels could be read."""
+        found = [r for r in rows if readable([*r.score.values(), *r.wins.values()])]
+        if not found:
+            raise InputError(
+                f"No label of {self.folder} could be read in the replies of the judge; name another judge, "
+                "or write another rubric.txt beside it."
+            )
+        return found
 
     def rows_with(self, files: list[str]) -> list[Row]:
         """The training rows with the columns of these files (one line a row, in their order)."""

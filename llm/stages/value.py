@@ -12,6 +12,7 @@ from experiments.common.files import write_json
 from llm.data.encode import prompt_ids, response_ids
 from llm.files.failures import Diverged
 from llm.methods import Decoding
+from llm.models.assistants import ChatScorer
 from llm.models.judges import finite_scores, load_judge
 from llm.models.load import ModelSettings, load_model
 from llm.settings import CYCLE, Settings
@@ -141,4 +142,6 @@ def scorer(settings: Settings) -> measure.Scorer | None:
     if settings.judge is None:
         return None
     judge = load_judge(settings.judge)
+    if isinstance(judge, ChatScorer):  # it may not answer: it labels, and reports no values
+        return None
     return lambda prompts, answers: finite_scores(judge, list(prompts), list(answers))

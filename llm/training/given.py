@@ -1,4 +1,4 @@
-"""What training was given beside its rows: responses drawn and labels asked for at its steps.
+"""What training was given beside its rows: responses drawn, labels asked for, labels nobody could read.
 
 Counted with the trajectory: a run killed and resumed counts each step once.
 """
@@ -18,7 +18,7 @@ class Given:
     """Counts of one process, which all the others share; a step gives each process as many rows."""
 
     def __init__(self) -> None:
-        self.samples = self.labels = 0
+        self.samples = self.labels = self.failures = 0
 
     def total(self) -> dict[str, int]:
         """Over all processes."""

@@ -75,6 +75,7 @@ class Rollouts:
         training = model.training
         devices = range(torch.cuda.device_count())
         rows = [Row(prompt, {}) for prompt in prompts_of(batch)]
+        device = batch["prompt_ids"].device
         with torch.random.fork_rng(devices), torch.no_grad():
             model.eval()
             for stream in self.streams:
@@ -82,11 +83,11 @@ class Rollouts:
                 answers = self._answers(model, rows, stream, part_seed(self.key, *place))
                 for row, ys in zip(rows, answers, strict=True):
                     row.responses[stream.name] = [*ys]
-                more = self._scored(model, rows, stream, batch["prompt_ids"].device)
-                more |= self._labels(rows, stream, part_seed(self.key, "labels", *place))
+                more = self._scored(model, rows, stream, device)
+                more |= self._labels(rows, stream, part_seed(self.key, "labels", *place), device)
                 batch = join(batch, more, self.ends.pad)
         model.train(training)
-        return batch
+        return self._read(batch, len(rows))
 
     def _answers(self, model: nn.Module, rows: list[Row], stream: Stream, seed: int) -> Answers:
         """What the writer of a stream says to the prompts."""
@@ -111,7 +112,7 @@ class Rollouts:
             more[logp_column(anchor, stream.name)] = _columns(values, len(columns))
         return more
 
-    def _labels(self, rows: list[Row], stream: Stream, seed: int) -> Tensors:
+    def _labels(self, rows: list[Row], stream: Stream, seed: int, device: torch.device) -> Tensors:
         """What the judge says of a stream."""
         if stream.labels is None:
             return {}
@@ -120,7 +121,19 @@ class Rollouts:
         self.given.labels += len(rows) * labels_a_row(stream, rival)
         kind = "score" if stream.labels == "score" else "wins"
         found = torch.tensor(self.label(rows, stream, seed), dtype=torch.float64)
-        return {f"{kind}/{stream.name}": found}
+        return {f"{kind}/{stream.name}": found.to(device)}
+
+    def _read(self, batch: Tensors, rows: int) -> Tensors:
+        """The batch without the rows that have a label nobody could read, which is NaN."""
+        bad = torch.zeros(rows, dtype=torch.bool)
+        for name, values in batch.items():
+            if name.startswith(("score/", "wins/")):
+                bad |= values.isnan().flatten(1).any(-1).cpu()
+        self.given.failures += int(bad.sum())
+        if bad.all():  # nothing to learn here: any labels may stand in, the rows weigh nothing
+            return {n: v.nan_to_num(0.5) for n, v in batch.items()} | {"unread": bad}
+        keep = ~bad
+        return {name: _kept(values, keep) for name, values in batch.items()}
 
     def _writer(
         self, model: nn.Module, stream: Stream
@@ -166,6 +179,14 @@ def prompts_of(batch: Tensors) -> list[list[int]]:
     """The prompts of a batch without their padding."""
     pairs = zip(batch["prompt_ids"], batch["prompt_mask"], strict=True)
     return [ids[mask.bool()].tolist() for ids, mask in pairs]
+
+
+def _kept(values: Tensor, keep: Tensor) -> Tensor:
+    """The rows `keep (B,)` of a tensor of a batch, `(B, …)` or `(K B, …)` stream by stream."""
+    if bool(keep.all()):
+        return values
+    blocks = values.view(-1, len(keep), *values.shape[1:])
+    return blocks[:, keep.to(values.device)].flatten(0, 1)
 
 
 def _columns(values: Tensor, samples: int) -> Tensor:

@@ -175,8 +175,8 @@ class MethodTrainer(SequenceTrainer):
         return logps
 
     def row_count(self, inputs: dict[str, Tensor]) -> float:
-        """The number of prompts."""
-        return float(len(inputs["prompt_ids"]))
+        """The number of prompts; 0 where none has labels that could be read."""
+        return 0.0 if "unread" in inputs else float(len(inputs["prompt_ids"]))
 
     def row_loss(
         self, logps: Tensor, inputs: dict[str, Tensor]
