@@ -14,8 +14,9 @@ from typing import Any
 
 from llm.files import processes
 from llm.files.digests import model_digest
-from llm.methods import Decoding, Method, identity
+from llm.methods import Method, identity
 from llm.methods.drpo import Drpo
+from llm.methods.kinds import Decoding
 from llm.models.bundled import settled
 from llm.models.load import load_model
 from llm.settings import CYCLE, Settings, require_pins

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from experiments.common.program import launch
-from llm.methods import Decoding
+from llm.methods.kinds import Decoding
 from llm.models.shape import empty_model, layer_classes, layers, token_widths
 from llm.recipes import settled
 from llm.run import CONFIG

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,10 +21,13 @@ from spac_theory.checks import InputError, choice, integer, number
 from spac_theory.objective import expectation
 from spac_theory.registry import Registry
 
+if TYPE_CHECKING:
+    from llm.methods.kinds import Slow
+
 METHODS: Registry[type[Method]] = Registry("method", "llm.methods")
 Metrics = dict[str, Tensor]
 SOURCES = ("data", "current", "initial", "ema", "edit")
-LIVE = ("ema", "opponent")  # copies of the weights that training makes and moves, see Slow
+LIVE = ("ema", "opponent")  # copies of the weights that training makes and moves, see kinds.Slow
 TIMES = ("once", "round", "step")
 LABELS = ("score", "pairwise", "critic", "elicited")
 
@@ -37,17 +40,17 @@ class Stream:
     ----------
     name : what the loss calls them: "chosen", "rejected" (the data's), "own", …
     count : responses a prompt; None: `generation.samples`
-    source : who wrote them: "data", the "current" iterate `π_t`, the "initial" policy `π_1`, or "ema":
-        the data's "chosen" responses with a segment rewritten by a slow copy, see :class:`Slow`, or "edit":
-        the responses of the stream `of` with more and more of what matters taken out
+    source : who wrote them: "data", the "current" iterate `π_t`, the "initial" policy `π_1`, "ema": the
+        data's "chosen" responses with a segment rewritten by a slow copy (:class:`llm.methods.kinds.Slow`),
+        or "edit": the responses of the stream `of` with more and more of what matters taken out
     when : sampled "once" for all rounds, every "round", or at every "step" (current: with the weights of
         that step)
     anchors : frozen policies whose `log π_a` the loss reads: "initial", "current" (`π_t`, the iterate
-        at the start of the round), "opponent" (see :class:`Slow`), or a name of the method's own, see
-        :meth:`Method.anchor`
+        at the start of the round), "opponent" (:class:`llm.methods.kinds.Slow`), or a name of the
+        method's own, see :meth:`Method.anchor`
     labels : None, "score" (a number a response) or "pairwise" (who beats whom), from the run's judge,
         "critic" (a number a response, the sum of the method's own critics so far) or "elicited" (a number
-        a response, from a model of the answers to a budget of questions, see :class:`Eliciting`)
+        a response, from the answers to a budget of questions, :class:`llm.methods.kinds.Eliciting`)
     against : whose responses "pairwise" labels compare with, a stream named before; None: its own
     of : of an edit, whose responses it changes, "chosen" or "rejected"
     head : the name of a classifier that reads the state at the end of each response, see
@@ -177,29 +180,6 @@ def _column(weight: Tensor | None) -> Tensor | None:
 
 
 @dataclass(frozen=True)
-class Slow:
-    """Copies of the weights that move at every step, and the queue of the pairs they make.
-
-    Attributes
-    ----------
-    decay : of the average, moved before it writes
-    refresh : steps between copies of the average to the opponent
-    memory : steps whose pairs the queue holds
-    segment, keep : tokens of a chosen response that are rewritten, and tokens that stay after them
-    temperature, top_k, top_p : how they are written
-    """
-
-    decay: float
-    refresh: int
-    memory: int
-    segment: int
-    keep: int
-    temperature: float
-    top_k: int
-    top_p: float
-
-
-@dataclass(frozen=True)
 class Conditions:
     """What a method may need to know of a run before it starts."""
 
@@ -247,55 +227,6 @@ class Method(ABC):
         """Which of `π_1, …, π_t` the frozen policy `name` is in round `t`, counted from 0."""
         places = {"initial": 0, "current": t - 1}
         return places[choice("stream.anchors", name, places)]
-
-
-@dataclass(frozen=True)
-class Elicitation:
-    """How a budget of pairwise labels is spent, and what is made of the answers.
-
-    Attributes
-    ----------
-    budget, rounds : labels in all, asked in this many batches
-    members : plausible rewards, draws of the posterior, that disagree
-    width : standard deviations below the mean of the lower bound
-    dimension : principal axes of the start's states that rewards are linear in
-    """
-
-    budget: int
-    rounds: int
-    members: int
-    width: float
-    dimension: int
-
-
-@dataclass(frozen=True)
-class Eliciting(Method):
-    """A method that starts without labels and asks for a budget of them, about its sampled stream."""
-
-    @abstractmethod
-    def elicitation(self) -> Elicitation:
-        """How it asks."""
-
-
-@dataclass(frozen=True)
-class Decoding(Method):
-    """A method that trains nothing: the start, shown other texts or decoded in another way."""
-
-    def streams(self) -> tuple[Stream, ...]:
-        """None."""
-        return ()
-
-    def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
-        """Refused: there is none."""
-        raise InputError(f"{name_of(self)} trains nothing, so it has no loss.")
-
-    @abstractmethod
-    def texts(self, prompt: str) -> tuple[str, str | None]:
-        """What the policy is shown for a prompt, and what it is shown a second time, beside it."""
-
-    def law(self, told: Tensor, plain: Tensor | None) -> Tensor:
-        """The law of the next token, `(..., V)`, from the logits after both texts."""
-        return told.softmax(-1)
 
 
 @dataclass(frozen=True)

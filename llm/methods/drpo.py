@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from experiments.common.configuration import Count, Natural
-from llm.methods import METHODS, Conditions, Decoding
+from llm.methods import METHODS, Conditions
+from llm.methods.kinds import Decoding
 from llm.worlds.language import MOODS
 
 

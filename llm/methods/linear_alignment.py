@@ -9,7 +9,8 @@ from pydantic import Field
 from torch import Tensor
 
 from experiments.common.configuration import AtLeastZero, Positive
-from llm.methods import METHODS, Conditions, Decoding
+from llm.methods import METHODS, Conditions
+from llm.methods.kinds import Decoding
 from spac_theory.algorithms.linear_alignment import released_step
 
 

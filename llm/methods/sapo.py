@@ -10,7 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 from experiments.common.configuration import Count, Natural, Positive, Share
-from llm.methods import METHODS, Batch, Conditions, Method, Metrics, Slow, Stream, sharded_steps
+from llm.methods import METHODS, Batch, Conditions, Method, Metrics, Stream, sharded_steps
+from llm.methods.kinds import Slow
 from spac_theory.objective import preference_loss
 
 
@@ -29,7 +30,7 @@ class Sapo(Method):
     ----------
     beta : `β > 0`
     variant : "dpo" or "orpo"
-    decay, refresh, memory, segment, keep, temperature, top_k, top_p : see :class:`llm.methods.Slow`
+    decay, refresh, memory, segment, keep, temperature, top_k, top_p : see :class:`llm.methods.kinds.Slow`
     """
 
     bandit = ("sapo", {"beta": 0.1, "replay": "mean"})

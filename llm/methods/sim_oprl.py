@@ -10,7 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 from experiments.common.configuration import AtLeastZero, Count, Positive
-from llm.methods import METHODS, Batch, Elicitation, Eliciting, Metrics, Stream
+from llm.methods import METHODS, Batch, Metrics, Stream
+from llm.methods.kinds import Elicitation, Eliciting
 from spac_theory.objective import preference_loss
 
 Several = Annotated[int, Field(ge=2, le=1000)]
@@ -28,7 +29,7 @@ class SimOprl(Eliciting):
 
     Attributes
     ----------
-    budget, rounds, members, width, dimension : see :class:`llm.methods.Elicitation`
+    budget, rounds, members, width, dimension : see :class:`llm.methods.kinds.Elicitation`
     samples : responses of `π_1` a prompt, drawn once
     finish : "dpo" or "best"
     beta : `β > 0` of DPO

@@ -19,7 +19,7 @@ from llm.data.padding import Ids, pad
 from llm.files import processes
 from llm.files.digests import write_rows
 from llm.files.parts import part_seed, pieces
-from llm.methods import Decoding
+from llm.methods.kinds import Decoding
 from llm.models.decoding import Mixed
 from llm.models.engines import Ends, GenerationSettings, draw
 from llm.models.load import load_model

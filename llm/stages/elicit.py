@@ -22,7 +22,8 @@ from llm.files import processes
 from llm.files.digests import read_rows, write_rows
 from llm.files.parts import part_seed, pieces
 from llm.files.progress import Progress
-from llm.methods import Elicitation, Stream
+from llm.methods import Stream
+from llm.methods.kinds import Elicitation
 from llm.models.load import ModelSettings, load_model
 from llm.models.states import Reader
 from llm.stages.label import Labeller, readable

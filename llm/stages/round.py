@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,20 +10,18 @@ from typing import Any
 from llm.data.row import Row, read_native
 from llm.files import processes
 from llm.files.digests import read_rows, tokenizer_digest
-from llm.methods import Eliciting, Following, Method, Stream, identity
+from llm.methods import Following, Method, Stream, identity
 from llm.models.engines import ENGINES, Ends
 from llm.models.load import is_adapter, load_model
+from llm.stages.asking import Asker
 from llm.stages.edit import edit, keys_of
-from llm.stages.elicit import elicit, states
 from llm.stages.following import Follower
-from llm.stages.label import Labeller, label, make_labeller, readable
 from llm.stages.reference import asked as anchors_asked
 from llm.stages.reference import reference
 from llm.stages.sample import sample
 from llm.stages.value import language_of
 from llm.stages.workplace import Model, Workplace, train_identity
 from llm.training.rollouts import frozen_names
-from spac_theory.checks import InputError
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ class Round:
             if follower and stream.labels == "critic":
                 follower.rewards(stream)
             elif stream.labels:
-                asked, unread = self.label(stream)
+                asked, unread = Asker(self).label(stream)
                 labels += asked * self._new(stream)
                 failures += unread * self._new(stream)
         self.reference(sampled)
@@ -94,13 +91,13 @@ class Round:
     def key(self, stream: Stream) -> str:
         """What the draws of a stream depend on, beside their place: run, method, round, stream."""
         whose = "" if stream.name == "own" else f"/{stream.name}"
-        return f"{self.place.s.seed}/{self._home(stream)}{whose}"
+        return f"{self.place.s.seed}/{self.home(stream)}{whose}"
 
     def _new(self, stream: Stream) -> bool:
         """Whether this round is the one that samples a stream."""
         return stream.when == "round" or self.t == 1
 
-    def _home(self, stream: Stream | str) -> str:
+    def home(self, stream: Stream | str) -> str:
         """The folder of the round that samples a stream."""
         if isinstance(stream, str):
             stream = next(s for s in self.streams if s.name == stream)
@@ -118,7 +115,7 @@ class Round:
         }
         keys = keys_of(language_of(place.s))
         place.stage(
-            f"{self._home(stream)}/sample-{stream.name}",
+            f"{self.home(stream)}/sample-{stream.name}",
             inputs,
             lambda f: edit(f, stream, place.rows, place.tokenizer, keys),
         )
@@ -137,7 +134,7 @@ class Round:
             "seed": place.s.seed,
         }
         place.stage(
-            f"{self._home(stream)}/sample-{stream.name}",
+            f"{self.home(stream)}/sample-{stream.name}",
             inputs,
             lambda f: sample(
                 f,
@@ -150,63 +147,6 @@ class Round:
             ),
         )
 
-    def label(self, stream: Stream) -> tuple[int, int]:
-        """Ask the judge about the responses of one stream; the labels it took, and rows it left unread."""
-        place = self.place
-        asked = [n for n in (stream.name, stream.against) if n in self._drawn]
-        files = [f"sample-{name}/samples" for name in asked]
-        inputs = {
-            "samples": {name: self._hash(f"sample-{name}", "samples") for name in asked},
-            "stream": asdict(stream),
-            "judge": place.judge_identity,
-            "seed": place.s.seed,
-        }
-        out = place.stage(
-            f"{self._home(stream)}/label-{stream.name}",
-            inputs | self._asking,
-            lambda f: self._labelled(f, stream, self.rows_with(files)),
-        )
-        return int(out["count"]), int(out["failures"])
-
-    @property
-    def _asking(self) -> dict[str, Any]:
-        """What labels depend on beside samples and judge."""
-        if not isinstance(self.method, Eliciting):
-            return {}
-        return {"asking": asdict(self.method.elicitation()), "start": self.models[0].weights}
-
-    def _labelled(self, target: Path, stream: Stream, rows: list[Row]) -> dict[str, Any]:
-        """The label stage of a stream: of every response or pair, or of what a method asks about."""
-        s, key = self.place.s, self.key(stream)
-        if not isinstance(self.method, Eliciting):
-            return label(target, stream, rows, self.labeller, s.reference_batch, key)
-        return elicit(
-            target,
-            stream,
-            rows,
-            self.method.elicitation(),
-            lambda: states(
-                self.models[0].path,
-                s.model,
-                self.place.tokenizer,
-                rows,
-                stream.name,
-                s.reference_batch,
-            ),
-            self.labeller,
-            key,
-        )
-
-    @property
-    def _drawn(self) -> list[str]:
-        """The streams that a stage of this round draws."""
-        return [s.name for s in self.streams if s.sampled]
-
-    def labeller(self) -> Labeller:
-        """Who labels in this run."""
-        s = self.place.s
-        return make_labeller(s.judge or "", language_of(s), self.place.tokenizer)
-
     def reference(self, sampled: list[Stream]) -> None:
         """Native rows: all stored streams, their labels, and `log π_a` under the frozen policies."""
         place = self.place
@@ -215,7 +155,7 @@ class Round:
         asked = {name: self.frozen(name) for name in anchors_asked(self.streams)}
         inputs = {
             "rows": place.rows_hash,
-            "streams": {name: self._hash(*name.split("/")) for name in files},
+            "streams": {name: self.hash_of(*name.split("/")) for name in files},
             "policies": {name: model.weights for name, model in asked.items()},
             "batch": place.s.reference_batch,
             "packing": place.s.train.packing,
@@ -225,7 +165,7 @@ class Round:
             inputs,
             lambda f: reference(
                 f,
-                self._read(self.rows_with(files)),
+                Asker(self).read(self.rows_with(files)),
                 self.streams,
                 {name: model.path for name, model in asked.items()},
                 place.s.model,
@@ -241,7 +181,7 @@ class Round:
         live = {name: self.frozen(name) for name in frozen_names(self.streams)}
         judged = any(s.labels for s in self.streams if s.when == "step")
         inputs = {
-            "streams": self._hash("reference", "streams"),
+            "streams": self.hash_of("reference", "streams"),
             "policy": self.current.weights,
             "live": {name: model.weights for name, model in live.items()},
             "generation": asdict(place.s.generation) if live or self.method.slow() else None,
@@ -297,45 +237,23 @@ class Round:
             Ends(tokenizer.pad_token_id, tokenizer.eos_token_id),
             s.train.logp_chunk,
             f"{s.seed}/{self.folder}/step",
-            self._label_step(),
+            Asker(self).at_step(),
         )
         slow = self.method.slow()
         return made if slow is None else rewriting(made, slow, s.train.batch // processes.world())
 
-    def _label_step(self) -> Callable[[Sequence[Row], Stream, int], list[Any]]:
-        """Answers for rows at a step, from a judge that is loaded when it is first asked."""
-        live: list[Labeller] = []
-
-        def answer(rows: Sequence[Row], stream: Stream, seed: int) -> list[Any]:
-            if not live:
-                live.append(self.labeller())
-            if stream.labels == "score":
-                return live[0].scores(rows, stream.name)
-            return live[0].wins(rows, stream.name, seed, stream.against)
-
-        return answer
-
     def _at(self, stage: str) -> str:
         """The folder of a stage: of samples and labels, the one of the round that made them."""
         kind, _, stream = stage.partition("/")[0].partition("-")
-        home = self._home(stream) if kind in ("sample", "label") else self.folder
+        home = self.home(stream) if kind in ("sample", "label") else self.folder
         return f"{home}/{stage}"
 
     def _path(self, stage: str) -> Path:
         return self.place.run.directory / self._at(stage)
 
-    def _hash(self, stage: str, output: str) -> str:
+    def hash_of(self, stage: str, output: str) -> str:
+        """The hash of what a stage of this method recorded, in the round that did it."""
         return self.place.run.file_hash(self._at(stage), output)
-
-    def _read(self, rows: list[Row]) -> list[Row]:
-        """The rows whose labels could be read."""
-        found = [r for r in rows if readable([*r.score.values(), *r.wins.values()])]
-        if not found:
-            raise InputError(
-                f"No label of {self.folder} could be read in the replies of the judge; name another judge, "
-                "or write another rubric.txt beside it."
-            )
-        return found
 
     def rows_with(self, files: list[str]) -> list[Row]:
         """The training rows with the columns of these files (one line a row, in their order)."""

@@ -11,7 +11,7 @@ import torch
 from experiments.common.files import write_json
 from llm.data.encode import prompt_ids, response_ids
 from llm.files.failures import Diverged
-from llm.methods import Decoding
+from llm.methods.kinds import Decoding
 from llm.models.assistants import ChatScorer
 from llm.models.judges import finite_scores, load_judge
 from llm.models.load import ModelSettings, load_model

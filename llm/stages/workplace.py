@@ -84,7 +84,10 @@ class Workplace:
             language = self.s.data.language
             return {"name": language.name, "scale": language.scale, "judge": name}
         if Path(name).is_dir():
-            return {"name": Path(name).name, "weights": model_digest(Path(name))}
+            rubric = Path(name) / "rubric.txt"
+            read = file_digest(rubric) if rubric.is_file() else None
+            found = {"name": Path(name).name, "weights": model_digest(Path(name))}
+            return found | ({"rubric": read} if read else {})
         source = Path(name.partition(":")[0].replace(".", "/") + ".py")
         return {"name": name, "source": file_digest(source) if source.is_file() else None}
 

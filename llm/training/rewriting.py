@@ -15,7 +15,7 @@ from llm.data.row import logp_column
 from llm.files import processes
 from llm.files.digests import read_rows, write_rows
 from llm.files.parts import part_seed
-from llm.methods import Slow
+from llm.methods.kinds import Slow
 from llm.models.decoding import left_padded
 from llm.models.engines import cut, draw
 from llm.models.logprobs import sequence_logps

@@ -9,7 +9,8 @@ from test_rounds import pipeline
 
 from experiments.common.files import read_json
 from llm.files.digests import read_rows
-from llm.methods import Batch, Elicitation, make_method
+from llm.methods import Batch, make_method
+from llm.methods.kinds import Elicitation
 from llm.stages.elicit import belief, disputed, posterior, sizes
 from llm.worlds.referee import LanguageJudge
 from spac_theory import LearnerView

@@ -22,13 +22,13 @@ from llm.methods import (
     METHODS,
     Batch,
     Conditions,
-    Decoding,
     Method,
     Stream,
     data,
     make_method,
     streams_of,
 )
+from llm.methods.kinds import Decoding
 from llm.plan import Hardware, arithmetic, frozen_copies, hours, measure, memory
 from llm.run import CONFIG, composed
 from llm.settings import Settings, build
