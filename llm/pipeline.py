@@ -98,12 +98,18 @@ class Pipeline(Workplace):
             done = Round(self, f"{name}/round-{t:02d}", method, models, t)()
             models.append(done.model)
             given = {key: given.get(key, 0) + value for key, value in done.given.items()}
-            report = self.evaluate(f"{name}/round-{t:02d}", models, start, given)
+            spent = given | {"pairs": self.pairs_of(method)}
+            report = self.evaluate(f"{name}/round-{t:02d}", models, start, spent)
             results.append({**report, **done.notes})
         if processes.is_main():
             chosen = iterates.answer(self.s.iterate, [m.path for m in models], results)
             iterates.write_answer(self.run.directory, name, self.s.iterate, chosen)
         return results
+
+    def pairs_of(self, method: Method) -> int:
+        """How many of the data's labels a method reads: all of them, or none."""
+        reads = {s.name for s in self.s.streams(method) if s.source == "data"}
+        return len(self.rows) if reads >= {"chosen", "rejected"} else 0
 
     def searched(
         self, name: str, method: Decoding, start: Model

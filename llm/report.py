@@ -21,6 +21,7 @@ COLUMNS = {
     "misled": "mass k = 3",
     "accuracy": "pair accuracy",
     "exploitability": "exploitability",
+    "pairs": "pairs",
     "labels": "labels",
     "samples": "samples",
     "steps": "steps",
