@@ -56,7 +56,7 @@ class Kernel:
             "polynomial": {"degree": self.degree},
         }
         rng = generator("problem", "kernel", self.seed)
-        points = torch.from_numpy(
+        points = torch.as_tensor(
             rng.uniform(0, 1, (self.contexts, self.actions, self.coordinates))
         )
         kernel = make_kernel(self.kernel, **options[self.kernel])
@@ -65,7 +65,7 @@ class Kernel:
         cls = KernelClass.of(points, kernel, self.norm_bound)
         # Random kernel sections, not a random direction: the sections weigh the leading
         # eigendirections, so the reward is as smooth as the kernel.
-        centres = torch.from_numpy(rng.standard_normal(self.contexts * self.actions))
+        centres = torch.as_tensor(rng.standard_normal(self.contexts * self.actions))
         theta = torch.einsum("z,zd->d", centres, cls.features.flatten(0, 1))
         shape = (self.contexts, self.actions)
         spread = cls.features @ (theta / theta.norm())
