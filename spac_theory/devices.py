@@ -84,7 +84,7 @@ class Remote:
         if callable(value):
 
             def call(*args: Any, **options: Any) -> Any:
-                with under(CPU):
+                with CPU:
                     answer = value(*moved(args, CPU), **moved(options, CPU))
                 return moved(answer, self._device)
 

@@ -33,7 +33,11 @@ def plain(value: Any) -> Any:
 
 
 def marked(value: Any) -> Any:
-    return value.as_subclass(Marked) if isinstance(value, Tensor) else value
+    """The tensor there; one that was made to be trained stays a leaf."""
+    if not isinstance(value, Tensor) or isinstance(value, Marked):
+        return value
+    leaf = value.requires_grad and value.is_leaf
+    return value.detach().as_subclass(Marked).requires_grad_() if leaf else value.as_subclass(Marked)
 
 
 def is_there(device: Any) -> bool:
@@ -59,7 +63,7 @@ class Pretended(TorchFunctionMode):
             if func in _device_constructors():
                 return self._made(func, args, kwargs)
             self._check(func, args, tensors, there)
-            answer = func(*tree_map(plain, args), **tree_map(plain, self._stay(kwargs)))
+            answer = func(*args, **self._stay(kwargs))
             return tree_map(marked, answer) if there else answer
 
     def _stay(self, kwargs: dict[str, Any]) -> dict[str, Any]:
