@@ -8,6 +8,7 @@ negative log-likelihood `ℓ(z) = −log F(z)` of both is convex, which every ex
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 import torch
@@ -55,16 +56,26 @@ class Link(Protocol):
         ...
 
 
-class GeneralLink:
+class GeneralLink(ABC):
     """The constants of any symmetric link from its derivatives; links of one's own derive from it."""
 
+    name: str
+
+    @abstractmethod
     def probability(self, z: Tensor) -> Tensor:
         """`F(z)`."""
-        raise NotImplementedError
 
+    @abstractmethod
+    def loss(self, z: Tensor) -> Tensor:
+        """`ℓ(z)`."""
+
+    @abstractmethod
     def loss_derivatives(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """`ℓ′(z)` and `ℓ″(z)`."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def inverse(self, p: Tensor) -> Tensor:
+        """`F⁻¹(p)`."""
 
     def pair_slope(self, z: Tensor, wins: Tensor, losses: Tensor) -> Tensor:
         """`wins · ℓ′(z) − losses · ℓ′(−z)`."""

@@ -170,13 +170,10 @@ def table(
 
 
 def write_results(
-    results: pl.DataFrame,
-    path: Path,
-    own: Mapping[str, Column] | None = None,
-    facts: Mapping[str, str] | None = None,
+    results: pl.DataFrame, path: Path, own: Mapping[str, Column] | None = None
 ) -> None:
     """The tidy table as one Parquet file that explains its columns; common ones first."""
     common = [name for name in COLUMNS if name in results.columns]
     names = [*common, *(name for name in results.columns if name not in common)]
-    rows = results.select(names).to_arrow().cast(schema(described(names, own), facts))
+    rows = results.select(names).to_arrow().cast(schema(described(names, own)))
     write_atomically(path, lambda temporary: pq.write_table(rows, temporary))

@@ -228,6 +228,9 @@ def test_i3_spin_is_practical_spac_without_preferences(setting):
 @pytest.mark.parametrize(
     ("name", "options", "field"),
     [("ipo", {"tau": 0}, "tau"), ("rpo", {"beta": -1.0}, "beta"), ("chi_po", {"ridge": 0}, "ridge"),
+     ("dpo", {"beta": 0.0}, "beta is 0"), ("dpo", {"beta": float("nan")}, "beta is nan"),
+     ("kl_rlhf", {"beta": -1.0}, "beta is -1"), ("dpo_gradient", {"steps": 0}, "steps is 0"),
+     ("mle_greedy", {"ridge": 0}, "ridge is 0"),
      ("spac", {"baseline": "best"}, "baseline"), ("spac_practical", {"rounds": 0}, "rounds"),
      ("vpo_offline", {"calibration": "x"}, "calibration"), ("nash_md", {"eta": 99.0}, "eta")],
 )  # fmt: skip
