@@ -24,7 +24,7 @@ T = TypeVar("T")
 CPU = torch.device("cpu")
 
 
-def find_device(name: Any) -> torch.device:
+def find_device(name: Any, field: str = "device") -> torch.device:
     """The device of this name; InputError for one that this machine does not have."""
     try:
         device = torch.device(name)
@@ -33,7 +33,7 @@ def find_device(name: Any) -> torch.device:
         count = torch.cuda.device_count()
         here = ", ".join(["cpu", *(f"cuda:{i}" for i in range(count))])
         raise InputError(
-            f"device is {shown(name)}, which this machine does not have; it has {here}."
+            f"{field} is {shown(name)}, which this machine does not have; it has {here}."
         ) from error
     return device
 
@@ -114,7 +114,9 @@ class OnDevice:
         rule = getattr(fit.policy, "rule", None)
         fit = moved(fit, CPU)
         if rule is not None:
-            fit = dataclasses.replace(fit, policy=dataclasses.replace(fit.policy, rule=self._brought(rule)))
+            fit = dataclasses.replace(
+                fit, policy=dataclasses.replace(fit.policy, rule=self._brought(rule))
+            )
         return fit
 
     def _brought(self, rule: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:

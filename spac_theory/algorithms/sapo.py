@@ -90,7 +90,7 @@ def segment_kernel(
     kernel = policy.new_zeros(*policy.shape, policy.shape[-1])
     for same, places in cuts:
         rewritten = torch.stack([laws[place] for place in places]).prod(0)
-        kernel += same * rewritten.unsqueeze(-2) / len(cuts)
+        kernel += same.to(policy.device) * rewritten.unsqueeze(-2) / len(cuts)
     return kernel
 
 

@@ -45,7 +45,9 @@ def sampled_pairs(
     for row, stream in enumerate(streams):
         law = policy[row].numpy(force=True)
         law = (law / law.sum(-1, keepdims=True))[:, None, None, :]
-        drawn = stream.multinomial(wins[row].numpy(force=True), law)  # (X, A winner, A loser, A own)
+        drawn = stream.multinomial(
+            wins[row].numpy(force=True), law
+        )  # (X, A winner, A loser, A own)
         chosen, rejected = drawn.sum(2), drawn.sum(1)
         out[row] = {"chosen": chosen, "rejected": rejected, "both": (chosen + rejected) / 2}[
             baseline

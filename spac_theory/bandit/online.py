@@ -132,9 +132,7 @@ class OnlineAccess:
         """
         pool = criteria.relevant.shape[-1]
         streams = zip(self._streams, asked.sum(-1).tolist(), strict=True)
-        draws = torch.as_tensor(
-            np.concatenate([s.normal(0, noise, (k, pool)) for s, k in streams])
-        )
+        draws = torch.as_tensor(np.concatenate([s.normal(0, noise, (k, pool)) for s, k in streams]))
         x, a = context[asked], action[asked]
         scores = (1 + 4 * criteria.reward[x, a] + draws).round().clamp(1, 5)
         used = torch.full(x.shape, pool) if fixed else criteria.relevant[x].sum(-1)

@@ -38,9 +38,7 @@ class Kernel(Options):
             "polynomial": {"degree": self.degree},
         }
         rng = generator("problem", "kernel", self.seed)
-        points = torch.as_tensor(
-            rng.uniform(0, 1, (self.contexts, self.actions, self.coordinates))
-        )
+        points = torch.as_tensor(rng.uniform(0, 1, (self.contexts, self.actions, self.coordinates)))
         kernel = make_kernel(self.kernel, **options[self.kernel])
         shape_of_kernel = "-".join(f"{value:g}" for value in options[self.kernel].values())
         size = f"{self.contexts}x{self.actions}x{self.coordinates}"

@@ -5,15 +5,16 @@ import pytest
 import torch
 
 from experiments.claims.games.instances import KINDS, random_game
-from spac_theory import InputError, mirror_descent
-from spac_theory.saddle.solve import solve_saddle
+from experiments.engine.units import Unit, judged
+from spac_theory import InputError, make_algorithm, mirror_descent
 from spac_theory.devices import find_device, moved, on_device
+from spac_theory.saddle.solve import solve_saddle
 from tests.algorithms.conftest import make_setting
 from tests.algorithms.test_conformance import OURS, QUICK
 from tests.theory.hedge import finite_game
 from tests.theory.pretended_device import THERE, Marked, Pretended, TwoDevices, plain
 
-from spac_theory import make_algorithm
+GAMES = [*(random_game(i, 2, KINDS[i], max_contexts=3) for i in range(6)), finite_game(1)]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,9 @@ def test_an_algorithm_works_where_its_tensors_are(small, name):
 
 
 @pytest.mark.parametrize("solve", [solve_saddle, lambda game: mirror_descent(game, 10)])
-@pytest.mark.parametrize("game", [*(random_game(i, 2, KINDS[i], max_contexts=3) for i in range(6)), finite_game(1)])
+@pytest.mark.parametrize(
+    "game", [*(random_game(i, 2, KINDS[i], max_contexts=3) for i in range(6)), finite_game(1)]
+)
 def test_a_solver_works_where_its_game_is(game, solve):
     here = solve(game)
     with Pretended():
@@ -63,3 +66,28 @@ def test_a_solver_works_where_its_game_is(game, solve):
 def test_a_device_that_does_not_exist_is_refused_in_a_sentence(name):
     with pytest.raises(InputError, match=r"^device is .*; it has cpu.*\.$"):
         find_device(name)
+
+
+def unit_of(tmp_path, label, device):
+    options = {name: QUICK.get(name, {}) for name in ("spac", "spac_t", "xpo")}
+    spec = {"name": label, "options": options[label]}
+    problem = {"name": "tabular", "options": {"contexts": 3, "actions": 4}}
+    behaviour = {"name": "coverage", "options": {}}
+    learner = {"delta": 0.1, "reference": "behaviour", "baseline": "behaviour", "labels": 20}
+    return Unit(
+        str(tmp_path), problem, behaviour, 0.5, 100, learner, 0, 3, {label: spec}, (), device
+    )
+
+
+@pytest.mark.parametrize("label", ["spac", "spac_t", "xpo"])
+def test_a_unit_of_a_sweep_has_the_same_rows_on_a_device(label, tmp_path):
+    """Data are drawn and fits are judged on the processor, labels are bought and counted there."""
+    unit = unit_of(tmp_path, label, "cpu")
+    data = unit.setting().data(unit.n, unit.seeds)
+    here = judged(unit, label, data)
+    with Pretended():
+        there = judged(unit_of(tmp_path, label, "cuda"), label, data)
+    assert here["status"] == there["status"] == ["done"] * 3
+    assert there["suboptimality"] == pytest.approx(here["suboptimality"], abs=1e-9)
+    assert there["queries"] == here["queries"]
+    assert unit.cell(label).config == unit_of(tmp_path, label, "cuda").cell(label).config

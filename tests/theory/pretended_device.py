@@ -37,7 +37,9 @@ def marked(value: Any) -> Any:
     if not isinstance(value, Tensor) or isinstance(value, Marked):
         return value
     leaf = value.requires_grad and value.is_leaf
-    return value.detach().as_subclass(Marked).requires_grad_() if leaf else value.as_subclass(Marked)
+    return (
+        value.detach().as_subclass(Marked).requires_grad_() if leaf else value.as_subclass(Marked)
+    )
 
 
 def is_there(device: Any) -> bool:
@@ -68,7 +70,10 @@ class Pretended(TorchFunctionMode):
 
     def _stay(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Options with the device of which the processor knows."""
-        return {k: torch.device("cpu") if k == "device" and is_there(v) else v for k, v in kwargs.items()}
+        return {
+            k: torch.device("cpu") if k == "device" and is_there(v) else v
+            for k, v in kwargs.items()
+        }
 
     def _to(self, there: bool, args: Any, kwargs: Any) -> Any:
         where = kwargs.pop("device", None)
@@ -81,7 +86,9 @@ class Pretended(TorchFunctionMode):
         if rest or kwargs:
             answer = answer.to(*rest, **kwargs)
         gone = there if where is None else is_there(where)
-        return marked(answer.clone()) if gone and not there else (marked(answer) if gone else answer)
+        return (
+            marked(answer.clone()) if gone and not there else (marked(answer) if gone else answer)
+        )
 
     def _made(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         where = kwargs.get("device")
