@@ -12,15 +12,14 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from spac_theory.checks import InputError, shown
 
-P = ParamSpec("P")
-T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 CPU = torch.device("cpu")
 
 
@@ -43,16 +42,16 @@ def under(device: torch.device) -> AbstractContextManager[Any]:
     return nullcontext() if device.type == "cpu" else device
 
 
-def beside(find: Callable[P, Tensor]) -> Callable[[Callable[P, T]], Callable[P, T]]:
+def beside(find: Callable[..., Tensor]) -> Callable[[F], F]:
     """Let a function make its tensors where the tensor that `find` picks of its arguments is."""
 
-    def wrap(function: Callable[P, T]) -> Callable[P, T]:
+    def wrap(function: F) -> F:
         @functools.wraps(function)
-        def inner(*args: P.args, **options: P.kwargs) -> T:
+        def inner(*args: Any, **options: Any) -> Any:
             with under(find(*args, **options).device):
                 return function(*args, **options)
 
-        return inner
+        return cast(F, inner)
 
     return wrap
 
