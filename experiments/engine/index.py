@@ -41,6 +41,7 @@ TRIED: dict[str, dict[str, Any]] = {
     "online_dpo": {"rounds": 1},
     "sail": {"steps": 3},
     "sapo": {"steps": 3},
+    "sim_oprl": {"offline": True},
     "spac_constrained": {"radius": "wilks"},
     "spac_practical": {"rounds": 1, "steps": 3},
     "spac_t": {"iterations": 3},
