@@ -35,6 +35,10 @@ class Link(Protocol):
         """`ℓ′(z) ≤ 0` and `ℓ″(z) ≥ 0`, elementwise."""
         ...
 
+    def pair_slope(self, z: Tensor, wins: Tensor, losses: Tensor) -> Tensor:
+        """The derivative in `z` of `wins · ℓ(z) + losses · ℓ(−z)`, elementwise."""
+        ...
+
     def inverse(self, p: Tensor) -> Tensor:
         """`F⁻¹(p)` for `p` in (0, 1), elementwise."""
         ...
@@ -72,6 +76,10 @@ class GeneralLink(ABC):
     @abstractmethod
     def inverse(self, p: Tensor) -> Tensor:
         """`F⁻¹(p)`."""
+
+    def pair_slope(self, z: Tensor, wins: Tensor, losses: Tensor) -> Tensor:
+        """`wins · ℓ′(z) − losses · ℓ′(−z)`."""
+        return wins * self.loss_derivatives(z)[0] - losses * self.loss_derivatives(-z)[0]
 
     def kappa(self, bound: float) -> float:
         """`((x/2)/sin(x/2))² / I_min` with `x = α(R) − α(−R)` and `R` in [0, 30].
@@ -118,6 +126,10 @@ class BradleyTerry(GeneralLink):
         p = torch.sigmoid(z)
         first = p - 1
         return first, -p * first
+
+    def pair_slope(self, z: Tensor, wins: Tensor, losses: Tensor) -> Tensor:
+        """`(wins + losses) σ(z) − wins`."""
+        return torch.addcmul(-wins, wins + losses, torch.sigmoid(z))
 
     def inverse(self, p: Tensor) -> Tensor:
         """`log(p / (1 − p))`."""

@@ -109,7 +109,10 @@ EXTRAS: dict[str, Column] = {
     "critic_spread": real(
         "reward", "spread of the critic's searches over their starts; no certificate"
     ),
-    "hedge_bound": real("reward", "Hedge's bound on the duality gap of the mixture"),
+    "hedge_bound": real(
+        "reward", "Hedge's bound on the duality gap of the mixture, with the critics' average gap"
+    ),
+    "critic_gap": real("reward", "certified gap of the critics, the average over the rounds"),
     "pessimistic_value": real(
         "reward",
         "certified value of the policy over ν under the worst reward of the confidence set",
