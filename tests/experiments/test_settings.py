@@ -178,7 +178,7 @@ WORDS = [
     (SWEEP, "algorithms=[dpo]", "algorithms is no setting (did you mean 'algorithm'?)"),
     ("rates", "problem=linear", "problem is no group here"),
     (LEAGUE, "problem.name=item_sets", "write problem=item_sets where conf/problem has that file"),
-    (SWEEP, "problem.name=linear", "choose the other with all its own: problem=linear."),
+    (SWEEP, "problem.name=linear", "write problem=linear where conf/problem has that file"),
     (LEAGUE, "seeds=abc", "seeds is 'abc'; it must be a whole number"),
     (LEAGUE, "+extra.spac={name: dpo}", "extra holds 'spac'"),
     (DIAGNOSE, "reference=5", "reference is 5; it must be text"),
