@@ -122,6 +122,6 @@ class SimOprl(Learner):
             return _largest(variance, seen)
         root = torch.linalg.cholesky(covariance)
         shape = (self.members, *reward.shape[1:])
-        noise = torch.stack([torch.from_numpy(s.normal(size=shape)) for s in streams])
+        noise = torch.stack([torch.as_tensor(s.normal(size=shape)) for s in streams])
         samples = reward.unsqueeze(1) + torch.einsum("sxab,smxb->smxa", root, noise)
         return most_disputed(samples, variance)
