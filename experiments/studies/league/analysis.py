@@ -140,13 +140,14 @@ def write_report(
     covered: list[Row],
     needed: dict[str, str],
     console: Console,
+    told_by: dict[str, str],
 ) -> None:
     """Write `results.parquet`, `league.md` and `league.png`, and print the table."""
     lines = summary(rows)
     told = rows.filter(pl.col("status").is_in(["skipped", "failed"])).to_dicts()
     reasons = {row["algorithm"]: row["reason"] for row in told}
     needs = needs_table(rows, covered, needed)
-    write_results(rows, folder / "results.parquet", COLUMNS)
+    write_results(rows, folder / "results.parquet", COLUMNS, told_by)
     write_text(folder / "league.md", page(lines, covered, needs, reasons))
     pictures = save(league_figure(rows, lines), folder / "league", ("png",))
     standings(lines, "League: mean suboptimality, sorted by tuned").show(console)
