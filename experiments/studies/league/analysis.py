@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,7 @@ def write_report(
     covered: list[Row],
     needed: dict[str, str],
     console: Console,
-    told_by: dict[str, str],
+    told_by: Mapping[str, str] | None = None,
 ) -> None:
     """Write `results.parquet`, `league.md` and `league.png`, and print the table."""
     lines = summary(rows)

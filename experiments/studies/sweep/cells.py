@@ -13,6 +13,7 @@ from experiments.common.configuration import (
     WHOLE,
     Comparisons,
     Count,
+    Positive,
     Probability,
     Several,
     read,
@@ -64,11 +65,16 @@ class Slurm:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Labels in colour, sample sizes of the figure against coverage, file formats."""
+    """Labels of the headline, sizes of the figure against coverage, formats, titles, end of the axis.
+
+    Empty labels and null stand for what the figures choose by themselves.
+    """
 
     algorithms: tuple[str, ...]
-    sizes: Several[Comparisons]
+    sizes: Several[Comparisons] | None
     formats: tuple[Literal["png", "pdf", "svg"], ...]
+    title: bool = True
+    floor: Positive | None = None
 
 
 @dataclass(frozen=True)
@@ -149,6 +155,7 @@ def read_sweep(config: Mapping[str, Any]) -> Sweep:
     try_dials(dials, behaviour, problem)
     algorithms = resolve_algorithms(settings.algorithm)
     _known_labels(settings.figure.algorithms, algorithms)
+    _known_sizes(settings.figure.sizes, settings.grid.n)
     kept = _thinned(dials, settings.grid.max_dials)
     sweep = Sweep(settings, problem, behaviour, kept, algorithms, plugins)
     for unit in sweep.units(Path()):
@@ -161,6 +168,16 @@ def _thinned(dials: tuple[float, ...], limit: int | None) -> tuple[float, ...]:
     """At most `limit` of the dials, ends included."""
     kept = len(dials) if limit is None else min(limit, len(dials))
     return tuple(dials[round(i * (len(dials) - 1) / max(kept - 1, 1))] for i in range(kept))
+
+
+def _known_sizes(wanted: tuple[int, ...] | None, sizes: tuple[int, ...]) -> None:
+    """Refuse a panel at a sample size that the sweep does not have."""
+    for n in wanted or ():
+        if n not in sizes:
+            raise InputError(
+                f"figure.sizes holds {n}, which is no sample size of this sweep; grid.n has: "
+                f"{', '.join(map(str, sorted(sizes)))}."
+            )
 
 
 def _known_labels(wanted: tuple[str, ...], algorithms: Mapping[str, Spec]) -> None:

@@ -116,7 +116,7 @@ def merged_figure(lines: pl.DataFrame) -> Figure:
     import polars as pl
 
     from experiments.common.figure import make_figure
-    from experiments.common.style import series, style
+    from experiments.common.style import series, title
 
     labels = lines["algorithm"].unique(maintain_order=True).to_list()[:MOST]
     jobs = lines["job"].unique(maintain_order=True).to_list()
@@ -126,11 +126,11 @@ def merged_figure(lines: pl.DataFrame) -> Figure:
         for index, job in enumerate(jobs):
             at = lines.filter(pl.col("algorithm") == label, pl.col("job") == job).sort("n")
             axis.plot(at["n"], at["mean"].clip(1e-6), label=job, **series(index))
-        axis.set(xscale="log", yscale="log", title=style(label).name)
+        axis.set(xscale="log", yscale="log", title=title(label))
     for axis in axes.flat[len(labels) :]:
         axis.set_visible(False)
     for axis in axes[:, 0]:
         axis.set_ylabel("mean suboptimality")
     handles = axes.flat[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=max(1, min(len(jobs), 3)), fontsize=8)
+    figure.legend(*handles, loc="outside lower center", ncols=2 if max(map(len, jobs)) < 40 else 1, fontsize=8)
     return figure
