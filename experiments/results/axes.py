@@ -177,5 +177,6 @@ def caption(lines: pl.DataFrame, *, x: str = "n", y: str = "mean", dial: float |
     what, band = _CAPTION[y]
     return (
         f"{what} {where}, on {row['problem']}. Bands: {band} intervals over {many} seeds, left out where "
-        f"none is honest. Values below {floor_of(lines):g} are drawn in the grey band. Grey: the other algorithms."
+        f"none is honest. Values below {floor_of(lines):g} are drawn in the grey band. "
+        "Grey: the other algorithms."
     )

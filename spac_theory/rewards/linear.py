@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from spac_theory import checks
+from spac_theory.brief import brief
 from spac_theory.checks import InputError
 from spac_theory.links import Link
 from spac_theory.rewards.base import FEATURES, TABLE, BestResponse
@@ -42,6 +43,8 @@ class LinearClass:
     tabular : bool
         The features are the one-hot table; set by :func:`tabular_class`.
     """
+
+    __repr__ = brief
 
     features: Tensor
     norm_bound: float | None = None

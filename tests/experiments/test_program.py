@@ -67,7 +67,10 @@ def test_help_and_the_configuration_are_readable(tmp_path: Path) -> None:
 
 CHOICES = [
     (["algorithm=[none]"], "algorithm is 'none'; it must be one of: behaviour_cloning, "),
-    (["grid=quik"], "grid is 'quik' (did you mean 'quick'?); it must be one of: default, quick, smoke."),
+    (
+        ["grid=quik"],
+        "grid is 'quik' (did you mean 'quick'?); it must be one of: default, quick, smoke.",
+    ),
     (["problem=linear,tabulr", "--multirun"], "problem is 'tabulr' (did you mean 'tabular'?); "),
     (["algorithm=[dpo],[dp]", "--multirun"], "algorithm is 'dp' (did you mean 'dpo'?); "),
     (["algorithm=[nudg]", "--config-dir=own"], "algorithm is 'nudg' (did you mean 'nudge'?); "),
@@ -109,14 +112,23 @@ def test_a_configuration_folder_of_ones_own_chooses_and_results_say_all_of_it(
     tmp_path: Path,
 ) -> None:
     own_folder(tmp_path)
-    words = ["algorithm=[nudge]", "problem=mine", "behaviour=half", "grid=smoke", "figure.formats=[]"]
+    words = [
+        "algorithm=[nudge]",
+        "problem=mine",
+        "behaviour=half",
+        "grid=smoke",
+        "figure.formats=[]",
+    ]
     words += ["launcher.processes=0", f"store={tmp_path}/store", "learner.delta=0.2"]
     done = run([sys.executable, "-m", SWEEP, "--config-dir", "own", *words], tmp_path)
     assert done.returncode == 0, done.stderr
     (place,) = (tmp_path / "outputs").iterdir()
     assert re.fullmatch(r"[\w.=,+-]+", place.name)  # nothing that a shell or a glob would read
     assert place.name != "coverage_sweep"  # the headline's folder is its own
-    told = {k.decode(): v.decode() for k, v in pq.read_schema(place / "results.parquet").metadata.items()}
+    told = {
+        k.decode(): v.decode()
+        for k, v in pq.read_schema(place / "results.parquet").metadata.items()
+    }
     settings = json.loads(told["configuration"])
     assert settings["algorithm"]["nudge"]["beta"] == 0.5
     assert (settings["learner"]["delta"], settings["behaviour"]["dials"]) == (0.2, [0.5])
@@ -226,7 +238,9 @@ def test_multirun_runs_one_grid_a_job_and_merges_them(tmp_path: Path) -> None:
             assert sum(f"| {label} | problem.seed={job} |" in line for line in lines) == 1
     assert (tmp_path / "m/jobs.png").read_bytes()[:4] == b"\x89PNG"
     again = run([word.replace("seed=0,1", "seed=1,2") for word in words], tmp_path)
-    assert again.returncode == 0, again.stderr  # jobs of the first multirun are not in the second's table
+    assert again.returncode == 0, (
+        again.stderr
+    )  # jobs of the first multirun are not in the second's table
     assert set(read_results(tmp_path / "m")["job"]) == {"problem.seed=1", "problem.seed=2"}
 
 

@@ -11,9 +11,9 @@ import polars as pl
 import pytest
 from matplotlib.figure import Figure
 
+from experiments.common.direct import spread
 from experiments.common.table import Table
 from experiments.results import PAPER, caption, curves, load, plot, table
-from experiments.common.direct import spread
 from experiments.studies.sweep.analysis import moves
 from experiments.studies.sweep.run import coverage_sweep
 from spac_theory.checks import InputError

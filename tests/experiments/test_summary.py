@@ -15,6 +15,7 @@ from experiments.common.program import CONFIGURATION
 from experiments.common.style import STYLES, looks, series, title
 from experiments.engine.columns import table, write_results
 from experiments.engine.store import read_results
+from experiments.studies.league.entries import ENTRIES
 from experiments.studies.sweep.analysis import (
     aggregate,
     dials_by_coverage,
@@ -23,7 +24,6 @@ from experiments.studies.sweep.analysis import (
     growth,
     shown_dials,
 )
-from experiments.studies.league.entries import ENTRIES
 from experiments.studies.sweep.cells import Pictures
 from experiments.studies.sweep.curves import draw_curves, floor_of, headline_labels
 from experiments.studies.sweep.figure import against_n, write_figures
@@ -190,7 +190,9 @@ def test_every_algorithm_has_a_style_and_no_two_look_alike() -> None:
     shipped = {path.stem for path in (Path(CONFIGURATION) / "algorithm").glob("*.yaml")}
     assert shipped <= set(STYLES)
     found = looks([*STYLES, "mine", "theirs", "$ours_"])
-    assert len({(look.colour, look.marker, str(look.line)) for look in found.values()}) == len(found)
+    assert len({(look.colour, look.marker, str(look.line)) for look in found.values()}) == len(
+        found
+    )
     assert len({look.name for look in found.values()}) == len(found)
     assert all(title(label) != label for label in ENTRIES if label in STYLES and "_" in label)
 

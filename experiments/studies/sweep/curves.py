@@ -67,7 +67,9 @@ def curve(axes: Axes, rows: pl.DataFrame, x: str, y: str, look: Style | None, fl
     _interval(axes, rows, x, y, look, floor)
     common: dict[str, Any] = {"color": look.colour, "zorder": 3 + look.width}
     shown = np.where(values >= floor, values, np.nan)
-    axes.plot(at, middle, ls="", label=look.name, **common)  # what is drawn, whole, for who reads it
+    axes.plot(
+        at, middle, ls="", label=look.name, **common
+    )  # what is drawn, whole, for who reads it
     marks = {"marker": look.marker, "ms": 4.5, "mew": 0.5}
     axes.plot(at, shown, ls=look.line, lw=look.width, mec="white", **marks, **common)
     low = values < floor

@@ -65,7 +65,9 @@ def against_n(curves: pl.DataFrame, labels: Sequence[str], floor: float) -> Figu
     dials = dials_by_coverage(curves)
     hero = dials[len(dials) // 2]
     others = [dial for dial in dials if dial != hero]
-    small = [others[round(i * (len(others) - 1) / 3)] for i in range(4)] if len(others) > 4 else others
+    small = (
+        [others[round(i * (len(others) - 1) / 3)] for i in range(4)] if len(others) > 4 else others
+    )
     use_style()
     figure = Figure(figsize=(10.4 if small else 5.6, 4.4), layout="constrained")
     layout = [[f"{hero}", *_pair(small, 0)], [f"{hero}", *_pair(small, 1)]]

@@ -121,7 +121,9 @@ def merged_figure(lines: pl.DataFrame) -> Figure:
     labels = lines["algorithm"].unique(maintain_order=True).to_list()[:MOST]
     jobs = lines["job"].unique(maintain_order=True).to_list()
     columns = min(3, len(labels))
-    figure, axes = make_figure(-(-len(labels) // columns), columns, (3.3, 2.7), sharex=True, sharey=True)
+    figure, axes = make_figure(
+        -(-len(labels) // columns), columns, (3.3, 2.7), sharex=True, sharey=True
+    )
     for axis, label in zip(axes.flat, labels, strict=False):
         for index, job in enumerate(jobs):
             at = lines.filter(pl.col("algorithm") == label, pl.col("job") == job).sort("n")
@@ -132,5 +134,7 @@ def merged_figure(lines: pl.DataFrame) -> Figure:
     for axis in axes[:, 0]:
         axis.set_ylabel("mean suboptimality")
     handles = axes.flat[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=2 if max(map(len, jobs)) < 40 else 1, fontsize=8)
+    figure.legend(
+        *handles, loc="outside lower center", ncols=2 if max(map(len, jobs)) < 40 else 1, fontsize=8
+    )
     return figure
