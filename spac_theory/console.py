@@ -17,7 +17,7 @@ PROGRAMS = {
     "spac-diagnose": "experiments.diagnose",
     "spac-report": "experiments.report",
     "spac-figures": "experiments.figures",
-    "spac-store": "experiments.store",
+    "spac-sweeps": "experiments.sweeps",
     "spac-rates": "experiments.rates",
     "spac-violations": "experiments.violations",
     "spac-optimisation": "experiments.optimisation",

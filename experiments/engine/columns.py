@@ -132,6 +132,20 @@ def described(names: Iterable[str], own: Mapping[str, Column] | None = None) -> 
     return {name: known.get(name, stranger) for name in names}
 
 
+def environment() -> dict[str, str]:
+    """What the bits of a result may depend on beside the code: versions, and the kind of processor."""
+    import torch
+
+    found = {name: version(name) for name in ("torch", "numpy", "scipy")}
+    vector = torch.backends.cpu.get_cpu_capability()
+    return {
+        **found,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "vectors": vector,
+    }
+
+
 def schema(columns: Mapping[str, Column], facts: Mapping[str, str] | None = None) -> pa.Schema:
     """The Arrow schema of a file that explains its columns; `facts` go into its metadata."""
     fields = [
@@ -139,15 +153,13 @@ def schema(columns: Mapping[str, Column], facts: Mapping[str, str] | None = None
         for name, c in columns.items()
     ]
     words = {n: f"{c.meaning} [{c.unit}]" if c.unit else c.meaning for n, c in columns.items()}
-    environment = {name: version(name) for name in ("torch", "numpy", "scipy")}
-    environment |= {"python": platform.python_version(), "machine": platform.machine()}
     return pa.schema(
         fields,
         metadata={
             "results_schema": str(SCHEMA_VERSION),
             "results_version": str(RESULTS_VERSION),
             "columns": json.dumps(words, ensure_ascii=False),
-            "environment": json.dumps(environment),
+            "environment": json.dumps(environment()),
             **(facts or {}),
         },
     )

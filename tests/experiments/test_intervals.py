@@ -23,5 +23,14 @@ def test_bars_are_the_intervals_and_none_is_drawn_where_none_is_honest() -> None
     assert curve.row(1) == (100, want.estimate, want.low, want.high)
     axis = Figure().subplots()
     draw_means(axis, curve, "n", color="black")
-    ((bars,),) = [c.get_children() for c in axis.containers[0].lines[2:]] or [((None,),)]
-    assert bars is None or bars is not None
+    bars = [segment for lines in axis.collections for segment in lines.get_segments()]
+    ends = {tuple(segment[:, 1]) for segment in bars}
+    assert ends >= {(row["low"], row["high"]) for row in curve[:2].iter_rows(named=True)}
+    assert any(low == high == curve["mean"][2] for low, high in ends)  # five samples: no bar
+
+
+def test_a_title_says_that_a_loss_rises_only_where_it_surely_does() -> None:
+    falls = mean_curve(pl.concat([rows(0.5, 10), rows(0.2, 100)]), "n")
+    rises = mean_curve(pl.concat([rows(0.2, 10), rows(0.5, 100)]), "n")
+    assert trend({0.0: falls, 0.3: rises}).endswith("rises at ε = 0.3")
+    assert trend({0.0: falls}).startswith("more data never")

@@ -42,7 +42,7 @@ def trend(curves: Mapping[float, pl.DataFrame]) -> str:
 
 
 def _rise(curve: pl.DataFrame) -> float:
-    """From the upper end at the smallest mean to the lower end at the last; the means where none is honest."""
+    """From the upper end at the smallest mean to the lower end at the last; means where none is honest."""
     at = int(curve["mean"].arg_min() or 0)
     high = curve["high"][at] if math.isfinite(curve["high"][at]) else curve["mean"][at]
     low = curve["low"][-1] if math.isfinite(curve["low"][-1]) else curve["mean"][-1]

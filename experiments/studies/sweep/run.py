@@ -18,6 +18,7 @@ from experiments.engine.executor import run_units
 from experiments.engine.progress import show_progress
 from experiments.engine.store import open_store
 from experiments.engine.units import Report, Unit, by_cost, pending
+from experiments.studies.sweep.again import note
 from experiments.studies.sweep.cells import Slurm, Sweep, read_sweep
 
 
@@ -61,6 +62,7 @@ def coverage_sweep(settings: dict[str, Any], output: Path) -> Outcome:
     if sweep.settings.dry_run:
         dry_run(units, console)
         return Outcome(complete=True)
+    note(settings, output)
     fits = sum(len(unit.algorithms) for unit in units)
     console.print(
         f"{fits} fits to compute, in {len(units)} units" if fits else "nothing to compute"
