@@ -144,4 +144,5 @@ def _title(rows: pl.DataFrame, lines: pl.DataFrame) -> str:
     size = f"{lines.height} entries, {cells} cells, {rows['seed'].n_unique()} data sets each"
     if best is None:
         return size
-    return f"{size}; least mean of the fixed data alone, tuned: {title(best['algorithm'])}, {best['mean_tuned']:.3f}"
+    least = f"{title(best['algorithm'])}, {best['mean_tuned']:.3f}"
+    return f"{size}; least mean of the fixed data alone, tuned: {least}"

@@ -6,6 +6,7 @@ all three work on one that was cut off.
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from typing import Any
 import polars as pl
 from rich.console import Console
 
-from experiments.common.files import read_json, write_json
+from experiments.common.files import read_json, write_text
 from experiments.common.provenance import commit, facts
 from experiments.engine.collect import collect
 from experiments.engine.columns import environment
@@ -35,7 +36,7 @@ UNTOLD = "seconds"  # the one column that two runs of the same fit need not shar
 def note(settings: Mapping[str, Any], output: Path) -> None:
     """Write what is about to run, and with what."""
     told = {**facts(settings), "configuration": dict(settings), "environment": environment()}
-    write_json(output / RECORD, told)
+    write_text(output / RECORD, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
 
 
 def recorded(folder: Path) -> dict[str, Any]:

@@ -158,8 +158,9 @@ def read_sweep(config: Mapping[str, Any]) -> Sweep:
     _known_sizes(settings.figure.sizes, settings.grid.n)
     kept = _thinned(dials, settings.grid.max_dials)
     sweep = Sweep(settings, problem, behaviour, kept, algorithms, plugins)
+    ends = {min(settings.grid.n), max(settings.grid.n)}
     for unit in sweep.units(Path()):
-        if unit.block == 0:
+        if unit.block == 0 and unit.n in ends:
             unit.setting().star_bound(unit.n)  # a class whose bounds are no numbers is refused here
     return sweep
 
