@@ -27,8 +27,8 @@ def commit() -> str:
 def facts(settings: Mapping[str, Any]) -> dict[str, str]:
     """The metadata of a results file: `configuration` (JSON), `command` and `commit`.
 
-    The settings are those that were composed, in their order, so they run again as they are; folders of this machine are
-    left out of the command alone.
+    The settings are those that were composed, in their order, so they run again as they are; folders of
+    this machine are left out of the command alone.
     """
     plain = json.dumps(settings, ensure_ascii=False)
     return {"configuration": plain, "command": command(), "commit": commit()}

@@ -75,7 +75,7 @@ class Study(Generic[S]):
         rows = self.rows(cells, store, console)
         told, drawn = self.report(rows, settings), self.draw(rows, settings)
         paths = [output / "results.parquet", output / "summary.md"]
-        write_results(rows, paths[0], self.columns, facts(values))
+        write_results(rows, paths[0], self.columns, {**facts(values), "study": self.name})
         write_text(
             paths[1], told.table.markdown() + "".join(f"\n- {r}" for r in told.remarks) + "\n"
         )
