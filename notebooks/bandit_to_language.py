@@ -38,9 +38,9 @@ folder = Path(tempfile.mkdtemp())
 # %% [markdown]
 # ## One loss
 #
-# A policy scores an answer by `s(x,y) = β log π(y|x)/π_t(y|x)`. The loss of the language model is one function,
-# which the bandit's algorithm calls as well: `λ` times the likelihood of the preferences, and a critic's term on
-# the policy's own answers. Without that term it is DPO.
+# A policy scores an answer by `s(x,y) = β log π(y|x)/π_t(y|x)`. The loss of the language model is one
+# function, which the bandit's algorithm calls as well: `λ` times the likelihood of the preferences, and a
+# critic's term on the policy's own answers. Without that term it is DPO.
 
 # %%
 chosen, rejected, own = torch.randn(3, 64, dtype=torch.float64, generator=torch.manual_seed(0))
@@ -93,5 +93,5 @@ figure
 
 # %% [markdown]
 # Two rounds on 400 rows say little about which method is better; `python -m llm.chart` asks that with five
-# seeds and tuning for everyone. What this shows is that the path is whole: from rows to a policy whose value is
-# known exactly.
+# seeds and tuning for everyone. What this shows is that the path is whole: from rows to a policy whose
+# value is known exactly.

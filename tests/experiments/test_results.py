@@ -125,8 +125,8 @@ def test_the_cell_of_a_heat_map_is_the_row_of_the_table(tmp_path: Path) -> None:
         assert found.suboptimality == row["suboptimality"]
         assert found.shown.sum() == 2 * row["n"]
     figure = heatmap(found)
-    for axes, table in zip(figure.axes, (found.reward, found.shown, found.policy), strict=True):
-        assert np.array_equal(axes.images[0].get_array(), table)
+    for axes, values in zip(figure.axes, (found.reward, found.shown, found.policy), strict=True):
+        assert np.array_equal(axes.images[0].get_array(), values)
     with pytest.raises(InputError, match="no cell with algorithm 'ppo'"):
         cell(tmp_path, "ppo")
 
