@@ -26,6 +26,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import tempfile
+import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -33,6 +34,7 @@ import torch
 
 from spac_theory.objective import practical_loss
 
+warnings.filterwarnings("ignore", message="IProgress not found")
 folder = Path(tempfile.mkdtemp())
 
 # %% [markdown]
@@ -89,7 +91,7 @@ for name, marker in (("dpo", "^"), ("spac", "o")):
 axes.set(xlabel="round", ylabel="suboptimality (exact)")
 axes.set_xticks(range(len(values)))
 axes.legend()
-figure
+plt.show()
 
 # %% [markdown]
 # Two rounds on 400 rows say little about which method is better; `python -m llm.chart` asks that with five

@@ -32,6 +32,7 @@ def execute(name: str) -> Path:
     client = NotebookClient(
         notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": HERE.parent}}
     )
+    client.create_kernel_manager().transport = "ipc"  # no port, and nobody else can listen
     client.execute()
     TARGET.mkdir(exist_ok=True)
     path = TARGET / f"{name}.ipynb"

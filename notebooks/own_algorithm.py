@@ -101,7 +101,7 @@ coverage_sweep(settings, folder / "out")
 lines = curves(load(folder / "out"))
 figure, axes = plt.subplots(figsize=(5, 3.4), layout="constrained")
 plot(lines, axes, dial=0.1)
-figure
+plt.show()
 
 # %% [markdown]
 # The stranger has a style and its own name in every figure. Its table, for a paper or a page:

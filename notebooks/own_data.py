@@ -93,7 +93,7 @@ for axes, context in zip(panels, contexts, strict=True):
     axes.set_xticks(range(wide.width - 1), wide.columns[1:])
     axes.set_yticks(range(len(names)), wide["policy"].to_list())
     axes.set_title(context)
-figure
+plt.show()
 
 # %%
 told = pl.read_csv(folder / "out/diagnosis.csv")

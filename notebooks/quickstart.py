@@ -154,7 +154,7 @@ for (label, values), marker in zip(curves.items(), "o^v", strict=True):
     axes.loglog(sizes, values, marker=marker, label=label)
 axes.set(xlabel="comparisons n", ylabel="mean suboptimality")
 axes.legend()
-figure
+plt.show()
 
 # %% [markdown]
 # `make sweep` draws this curve for five coverages, seven sample sizes, a hundred seeds and every rival.

@@ -127,4 +127,4 @@ axes.loglog(
 axes.axhline(R, color="grey", lw=0.8, ls=":", label="R: above it the bound says nothing")
 axes.set(xlabel="comparisons n", ylabel="suboptimality")
 axes.legend()
-figure
+plt.show()

@@ -75,7 +75,7 @@ right.set(
     xlabel="comparisons n", ylabel="mass on actions seen ≤ 5 times", title="because luck looks good"
 )
 left.legend()
-figure
+plt.show()
 
 # %% [markdown]
 # An action that met the common one once and won has an estimated reward without upper bound: its likelihood
