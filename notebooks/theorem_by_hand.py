@@ -126,5 +126,5 @@ axes.loglog(
 )
 axes.axhline(R, color="grey", lw=0.8, ls=":", label="R: above it the bound says nothing")
 axes.set(xlabel="comparisons n", ylabel="suboptimality")
-axes.legend()
+axes.legend(loc="lower left", fontsize=7)
 plt.show()

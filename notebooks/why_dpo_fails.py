@@ -74,7 +74,7 @@ left.set(xlabel="comparisons n", ylabel="mean suboptimality", title="more data f
 right.set(
     xlabel="comparisons n", ylabel="mass on actions seen ≤ 5 times", title="because luck looks good"
 )
-left.legend()
+figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
 plt.show()
 
 # %% [markdown]
