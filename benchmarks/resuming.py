@@ -1,4 +1,4 @@
-"""What storing and resuming cost: a finished sweep of 10,000 cells recognised, and the store's share of a sweep.
+"""What storing and resuming cost: 10,000 finished cells recognised, and the store's share of a sweep.
 
     python -m benchmarks.resuming
 

@@ -13,10 +13,14 @@ from typing import Any
 from docutils import nodes
 from docutils.parsers.rst import roles
 
-NAME = re.compile(r"[A-Za-z_][\w.]*(\(.*\))?|[\w./{}<>*-]+\.\w+|--?[\w-]+|\"[^\"]*\"|[\w.]+=[\w.\"\[\]]+")
+NAME = re.compile(
+    r"[A-Za-z_][\w.]*(\(.*\))?|[\w./{}<>*-]+\.\w+|--?[\w-]+|\"[^\"]*\"|[\w.]+=[\w.\"\[\]]+"
+)
 SUB = re.compile(r"_\{?(\w+|π\*|\*)\}?")
 SUP = re.compile(r"\^(\([^)]*\)|\{[^}]*\}|[\w−⁻+*/]+)")
 SPAN = re.compile(r"(``.+?``|:\w+(?::\w+)?:`[^`]+`|`[^`]+`(?:_+)?)", re.DOTALL)
+LETTER = re.compile(r"[A-Za-z](_\w{1,3})?")
+SHAPE = re.compile(r"\(([A-Z]\w*′?|\.\.\.|\d+)(, ?(\w+′?|\.\.\.))*,?\)")
 GREEK = re.compile(r"[\u0370-\u03ff\u2100-\u22ff𝓡²³⁺⁻₀-₉√≤≥·]")
 
 
@@ -24,7 +28,9 @@ def is_formula(text: str) -> bool:
     """Whether a span is mathematics: Greek, signs, a bare letter, or a shape such as `(S, X, A)`."""
     if GREEK.search(text):
         return True
-    if re.fullmatch(r"[A-Za-z](_\w{1,3})?", text) or re.fullmatch(r"\(([A-Z]\w*′?|\.\.\.|\d+)(, ?(\w+′?|\.\.\.))*,?\)", text):
+    if re.fullmatch(r"[A-Za-z](_\w{1,3})?", text) or re.fullmatch(
+        r"\(([A-Z]\w*′?|\.\.\.|\d+)(, ?(\w+′?|\.\.\.))*,?\)", text
+    ):
         return True
     return not NAME.fullmatch(text) and bool(re.search(r"[_^=|+]", text)) and "(" in text
 
@@ -37,7 +43,7 @@ def formula_html(text: str) -> str:
     return f'<span class="formula">{shown}</span>'
 
 
-def role(name: str, raw: str, text: str, line: int, inliner: Any, options: Any = None, content: Any = ()) -> Any:
+def role(name: str, raw: str, text: str, *_: Any, **__: Any) -> Any:
     """The default role of a docstring."""
     plain = text.replace("\x00", "\\")
     if is_formula(plain):
@@ -46,7 +52,7 @@ def role(name: str, raw: str, text: str, line: int, inliner: Any, options: Any =
 
 
 def plain_words(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
-    """Escape what reStructuredText would read as markup outside spans; formulas set apart stay as they are."""
+    """Escape what reStructuredText would read as markup outside spans; formulas set apart stay."""
     text = "\n".join(lines)
     text = re.sub(r"(?m)^(\S.*[^:.\s])$\n\n(?= {4}\S)", r"\1\n\n::\n\n", text)
     parts = SPAN.split(text)

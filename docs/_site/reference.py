@@ -46,7 +46,9 @@ def write_pages(app: Any) -> None:
             names.append(page)
             write(folder / f"{page}.rst", page_text(page, members))
     listed = "\n".join(f"   {name}" for name in names)
-    write(folder / "index.rst", f"Reference\n=========\n\n.. toctree::\n   :maxdepth: 1\n\n{listed}\n")
+    write(
+        folder / "index.rst", f"Reference\n=========\n\n.. toctree::\n   :maxdepth: 1\n\n{listed}\n"
+    )
 
 
 def page_text(page: str, members: list[str]) -> str:
@@ -55,8 +57,14 @@ def page_text(page: str, members: list[str]) -> str:
     for name in members:
         if name != page:
             parts += [name, "-" * len(name), ""]
-        parts += [f".. automodule:: {name}", "   :members:", "   :ignore-module-all:",
-                  "   :show-inheritance:", "", *names_of(name)]
+        parts += [
+            f".. automodule:: {name}",
+            "   :members:",
+            "   :ignore-module-all:",
+            "   :show-inheritance:",
+            "",
+            *names_of(name),
+        ]
     return "\n".join(parts)
 
 

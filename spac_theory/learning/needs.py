@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import StrEnum
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
+from torch import Tensor
+
+from spac_theory.devices import beside
 from spac_theory.options import Options
 from spac_theory.rewards.base import FEATURES, TABLE
 from spac_theory.rewards.linear import LinearClass
@@ -109,6 +112,30 @@ class Coefficient(StrEnum):
     NONE = "none"
     UNSTATED = "none stated"
 
+    @property
+    def meaning(self) -> str:
+        """What it is, in words."""
+        return MEANINGS[self]
+
+
+MEANINGS = {
+    Coefficient.SINGLE: "single-policy, reward differences to the behaviour",
+    Coefficient.CHOSEN: "single-policy, reward differences to the winners of the data",
+    Coefficient.ALL: "all-policy, reward differences",
+    Coefficient.L1: "single-policy L1 density ratio",
+    Coefficient.BEST_RATIO: "single-policy density ratio",
+    Coefficient.RATIO: "all-policy density ratio",
+    Coefficient.LOCAL: "density ratio over policies within a KL radius of the reference",
+    Coefficient.WIDE: "the same with radius R/β (β = 0.1 in the league)",
+    Coefficient.COVERABILITY: "density ratio under the best law of all: of no law in particular",
+    Coefficient.NONE: "a theorem that asks nothing of the offline comparisons",
+    Coefficient.UNSTATED: "the source has no theorem about data",
+}
+
+
+def _of_the_view(learner: Any, view: LearnerView, *rest: Any, **options: Any) -> Tensor:
+    return view.rho
+
 
 class Learner(Options):
     """What most algorithms share: options that check themselves, and declarations in place of tests.
@@ -125,6 +152,13 @@ class Learner(Options):
     needs: ClassVar[frozenset[str]] = frozenset()
     coefficient: ClassVar[Coefficient] = Coefficient.UNSTATED
     solves_game: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        """Let `fit` make its tensors where those of the view are."""
+        super().__init_subclass__()
+        fit = cls.__dict__.get("fit")
+        if fit is not None:
+            setattr(cls, "fit", beside(_of_the_view)(fit))  # noqa: B010 (a base has no `fit`)
 
     @property
     def solves_constraint_form(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -35,6 +36,8 @@ class ContinuousProblem(Problem):
     are asked about.
     """
 
+    known_contexts: ClassVar[bool] = False
+
     draw: Draw | None = None
     points: Tensor | None = None
 
@@ -59,7 +62,7 @@ def draw_comparisons(
     contexts, actions = problem.bandit.shape
     rng = generator("comparisons", problem.bandit.name, *key)
     cumulative = behaviour.cumsum(-1)
-    uniform = torch.from_numpy(rng.uniform(size=(contexts, 3)))
+    uniform = torch.as_tensor(rng.uniform(size=(contexts, 3)))
     first, second = (
         torch.searchsorted(cumulative, u.reshape(-1, 1).contiguous())
         .squeeze(-1)

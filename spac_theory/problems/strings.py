@@ -6,32 +6,20 @@ from dataclasses import dataclass
 
 import torch
 
-from spac_theory import checks
 from spac_theory.keys import generator
+from spac_theory.options import Options, integer
 from spac_theory.problems import PROBLEMS, Problem, unit_table
 
 
 @PROBLEMS.register("strings")
 @dataclass(frozen=True)
-class Strings:
-    """Action `a` is a string, its digits in base `symbols`; each place and each neighbour pays.
+class Strings(Options):
+    """Action `a` is a string, its digits in base `symbols`; each place and each neighbour pays."""
 
-    Attributes
-    ----------
-    contexts, symbols, length : `X ≥ 1`; `symbols^length` actions
-    seed : draws what places and pairs of neighbours pay
-    """
-
-    contexts: int = 10
-    symbols: int = 4
-    length: int = 2
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        checks.integer("contexts", self.contexts, low=1)
-        checks.integer("symbols", self.symbols, low=2, high=16)
-        checks.integer("length", self.length, low=1, high=4)
-        checks.integer("seed", self.seed, low=0)
+    contexts: int = integer(10, "contexts X")
+    symbols: int = integer(4, "size of the alphabet, 2 to 16", low=2, high=16)
+    length: int = integer(2, "symbols of a string, at most 4; symbols^length actions", high=4)
+    seed: int = integer(0, "draws what places and pairs of neighbours pay", low=0)
 
     def build(self) -> Problem:
         """Draw the payments."""
@@ -39,8 +27,8 @@ class Strings:
         actions = torch.arange(self.symbols**self.length)
         powers = self.symbols ** torch.arange(self.length).flip(0)
         digits = actions[:, None] // powers % self.symbols
-        place = torch.from_numpy(rng.normal(0, 1, (self.contexts, self.length, self.symbols)))
-        pair = torch.from_numpy(rng.normal(0, 0.5, (self.contexts, self.symbols, self.symbols)))
+        place = torch.as_tensor(rng.normal(0, 1, (self.contexts, self.length, self.symbols)))
+        pair = torch.as_tensor(rng.normal(0, 0.5, (self.contexts, self.symbols, self.symbols)))
         reward = sum(place[:, k, digits[:, k]] for k in range(self.length))
         for k in range(self.length - 1):
             reward = reward + pair[:, digits[:, k], digits[:, k + 1]]

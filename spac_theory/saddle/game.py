@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from spac_theory import checks
 from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.checks import InputError
+from spac_theory.devices import beside
 from spac_theory.links import BRADLEY_TERRY, Link
 from spac_theory.objective import tabular_game, tabular_preference_loss
 from spac_theory.rewards.base import BestResponse, RewardClass, shape_of
@@ -77,6 +80,7 @@ class Game:
             loss = tabular_preference_loss(reward, self.data.fraction, self.link)
         return (self.rho * relative).sum(-1) + self.lam * loss
 
+    @beside(lambda game, *rest, **options: game.lam)
     def best_response(
         self, policy: Tensor, tolerance: float = 1e-9, warm: object = None
     ) -> BestResponse:
@@ -136,6 +140,21 @@ class Saddle:
         for name in ("policy", "reward", "spread"):
             checks.is_number(f"saddle.{name}", getattr(self, name))
 
+    @staticmethod
+    def joined(parts: Sequence[Saddle]) -> Saddle:
+        """Saddles of several batches over one class as one batch."""
+
+        def cat(values: list[Any]) -> Any:
+            if isinstance(values[0], list):
+                return [torch.cat(each) for each in zip(*values, strict=True)]
+            return None if values[0] is None else torch.cat(values)
+
+        found = {f.name: [getattr(part, f.name) for part in parts] for f in fields(Saddle)}
+        bounds = found.pop("certificate"), found.pop("kind")
+        lower, upper = (cat([getattr(c, end) for c in bounds[0]]) for end in ("lower", "upper"))
+        rest = {name: cat(values) for name, values in found.items()}
+        return Saddle(certificate=Certificate(lower, upper), kind=bounds[1][0], **rest)
+
     def select(self, lanes: Tensor) -> Saddle:
         """The games `lanes` alone."""
         bounds = Certificate(self.certificate.lower[lanes], self.certificate.upper[lanes])
@@ -153,6 +172,7 @@ class Saddle:
         )
 
 
+@beside(lambda game, *rest, **options: game.lam)
 def certify(
     game: Game,
     policy: Tensor,

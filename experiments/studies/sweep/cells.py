@@ -19,6 +19,7 @@ from experiments.common.configuration import (
     read,
 )
 from experiments.common.style import STYLES
+from experiments.engine.launcher import Launcher
 from experiments.engine.specs import Spec, load, resolve, resolve_algorithms, try_dials
 from experiments.engine.units import Unit
 from spac_theory import InputError
@@ -46,24 +47,6 @@ class Learner:
 
 
 @dataclass(frozen=True)
-class Local:
-    """Worker processes here; null for one a core, 0 for none."""
-
-    name: Literal["local"]
-    processes: Annotated[int, WHOLE, Field(ge=0, le=1024)] | None = None
-
-
-@dataclass(frozen=True)
-class Slurm:
-    """Jobs on a cluster; `parameters` go to submitit as they are."""
-
-    name: Literal["slurm"]
-    cluster: Literal["slurm", "local"]
-    units_per_job: Count
-    parameters: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class Pictures:
     """Labels of the headline, sizes of the figure against coverage, formats, titles, end of the axis.
 
@@ -71,7 +54,7 @@ class Pictures:
     """
 
     algorithms: tuple[str, ...]
-    sizes: Several[Comparisons] | None
+    n: Several[Comparisons] | None
     formats: tuple[Literal["png", "pdf", "svg"], ...]
     title: bool = True
     floor: Positive | None = None
@@ -86,7 +69,7 @@ class Settings:
     algorithm: dict[str, Any]
     grid: Grid
     learner: Learner
-    launcher: Annotated[Local | Slurm, Field(discriminator="name")]
+    launcher: Launcher
     figure: Pictures
     store: str
     plugins: tuple[str, ...]
@@ -146,7 +129,10 @@ def read_sweep(config: Mapping[str, Any]) -> Sweep:
 
     Raises InputError: a sentence a line, each with the field, its value and what would be right.
     """
+    if "algorithm" not in config:  # Hydra leaves out a group that nothing was chosen from
+        resolve_algorithms(None)
     settings = read(Settings, config)
+    settings.launcher.check()
     plugins = load(settings.plugins)
     problem = resolve("problem", "problem", settings.problem)
     options = {k: v for k, v in settings.behaviour.items() if k != "dials"}
@@ -155,7 +141,7 @@ def read_sweep(config: Mapping[str, Any]) -> Sweep:
     try_dials(dials, behaviour, problem)
     algorithms = resolve_algorithms(settings.algorithm)
     _known_labels(settings.figure.algorithms, algorithms)
-    _known_sizes(settings.figure.sizes, settings.grid.n)
+    _known_sizes(settings.figure.n, settings.grid.n)
     kept = _thinned(dials, settings.grid.max_dials)
     sweep = Sweep(settings, problem, behaviour, kept, algorithms, plugins)
     ends = {min(settings.grid.n), max(settings.grid.n)}
@@ -176,7 +162,7 @@ def _known_sizes(wanted: tuple[int, ...] | None, sizes: tuple[int, ...]) -> None
     for n in wanted or ():
         if n not in sizes:
             raise InputError(
-                f"figure.sizes holds {n}, which is no sample size of this sweep; grid.n has: "
+                f"figure.n holds {n}, which is no sample size of this sweep; grid.n has: "
                 f"{', '.join(map(str, sorted(sizes)))}."
             )
 

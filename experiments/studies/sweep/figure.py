@@ -40,7 +40,7 @@ def figures(curves: pl.DataFrame, options: Pictures) -> dict[str, Figure]:
         "suboptimality_n": against_n(drawable, labels, floor),
         "every_algorithm": every_algorithm(drawable, floor),
         "bounds": bounds(drawable, floor),
-        "suboptimality_coverage": against_coverage(drawable, labels, options.sizes, floor),
+        "suboptimality_coverage": against_coverage(drawable, labels, options.n, floor),
     }
     kept = {name: figure for name, figure in drawn.items() if figure is not None}
     if not options.title:
