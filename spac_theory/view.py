@@ -16,8 +16,7 @@ from torch import Tensor
 from spac_theory import checks
 from spac_theory.bandit.online import OnlineAccess
 from spac_theory.bandit.preferences import PreferenceModel, WinnerCounts
-from spac_theory.brief import brief
-from spac_theory.checks import InputError
+from spac_theory.checks import InputError, brief
 from spac_theory.links import BRADLEY_TERRY, Link
 from spac_theory.rewards.base import RewardClass, shape_of
 

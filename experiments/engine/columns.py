@@ -182,10 +182,16 @@ def table(
 
 
 def write_results(
-    results: pl.DataFrame, path: Path, own: Mapping[str, Column] | None = None
+    results: pl.DataFrame,
+    path: Path,
+    own: Mapping[str, Column] | None = None,
+    facts: Mapping[str, str] | None = None,
 ) -> None:
-    """The tidy table as one Parquet file that explains its columns; common ones first."""
+    """The tidy table as one Parquet file that explains its columns; common ones first.
+
+    `facts` of the run (:func:`experiments.common.provenance.facts`) go into its metadata.
+    """
     common = [name for name in COLUMNS if name in results.columns]
     names = [*common, *(name for name in results.columns if name not in common)]
-    rows = results.select(names).to_arrow().cast(schema(described(names, own)))
+    rows = results.select(names).to_arrow().cast(schema(described(names, own), facts))
     write_atomically(path, lambda temporary: pq.write_table(rows, temporary))

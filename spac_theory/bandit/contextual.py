@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from spac_theory import checks
-from spac_theory.brief import brief
-from spac_theory.checks import InputError
+from spac_theory.checks import InputError, brief
 
 
 @dataclass(frozen=True)

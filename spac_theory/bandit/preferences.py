@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from spac_theory import checks
-from spac_theory.brief import brief
-from spac_theory.checks import InputError
+from spac_theory.checks import InputError, brief
 from spac_theory.keys import generator
 from spac_theory.links import BRADLEY_TERRY, Link
 from spac_theory.objective import tabular_margins

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from spac_theory import checks
-from spac_theory.brief import brief
-from spac_theory.checks import InputError
+from spac_theory.checks import InputError, brief
 from spac_theory.links import Link
 from spac_theory.rewards.base import FEATURES, TABLE, BestResponse
 from spac_theory.solvers.design import BlockDesign, DenseDesign, Design

@@ -70,7 +70,7 @@ def curve(axes: Axes, rows: pl.DataFrame, x: str, y: str, look: Style | None, fl
     axes.plot(
         at, middle, ls="", label=look.name, **common
     )  # what is drawn, whole, for who reads it
-    marks = {"marker": look.marker, "ms": 4.5, "mew": 0.5}
+    marks: dict[str, Any] = {"marker": look.marker, "ms": 4.5, "mew": 0.5}
     axes.plot(at, shown, ls=look.line, lw=look.width, mec="white", **marks, **common)
     low = values < floor
     beside = low | np.append(low[1:], False) | np.insert(low[:-1], 0, False)

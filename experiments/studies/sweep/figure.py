@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from matplotlib.axes import Axes
@@ -70,7 +71,7 @@ def against_n(curves: pl.DataFrame, labels: Sequence[str], floor: float) -> Figu
     )
     use_style()
     figure = Figure(figsize=(10.4 if small else 5.6, 4.4), layout="constrained")
-    layout = [[f"{hero}", *_pair(small, 0)], [f"{hero}", *_pair(small, 1)]]
+    layout: Any = [[f"{hero}", *_pair(small, 0)], [f"{hero}", *_pair(small, 1)]]
     ratios = [2.0, *[1.0] * (len(layout[0]) - 1)]
     panels = figure.subplot_mosaic(layout, width_ratios=ratios, empty_sentinel="")
     for dial in [hero, *small]:
