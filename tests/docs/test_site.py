@@ -36,6 +36,8 @@ def test_every_public_name_is_documented_on_a_page(package: str) -> None:
     for name in found.__all__:
         thing = getattr(found, name)
         home = thing.__module__ if callable(thing) else type(thing).__module__
+        if home == "builtins":
+            continue  # plain data: its module says what it is
         assert home in pages, name
         assert inspect.getdoc(thing if callable(thing) else type(thing)), name
         assert re.search(rf"`+{name}\b", listed), name
