@@ -184,7 +184,11 @@ class MethodTrainer(SequenceTrainer):
         return loss, metrics
 
     def _loss(self, batch: Batch, weights: Tensor | None) -> tuple[Tensor, Metrics]:
-        return self.method.loss(batch) if weights is None else weighted(self.method.loss, batch, weights)
+        return (
+            self.method.loss(batch)
+            if weights is None
+            else weighted(self.method.loss, batch, weights)
+        )
 
 
 class SftTrainer(SequenceTrainer):
