@@ -1,7 +1,8 @@
-"""`python -m llm.features rows.jsonl model=MODEL`: features of every answer from a causal model or an encoder.
+"""`python -m llm.features rows.jsonl model=MODEL`: features of every answer from a model's states.
 
-The model's states at the end of prompt + answer (of an encoder: their mean over the answer) are taken in parts (run it again to go on), reduced by the
-principal axes of what tells a prompt's answers apart, and written as Parquet for
+Those of a causal model at the end of prompt + answer, or of an encoder in the mean over the answer, are taken
+in parts (run it again to go on), reduced by the principal axes of what tells a prompt's answers apart, and
+written as Parquet for
 `python -m experiments.diagnose data=rows.jsonl features=features.parquet`.
 """
 
@@ -102,7 +103,9 @@ def make_reader(settings: FeatureSettings) -> StateReader:
 
     base = settings.base
     tokenizer = templates.install(load_tokenizer(base.name, base.revision), settings.chat_template)
-    load, kind = (load_model, Reader) if settings.kind == "causal" else (load_encoder, EncoderReader)
+    load, kind = (
+        (load_model, Reader) if settings.kind == "causal" else (load_encoder, EncoderReader)
+    )
     model = load(base.name, base).to(processes.device())
     return kind(model, tokenizer, settings.pooled, settings.max_length)
 

@@ -58,8 +58,8 @@ class Pipeline(Workplace):
         critics = [k for k, m in self.s.methods.items() if isinstance(m, Following)]
         if weighted and critics:
             raise InputError(
-                f"methods.{critics[0]} trains a critic, which counts every pair once, and the rows have a column "
-                "weight; leave the method out, or the column."
+                f"methods.{critics[0]} trains a critic, which counts every pair once, and the rows have a "
+                "column weight; leave the method out, or the column."
             )
 
     def responses(self) -> Path:

@@ -1,4 +1,4 @@
-"""Real text through the diagnosis of one's own data: do a model's states tell which of its answers was preferred?
+"""Real text through the diagnosis of one's own data: whether a model's states tell its better answers.
 
 `llm` is imported when the claim runs. The small version is a toy that draws words of a lexicon at random.
 """
@@ -24,7 +24,7 @@ TOY = "good great lovely happy bad awful sad horrible dull nice the of and was i
 
 @CLAIMS.register("own_text_carries_signal")
 def own_text_carries_signal(size: str) -> Outcome:
-    """A real model's states tell which of its answers a lexicon preferred, and the same states dealt out do not.
+    """A real model's states tell which of its answers a lexicon preferred; dealt out, they do not.
 
     SmolLM2-135M goes on 400 times with two answers to beginnings of reviews; VADER rates them, a coin by
     Bradley–Terry labels them. In `experiments.diagnose`, on the model's own states (mean over the answer, 32
@@ -44,8 +44,8 @@ def own_text_carries_signal(size: str) -> Outcome:
     return Outcome(
         right.low > 0.5 and p <= 0.05 and wrong.low <= 0.5 <= wrong.high,
         f"{PAIRS[size]} pairs: right on {right.estimate:.0%} [{right.low:.0%}, {right.high:.0%}] of held-out "
-        f"comparisons (p = {p:.2g}); states dealt out {wrong.estimate:.0%} [{wrong.low:.0%}, {wrong.high:.0%}] "
-        f"(p = {q:.2g}); length alone {alone.estimate:.0%}",
+        f"comparisons (p = {p:.2g}); states dealt out {wrong.estimate:.0%} "
+        f"[{wrong.low:.0%}, {wrong.high:.0%}] (p = {q:.2g}); length alone {alone.estimate:.0%}",
     )
 
 

@@ -200,8 +200,8 @@ def load_encoder(name: str, settings: ModelSettings) -> Any:
     config = load_configuration(name, settings.revision)
     if getattr(config, "is_encoder_decoder", False):
         raise InputError(
-            f"model is {name!r}, an encoder-decoder ({config.model_type}); name an encoder such as BERT, or a "
-            "causal model with kind=causal."
+            f"model is {name!r}, an encoder-decoder ({config.model_type}); name an encoder such as BERT, "
+            "or a causal model with kind=causal."
         )
     return reach(
         name,

@@ -1,4 +1,4 @@
-"""States of a model at an answer to a prompt: of a causal model at its end or over its tokens, of an encoder."""
+"""States of a model at an answer to a prompt: of a causal model at the end or in the mean, of an encoder."""
 
 from __future__ import annotations
 
@@ -122,8 +122,8 @@ class EncoderReader(StateReader):
         super().__post_init__()
         if self.pooling != "mean":
             raise InputError(
-                f"pooling is {self.pooling!r} and kind is encoder; an encoder has no last state that has seen "
-                "more than others, so set pooling=mean."
+                f"pooling is {self.pooling!r} and kind is encoder; an encoder has no last state that has "
+                "seen more than others, so set pooling=mean."
             )
         if not self.tokenizer.is_fast:
             raise InputError("model has a slow tokenizer, which cannot tell prompt from answer.")
@@ -150,7 +150,9 @@ class EncoderReader(StateReader):
         own = [i for i, part in enumerate(found.sequence_ids()) if part == 1]
         ids = found["input_ids"]
         if not own:
-            raise InputError(f"the tokenizer of the encoder makes nothing of the answer {answer!r:.40}.")
+            raise InputError(
+                f"the tokenizer of the encoder makes nothing of the answer {answer!r:.40}."
+            )
         return Text(ids, own[0], own[-1] + 1, found.get("token_type_ids", [0] * len(ids)))
 
     def _spans(self, text: str) -> list[tuple[int, int]]:

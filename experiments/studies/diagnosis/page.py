@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from experiments.common.table import Table, number
+from experiments.common.table import Table
 from experiments.studies.diagnosis.evidence import Evidence
-from experiments.studies.diagnosis.learned import Judged, Learned
+from experiments.studies.diagnosis.learned import Judged, Learned, Lesson
 from experiments.studies.diagnosis.rows import RowProblem
 from experiments.studies.diagnosis.strata import Stratum
 from spac_theory.statistics import Interval
@@ -15,6 +15,7 @@ from spac_theory.statistics import Interval
 SURE = 0.05  # a permutation test above this has found nothing
 SHOWN = 12  # groups on the page
 NOTHING = 1e-6  # a certified gain that is none
+NEAR = 0.9  # of the norm bound: a fit beyond it lies too near the edge of the class
 
 COLUMNS = {
     "unseen": "mass of the policy on answers that nobody compared",
@@ -30,15 +31,21 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything that was found out about the rows; `best` labels the policy to use."""
+    """Everything that was found out about the rows; `best` labels the policy to use; `fit_norm` is `‖θ̂‖`."""
 
     problem: RowProblem
-    learned: dict[str, Learned]
+    lesson: Lesson
     judged: dict[str, Judged]
     gains: dict[str, float]
     evidence: Evidence
     groups: list[Stratum]
     best: str
+    fit_norm: float
+
+    @property
+    def learned(self) -> dict[str, Learned]:
+        """What was learned, by label."""
+        return self.lesson.learned
 
     @property
     def n(self) -> int:
@@ -60,6 +67,7 @@ def verdict(found: Findings) -> list[str]:
         _certified(found),
         _coverage(found),
         _weight(found),
+        *([_class(found)] if found.fit_norm > NEAR * _bound(found) else []),
     ]
 
 
@@ -140,6 +148,26 @@ def _needed(found: Findings) -> str:
         return "No policy promises a gain; better features or other data are needed, not more of these."
     label = min(needs, key=lambda k: needs[k])
     return f"About {_round(needs[label])} comparisons like these would do for {label}."
+
+
+def _bound(found: Findings) -> float:
+    return float(found.problem.view.reward_class.norm_bound)  # type: ignore[attr-defined]
+
+
+def _class(found: Findings) -> str:
+    """Which class the certificates are about, and whether the fit lies well inside."""
+    bound = _bound(found)
+    told = (
+        f"The class: rewards linear in the whitened features, norm at most {bound:.3g}; "
+        f"δ = {found.problem.view.delta:g}."
+    )
+    if found.fit_norm <= NEAR * bound:
+        return f"{told} The fit has norm {found.fit_norm:.2g}."
+    return (
+        f"{told} The fit has norm {found.fit_norm:.2g}, so the class may be too small for the reward: no "
+        f"certificate counts unless norm_bound is raised (to {2 * found.fit_norm:.2g}, say) and fresh data "
+        "are used."
+    )
 
 
 def _round(value: float) -> str:
@@ -241,6 +269,16 @@ def tables(found: Findings, groups: int = SHOWN) -> list[Table]:
     ]
 
 
+def left_out(lesson: Lesson) -> list[str]:
+    """Why algorithms were not run, or failed; one sentence a reason."""
+    reasons: dict[str, list[str]] = {}
+    for label, reason in lesson.left.items():
+        reasons.setdefault(f"Not run on these rows: {{}} ({reason}).", []).append(label)
+    for label, reason in lesson.failed.items():
+        reasons.setdefault(f"Failed: {{}} ({reason}).", []).append(label)
+    return [sentence.replace("{}", ", ".join(labels)) for sentence, labels in reasons.items()]
+
+
 def markdown(found: Findings, files: list[str]) -> str:
     """The page."""
     lines = ["# What these preferences can support", ""]
@@ -248,14 +286,13 @@ def markdown(found: Findings, files: list[str]) -> str:
     lines += ["", "![Gains, calibration and coverage](diagnosis.png)", ""]
     lines += [table.markdown("## ") for table in tables(found)]
     lines += [f"- **{name}**: {meaning}." for name, meaning in COLUMNS.items()]
-    bound = number(getattr(found.problem.view.reward_class, "norm_bound", None))
     lines += [
         "",
-        f"The class: rewards linear in the whitened features, norm at most {bound}; δ = "
-        f"{found.problem.view.delta:g}. Every gain is over ν, the recorded answers as often as they were "
+        f"{_class(found)} Every gain is over ν, the recorded answers as often as they were "
         "compared; every statement is about these prompts. It assumes that the class holds the true reward "
         "and that comparisons are independent: judge the first by the calibration above.",
         "",
+        *[f"{sentence}\n" for sentence in left_out(found.lesson)],
         *[f"- `{name}`" for name in files],
         "",
     ]

@@ -168,8 +168,7 @@ def diagnose(values: dict[str, Any], output: Path) -> bool:
     load(settings.plugins)
     specs = resolve_algorithms(settings.algorithm)
     if is_rows(settings.data, settings.reading.mapped):
-        diagnose_rows(settings, specs, output, console)
-        return True
+        return diagnose_rows(settings, specs, output, console)
     log = read_log(settings)
     view = learner_view(settings, log)
     policies, well = learn(specs, view, log, console)
