@@ -162,7 +162,7 @@ def test_the_class_is_named_without_a_look_at_the_labels(tmp_path: Path) -> None
     bounds = [p.view.reward_class.norm_bound for p in problems]
     assert bounds == [2.0, 2.0]
     words = (f"data={tmp_path}/0.jsonl", "algorithm=[mle_greedy]", "rows.permutations=0")
-    for bound, outside in (("null", False), ("0.5", True)):
+    for bound, outside in (("50", False), ("0.5", True)):
         diagnose(composed("diagnose", *words, f"norm_bound={bound}"), tmp_path / "out")
         text = (tmp_path / "out/diagnosis.md").read_text()
         assert ("the class may be too small" in text) == outside
