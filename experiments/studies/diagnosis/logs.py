@@ -26,6 +26,7 @@ READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
 
 
 LARGEST = 2**28  # entries of an array: 2 GiB
+FILE_ROUNDING = 1e-5  # probabilities in files were rounded: to float32, or to a few digits
 
 
 @dataclass(frozen=True)
@@ -195,5 +196,4 @@ def read_policy(field: str, path: str, log: Log) -> Tensor:
         policy = read_cells(field, path, log, ["probability"])[..., 0]
     else:
         policy = read_array(field, path, shape)
-    checks.simplex(field, policy)
-    return policy
+    return checks.probabilities(field, policy, shape, FILE_ROUNDING)
