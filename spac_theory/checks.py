@@ -117,8 +117,8 @@ def probabilities(
 ) -> Tensor:
     """Return probability vectors along the last axis as float64.
 
-    What sums to 1 within `rounding`, or within the precision of the type it came in (float32, say), is divided
-    by its sum; anything else must sum to 1 to 1e-9. Raises InputError otherwise.
+    What sums to 1 within `rounding`, or within the precision of the type it came in (float32, say), is
+    divided by its sum; anything else must sum to 1 to 1e-9. Raises InputError otherwise.
     """
     tensor = as_tensor(field, value, shape)
     given = getattr(value, "dtype", None)
