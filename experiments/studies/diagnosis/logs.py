@@ -95,7 +95,8 @@ def read_log(settings: Settings) -> Log:
     if len(contexts) * len(actions) ** 2 > LARGEST:
         raise InputError(
             f"data names {len(contexts)} contexts and {len(actions)} actions; their table of pairs is "
-            "too large, so give prompts and responses fewer names (or kinds)."
+            "too large. If contexts share no actions, write prompt, chosen, rejected for context, winner, "
+            "loser in a .jsonl or .parquet file: each prompt then has answers of its own."
         )
     counts = WinnerCounts.from_triples(
         context[0],

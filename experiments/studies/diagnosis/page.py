@@ -6,15 +6,16 @@ import math
 from dataclasses import dataclass
 
 from experiments.common.table import Table
+from experiments.studies.diagnosis import verdicts
 from experiments.studies.diagnosis.evidence import Evidence
 from experiments.studies.diagnosis.learned import Judged, Learned, Lesson
 from experiments.studies.diagnosis.rows import RowProblem
 from experiments.studies.diagnosis.strata import Stratum
+from experiments.studies.diagnosis.verdicts import Stand
 from spac_theory.statistics import Interval
 
 SURE = 0.05  # a permutation test above this has found nothing
 SHOWN = 12  # groups on the page
-NOTHING = 1e-6  # a certified gain that is none
 NEAR = 0.9  # of the norm bound: a fit beyond it lies too near the edge of the class
 
 COLUMNS = {
@@ -31,21 +32,26 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything that was found out about the rows; `best` labels the policy to use; `fit_norm` is `‖θ̂‖`."""
+    """Everything that was found out about the rows; `fit_norm` is `‖θ̂‖`."""
 
     problem: RowProblem
     lesson: Lesson
+    stand: Stand
     judged: dict[str, Judged]
     gains: dict[str, float]
     evidence: Evidence
     groups: list[Stratum]
-    best: str
     fit_norm: float
 
     @property
     def learned(self) -> dict[str, Learned]:
         """What was learned, by label."""
         return self.lesson.learned
+
+    @property
+    def best(self) -> str:
+        """The label of the policy to use."""
+        return self.stand.best
 
     @property
     def n(self) -> int:
@@ -64,9 +70,9 @@ def verdict(found: Findings) -> list[str]:
         _what(found),
         _signal(found.evidence),
         _length(found.evidence),
-        _certified(found),
+        verdicts.certified(found.stand, "best-of-K by", has_signal(found.evidence)),
         _coverage(found),
-        _weight(found),
+        verdicts.weight(found.stand),
         *([_class(found)] if found.fit_norm > NEAR * _bound(found) else []),
     ]
 
@@ -115,41 +121,6 @@ def _length(evidence: Evidence) -> str:
     return f"{longer}; length alone is right on {percent(alone)}, the features on {gain} more."
 
 
-def _certified(found: Findings) -> str:
-    sure = {k: j.report.improvement for k, j in found.judged.items() if k in found.learned}
-    near = {
-        k: j.report.improvement_asymptotic for k, j in found.judged.items() if k in found.learned
-    }
-    best = found.best
-    if max(sure.values()) > NOTHING:
-        label = max(sure, key=lambda k: sure[k])
-        first = f"Certified: best-of-K by {label} gains at least {sure[label]:.3g} over what was recorded"
-    else:
-        first = "Nothing is certified by the theorem's own constants"
-    if near[best] > NOTHING:
-        advice = f"Use {best}." if has_signal(found.evidence) else "Without signal, use none."
-        return f"{first}; for large n, {best} gains at least {near[best]:.3g}. {advice}"
-    more = (
-        _needed(found)
-        if has_signal(found.evidence)
-        else "Without signal, more of these will not help."
-    )
-    return f"{first}, nor for large n. {more}"
-
-
-def _needed(found: Findings) -> str:
-    """How many comparisons would certify the most promising policy: its width falls like `1/√n`."""
-    needs = {
-        k: found.n * ((found.gains[k] - found.judged[k].report.improvement_asymptotic) / found.gains[k]) ** 2
-        for k in found.learned
-        if found.gains[k] > NOTHING and math.isfinite(found.judged[k].report.improvement_asymptotic)
-    }  # fmt: skip
-    if not needs:
-        return "No policy promises a gain; better features or other data are needed, not more of these."
-    label = min(needs, key=lambda k: needs[k])
-    return f"About {_round(needs[label])} comparisons like these would do for {label}."
-
-
 def _bound(found: Findings) -> float:
     return float(found.problem.view.reward_class.norm_bound)  # type: ignore[attr-defined]
 
@@ -170,12 +141,6 @@ def _class(found: Findings) -> str:
     )
 
 
-def _round(value: float) -> str:
-    """Two digits, with thousands set apart."""
-    digits = 10 ** max(0, int(math.log10(max(value, 1))) - 1)
-    return f"{int(round(value / digits) * digits):,}"
-
-
 def _coverage(found: Findings) -> str:
     if not found.groups:
         return "Coverage is not broken down: the prompts fall into no groups."
@@ -190,17 +155,6 @@ def _coverage(found: Findings) -> str:
         f"{told} In {len(blind)} of {len(found.groups)} groups the data do not say whether {found.best} "
         "is better than what was recorded."
     )
-
-
-def _weight(found: Findings) -> str:
-    lam = found.learned[found.best].lam
-    known = {k: v.lam for k, v in found.learned.items() if v.lam is not None}
-    if lam is None and known:
-        label = max(known, key=lambda k: found.judged[k].report.improvement_asymptotic)
-        lam = known[label]
-    if lam is None:
-        return "No λ was chosen: no algorithm with one was run."
-    return f"λ to use: {lam:.3g}, which is {lam / math.sqrt(found.n):.3g} √n."
 
 
 def policy_rows(found: Findings) -> list[list[object]]:

@@ -18,6 +18,7 @@ from experiments.studies.diagnosis.learned import judge, learn
 from experiments.studies.diagnosis.logs import Settings
 from experiments.studies.diagnosis.rows import RowProblem, make_problem, pair_fit
 from experiments.studies.diagnosis.strata import posterior, strata
+from experiments.studies.diagnosis.verdicts import Stand
 from llm.data.comparisons import read
 from spac_theory import InputError
 
@@ -56,18 +57,20 @@ def find(problem: RowProblem, specs: dict[str, Spec], settings: Settings) -> pag
         label: float((problem.view.rho[:, None] * (policy - problem.view.baseline) * reward).sum())
         for label, policy in policies.items()
     }
-    best = max(
-        learned,
-        key=lambda k: (judged[k].report.improvement_asymptotic, judged[k].report.improvement),
+    stand = Stand(
+        problem.n,
+        {label: judged[label].report for label in learned},
+        gains,
+        {label: fit.lam for label, fit in learned.items()},
     )
     return page.Findings(
         problem,
         lesson,
+        stand,
         judged,
         gains,
         gather_evidence(problem, rewards, settings.rows.permutations),
-        strata(problem, policies[best], theta, settings.rows.clusters),
-        best,
+        strata(problem, policies[stand.best], theta, settings.rows.clusters),
         float(theta.norm()),
     )
 

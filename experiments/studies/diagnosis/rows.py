@@ -174,4 +174,5 @@ def is_rows(path: str | None, names: dict[str, Any] | None) -> bool:
         first: Any = next((row for _, row in read_lines("data", file)), {})
         found = set(first) if isinstance(first, dict) else set()
     sides = ("chosen", "rejected", "answers", "answer_a", "answer_b")
-    return bool(names) or bool(found & {n for side in sides for n in NAMES[side]})
+    named = set(names or {}) & {"prompt", *sides}
+    return bool(named) or bool(found & {n for side in sides for n in NAMES[side]})

@@ -99,11 +99,11 @@ def _plain(column: pl.Series, notes: list[str]) -> pl.Series:
     bare = column.str.strip_chars()
     changed = int((bare != column).sum())
     if changed:
-        notes.append(f"{changed} entries of {name} lost white space around them")
+        notes.append(f"{changed:,} entries of {name} lost white space around them")
     alike = bare.n_unique() - bare.str.to_lowercase().n_unique()
     if alike:
         notes.append(
-            f"{alike} names in {name} differ from another in case alone, and count as different"
+            f"{alike:,} names in {name} differ from another in case alone, and count as different"
         )
     return bare.rename(name)
 
@@ -119,7 +119,10 @@ def _weighted(table: pl.DataFrame, reading: Reading, notes: list[str]) -> Tidy:
     table = table.select(*TRIPLE, weight=count.cast(pl.Int64), tie=tie.cast(pl.Boolean))
     repeated = table.height - table.n_unique()
     if repeated and "count" not in table.columns:
-        notes.append(f"{repeated} rows repeat another; each counts as a comparison of its own")
+        notes.append(
+            f"{repeated:,} rows repeat another; each counts as a comparison of its own, so if they are "
+            "copies rather than judgements, keep one of each: certificates assume independent comparisons"
+        )
     ties = int(table["tie"].sum())
     if not ties:
         return Tidy(table.filter(pl.col("weight") > 0), 1, notes)
@@ -128,9 +131,9 @@ def _weighted(table: pl.DataFrame, reading: Reading, notes: list[str]) -> Tidy:
         raise InputError(f"data row {row} is a tie; set reading.ties to half or drop.")
     won = table.filter(~pl.col("tie"))
     if reading.ties == "drop":
-        notes.append(f"{ties} ties were dropped")
+        notes.append(f"{ties:,} ties were dropped")
         return Tidy(won.filter(pl.col("weight") > 0), 1, notes)
-    notes.append(f"{ties} ties are half a win each way")
+    notes.append(f"{ties:,} ties are half a win each way")
     even = table.filter(pl.col("tie"))
     turned = even.with_columns(winner=pl.col("loser"), loser=pl.col("winner"))
     whole = won.with_columns(weight=2 * pl.col("weight"))
