@@ -141,7 +141,7 @@ def test_the_words_of_a_log(tmp_path: Path) -> None:
     """One context in the singular, copies, what is never compared, and what more would do."""
     same = pl.DataFrame({"winner": ["a"] * 300, "loser": ["b"] * 300})
     said = " ".join(log_page.verdict(found_of(tmp_path, same)))
-    for words in ("300 comparisons, 1 context, 2 actions", "299 rows repeat another", "Use spac_wilks",
+    for words in ("300 comparisons, 1 context, 2 actions", "299 repeated rows", "Use spac_wilks",
                   "plays most: a (100%, recorded 50%)", "keep one of each"):  # fmt: skip
         assert words in said
     rng = np.random.default_rng(0)
@@ -151,8 +151,13 @@ def test_the_words_of_a_log(tmp_path: Path) -> None:
     )
     found = found_of(tmp_path, split)
     said = " ".join(log_page.verdict(found))
-    for words in ("1 context where some action was never compared",
-                  "1 context where compared actions fall", "Nothing is certified", "comparisons like these would do", "do not say whether"):  # fmt: skip
+    for words in (
+        "1 context where some action was never compared",
+        "1 context where compared actions fall",
+        "Nothing is certified",
+        "comparisons like these would do",
+        "do not say whether",
+    ):
         assert words in said
     rows = log_page.recommended(found)
     assert rows.filter(pl.col("context") == "x")["probability"].sum() == pytest.approx(1, abs=0.01)
@@ -245,7 +250,12 @@ def test_a_log_as_people_keep_it(tmp_path: Path) -> None:
     assert log.counts.n.tolist() == [4]
     assert log.counts.wins[0, 0].tolist() == [[0, 5], [3, 0]]
     said = " ".join(log.notes)
-    for words in ("no column context", "1 ties are half", "lost white space", "1 rows repeat"):
+    for words in (
+        "no column context",
+        "1 tie taken as half",
+        "1 name in winner had white space",
+        "1 repeated row,",
+    ):
         assert words in said
     assert log_of(tmp_path, battles, "reading.ties=drop").counts.n.tolist() == [3]
     floats = "context,winner,loser,count\n0.0,1.0,0.0,3\n0.0,0.0,1.0,1\n"
@@ -254,7 +264,10 @@ def test_a_log_as_people_keep_it(tmp_path: Path) -> None:
     words = ("context=q", "winner=good", "loser=bad")
     renamed = log_of(tmp_path, named, *(f"reading.columns.{w}" for w in words))
     assert renamed.counts.wins[0, 0].tolist() == [[0, 0], [1, 0]]
-    assert "differ from another in case" in log_of(tmp_path, "winner,loser\na,A\nA,b\n").notes[-1]
+    assert (
+        "1 name in loser differs from another in case"
+        in log_of(tmp_path, "winner,loser\na,A\nA,b\n").notes[-1]
+    )
 
 
 @pytest.mark.parametrize(

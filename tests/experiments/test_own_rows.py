@@ -178,6 +178,7 @@ def test_signal_is_found_and_length_is_told_from_it(tmp_path: Path) -> None:
     long = problem_of(made(tmp_path / "long.jsonl", "length", 800))
     found = gather_evidence(long, {}, 0)
     assert found.p_value is None
+    assert found.longer_wins is not None
     assert found.longer_wins.low > 0.5
     assert found.length_alone
     assert sum(b.comparisons for b in found.bins) == int(long.held.sum())
@@ -286,3 +287,19 @@ def test_one_prompt_is_refused(tmp_path: Path) -> None:
     rows = made(tmp_path / "rows.jsonl", "good", 1)
     with pytest.raises(InputError, match="data has 1 prompt"):
         problem_of(rows)
+    same = write(tmp_path / "same.jsonl", [{"prompt": "p", "chosen": "a", "rejected": "b"}] * 50)
+    with pytest.raises(InputError, match=r"50 judgements, 49 duplicate\)"):
+        problem_of(same)
+    assert problem_of(made(rows, "good", 4), duplicates="keep").data.cleaning.repeated == 0
+
+
+def test_answers_of_one_length_and_rows_that_are_kept_twice_are_said(tmp_path: Path) -> None:
+    lines = [
+        {"prompt": f"p{i:02d}", "chosen": f"a{i:02d}", "rejected": f"b{i:02d}"} for i in range(30)
+    ]
+    problem = problem_of(write(tmp_path / "rows.jsonl", lines * 2), duplicates="keep")
+    assert "30 repeated" in problem.data.cleaning.words()
+    assert problem.n == 60
+    found = gather_evidence(problem, {}, 0)
+    assert found.longer_wins is None
+    assert "of one length" in page._length(found)

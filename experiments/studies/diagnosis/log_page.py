@@ -13,6 +13,7 @@ from experiments.common.table import Table
 from experiments.studies.diagnosis import verdicts
 from experiments.studies.diagnosis.log_findings import LogFindings
 from experiments.studies.diagnosis.picture import draw_gains, named
+from experiments.studies.diagnosis.tidy import plural
 
 TERMS = {
     "unseen mass": "share of the policy on actions that were never compared at their context",
@@ -27,11 +28,6 @@ NAMED = 3  # actions and contexts in a sentence
 LITTLE = 0.005  # probability of an action that a sentence leaves out
 LEAST = 1e-3  # probability of a recommended action that is worth a line
 LABEL = 22  # characters of a name
-
-
-def plural(count: int, word: str) -> str:
-    """`1 context`, `2 contexts`."""
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def verdict(found: LogFindings) -> list[str]:

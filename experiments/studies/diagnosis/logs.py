@@ -71,10 +71,21 @@ def read_table(field: str, path: str | None) -> pl.DataFrame:
         return READERS[place.suffix](place)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         line = str(error).splitlines()[0]
-        hint = "; convert it to UTF-8" if "utf" in line.lower() else ""
+        hint = f"; {not_utf8(place)}" if "utf" in line.lower() else ""
         raise InputError(
             f"{field} {path!r} cannot be read as {place.suffix[1:]}: {line.rstrip('.')}{hint}."
         ) from error
+
+
+def not_utf8(path: Path) -> str:
+    """Where a text file stops to be UTF-8, and what helps."""
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        try:
+            line.decode()
+        except UnicodeDecodeError as error:
+            where = f"line {number}, byte 0x{line[error.start]:02x}"
+            return f"{where}: convert the file, for example with `iconv -f latin1 -t utf-8`"
+    return "convert the file to UTF-8"
 
 
 def read_log(settings: Settings) -> Log:

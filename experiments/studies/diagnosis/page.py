@@ -11,6 +11,7 @@ from experiments.studies.diagnosis.evidence import Evidence
 from experiments.studies.diagnosis.learned import Judged, Learned, Lesson
 from experiments.studies.diagnosis.rows import RowProblem
 from experiments.studies.diagnosis.strata import Stratum
+from experiments.studies.diagnosis.tidy import plural
 from experiments.studies.diagnosis.verdicts import Stand
 from spac_theory.statistics import Interval
 
@@ -81,9 +82,9 @@ def _what(found: Findings) -> str:
     data, projected = found.problem.data, found.problem.projected
     cleaned = data.cleaning.words()
     return (
-        f"{found.n} comparisons of {len(data.answers)} answers to {len(data.prompts)} prompts ({cleaned}). "
-        f"{found.problem.phi.shape[1]} axes of the features keep {projected.kept:.0%} of what tells the "
-        "answers of a prompt apart."
+        f"{plural(found.n, 'comparison')} of {len(data.answers):,} answers to {len(data.prompts):,} prompts "
+        f"({cleaned}). Of the features, {plural(found.problem.phi.shape[1], 'axis', 'axes')} with "
+        f"{projected.kept:.0%} of what tells the answers of a prompt apart are kept."
     )
 
 
@@ -106,6 +107,8 @@ def _signal(evidence: Evidence) -> str:
 
 def _length(evidence: Evidence) -> str:
     alone, beyond = evidence.agreement["length alone"].right, evidence.beyond_length
+    if evidence.longer_wins is None:
+        return "All compared answers are of one length, so length explains nothing."
     longer = f"The longer answer wins {percent(evidence.longer_wins)}"
     if evidence.length_alone:
         return (
@@ -233,8 +236,8 @@ def left_out(lesson: Lesson) -> list[str]:
     return [sentence.replace("{}", ", ".join(labels)) for sentence, labels in reasons.items()]
 
 
-def markdown(found: Findings, files: list[str]) -> str:
-    """The page."""
+def markdown(found: Findings, files: list[str], told: list[str]) -> str:
+    """The page; `told` are further sentences."""
     lines = ["# What these preferences can support", ""]
     lines += [f"- {sentence}" for sentence in verdict(found)]
     lines += ["", "![Gains, calibration and coverage](diagnosis.png)", ""]
@@ -246,7 +249,7 @@ def markdown(found: Findings, files: list[str]) -> str:
         "compared; every statement is about these prompts. It assumes that the class holds the true reward "
         "and that comparisons are independent: judge the first by the calibration above.",
         "",
-        *[f"{sentence}\n" for sentence in left_out(found.lesson)],
+        *[f"{sentence}\n" for sentence in [*told, *left_out(found.lesson)]],
         *[f"- `{name}`" for name in files],
         "",
     ]

@@ -113,7 +113,8 @@ def write(found: page.Findings, settings: Settings, output: Path) -> list[Path]:
     write_atomically(output / "policies.parquet", policy_table(found).write_parquet)
     pictures = save(picture.draw(found), output / "diagnosis", data=Path(str(settings.data)).name)
     files = [*texts, "policies.parquet", *(p.name for p in pictures)]
-    write_text(output / "diagnosis.md", page.markdown(found, files))
+    told = [] if queries else ["`label_next.jsonl` is empty: of no prompt two answers may be best."]
+    write_text(output / "diagnosis.md", page.markdown(found, files, told))
     return [output / name for name in ("diagnosis.md", *files)]
 
 

@@ -99,8 +99,6 @@ def pair_fits(differences: Tensor, wins: Tensor, losses: Tensor, unit: int) -> T
 
 def split_prompts(prompts: int, share: float) -> Tensor:
     """`(X,)` bool: a share of the prompts, drawn once and for all, is held out."""
-    if prompts < 2:
-        raise InputError("data has 1 prompt; at least two are needed, one to predict.")
     order = generator("diagnose", "held out", prompts).permutation(prompts)
     held = torch.zeros(prompts, dtype=torch.bool)
     held[torch.from_numpy(order[: min(prompts - 1, max(1, round(share * prompts)))])] = True
@@ -125,6 +123,10 @@ def make_problem(
     projected = project(values, data.prompt_of, options.dimension)
     sets, counts = data.sets, data.counts()
     contexts = len(data.prompts)
+    if contexts < 2:
+        raise InputError(
+            f"data has 1 prompt ({data.cleaning.words()}); at least two are needed, one to predict."
+        )
     view = LearnerView(
         LinearClass(sets.spread(projected.features), norm_bound or STANDARD),
         torch.full((contexts,), 1 / contexts, dtype=torch.float64),

@@ -26,8 +26,7 @@ class Stand:
 
         def bounds(label: str) -> list[float]:
             report = self.reports[label]
-            values = (report.improvement_asymptotic, report.improvement)
-            return [float(f"{value:.3g}") for value in values]  # what solvers leave decides nothing
+            return [digits(report.improvement_asymptotic), digits(report.improvement)]
 
         return max(self.reports, key=bounds)
 
@@ -37,7 +36,7 @@ def certified(stand: Stand, what: str, signal: bool = True) -> str:
     sure = {k: r.improvement for k, r in stand.reports.items()}
     near, best = stand.reports[stand.best].improvement_asymptotic, stand.best
     if max(sure.values()) > NOTHING:
-        label = max(sure, key=lambda k: sure[k])
+        label = max(sure, key=lambda k: digits(sure[k]))
         first = f"Certified: {what} {label} gains at least {sure[label]:.3g} over what was recorded"
     else:
         first = "Nothing is certified by the theorem's own constants"
@@ -46,6 +45,11 @@ def certified(stand: Stand, what: str, signal: bool = True) -> str:
         return f"{first}; for large n, {best} gains at least {near:.3g}. {advice}"
     more = needed(stand) if signal else "Without signal, more of these will not help."
     return f"{first}, nor for large n. {more}"
+
+
+def digits(value: float) -> float:
+    """Three digits: what solvers leave behind decides nothing."""
+    return float(f"{value:.3g}")
 
 
 def needed(stand: Stand) -> str:
@@ -58,7 +62,10 @@ def needed(stand: Stand) -> str:
     if not needs:
         return "No policy promises a gain; better features or other data are needed, not more of these."
     label = min(needs, key=lambda k: needs[k])
-    return f"About {rounded(needs[label])} comparisons like these would do for {label}."
+    return (
+        f"If what the fit promises is real, about {rounded(needs[label])} comparisons like these would do "
+        f"for {label}."
+    )
 
 
 def rounded(value: float) -> str:
