@@ -136,7 +136,9 @@ def _weighted(table: pl.DataFrame, reading: Reading, notes: list[str]) -> Tidy:
         raise InputError(f"data row {row} is a tie; set reading.ties to half or drop.")
     won = table.filter(~pl.col("tie"))
     if reading.ties == "drop":
-        notes.append(f"{plural(ties, 'tie')} taken as half a win each way")
+        notes.append(f"{plural(ties, 'tie')} dropped")
+        return Tidy(won.filter(pl.col("weight") > 0), 1, notes)
+    notes.append(f"{plural(ties, 'tie')} taken as half a win each way")
     even = table.filter(pl.col("tie"))
     turned = even.with_columns(winner=pl.col("loser"), loser=pl.col("winner"))
     whole = won.with_columns(weight=2 * pl.col("weight"))
