@@ -1,8 +1,8 @@
 """Time and memory of the diagnosis of preference rows: `python -m benchmarks.own_rows 1000 10000 60000`.
 
-Rows are made up (`experiments/claims/own_rows.py`: two to four answers a prompt and a candidate, 64 axes); each
-size is diagnosed by `python -m experiments.diagnose` in a process of its own, with the algorithms named
-after `--` or the program's own.
+Rows are made up (`experiments/claims/own_rows.py`: two to four answers a prompt and a candidate, 64 axes).
+Each size is diagnosed by `python -m experiments.diagnose` in a process of its own, with the settings that
+follow `--`.
 """
 
 from __future__ import annotations

@@ -42,6 +42,9 @@ def test_projection_is_the_singular_value_decomposition_within_prompts() -> None
     far = project(outlier, torch.arange(2000).repeat_interleave(2), 3)
     assert far.shortened == 2
     assert float(far.features.norm(dim=-1).max()) <= 4 * 3**0.5 + 1e-9
+    bare = torch.zeros(4, 265).double()  # rank one among zeros: divide and conquer fails on it
+    bare[0, [4, 99, 200]] = torch.tensor([0.69, 0.69, 0.4]).double()
+    assert project(bare, torch.tensor([0, 0, 1, 1]), 3).features.shape[1] == 1
     with pytest.raises(InputError, match="the same for all answers"):
         project(groups[:, None].double(), groups, 2)
     with pytest.raises(InputError, match=r"features\[0, 0\] is nan"):
