@@ -90,7 +90,7 @@ def test_the_whole_chain_from_a_file_to_rows_to_train_on(
         "algorithm=[spac_sqrt_n,spac_constrained_wilks,mle_greedy,dpo,spac_t]",
     )
     out = tmp_path / "out"
-    assert diagnose(composed("diagnose", *words, "rows.permutations=9"), out)
+    assert diagnose(composed("diagnose", *words, "rows.permutations=19"), out)
     shown = capsys.readouterr().out
     assert "Not run on these rows: spac_t (treats all answers" in " ".join(shown.split())
     assert "λ to use" in shown
@@ -271,6 +271,7 @@ def test_groups_are_by_source_length_and_words(tmp_path: Path) -> None:
         (("reading.columns.prompt=q",), "Line 1 has no column 'q'"),
         (("rows.held_out=1",), "rows.held_out is 1"),
         (("rows.dimension=0",), "rows.dimension is 0"),
+        (("rows.permutations=9",), "permutations is 9; it must be 0, or at least 19"),
         (("norm_bound=-1",), "norm_bound is -1"),
     ],
 )
