@@ -49,8 +49,8 @@ class RowSettings:
     def __post_init__(self) -> None:
         if 0 < self.permutations < FEWEST_PERMUTATIONS:
             raise InputError(
-                f"permutations is {self.permutations}; it must be 0, or at least {FEWEST_PERMUTATIONS}: fewer "
-                "cannot give p ≤ 0.05."
+                f"permutations is {self.permutations}; it must be 0, or at least {FEWEST_PERMUTATIONS}: "
+                "fewer cannot give p ≤ 0.05."
             )
 
 
