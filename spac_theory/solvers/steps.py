@@ -21,7 +21,7 @@ HALVINGS = 30
 SUFFICIENT = 1e-4
 CENTRED = 1e-2  # least share of the dual residual that a careful step keeps as complementarity
 NOISE = 1e-14
-REFINED = 2  # corrections of a careful step
+REFINED = 3  # corrections of a careful step
 
 
 @dataclass
