@@ -63,11 +63,13 @@ def resolve(kind: str, field: str, config: Any) -> Spec:
         raise InputError(
             f"{field} has an option that is no plain value; give numbers, words or lists."
         )
-    resolved = {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in dataclasses.asdict(thing).items()
-    }
+    resolved = {key: _listed(value) for key, value in dataclasses.asdict(thing).items()}
     return {"name": config["name"], "options": resolved, **_source(type(thing))}
+
+
+def _listed(value: Any) -> Any:
+    """A tuple as the list that a file holds."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _whose(kind: str, name: str, options: Spec) -> str | None:
@@ -162,11 +164,7 @@ def describe(kind: str, spec: Spec) -> str:
     """A spec in one unambiguous line: its name and every option that is not the default."""
     factory = REGISTRIES[kind][spec["name"]]
     usual: Spec = {f.name: f.default for f in dataclasses.fields(factory)}
-    said = {
-        key: value
-        for key, value in spec["options"].items()
-        if value != (list(usual[key]) if isinstance(usual[key], tuple) else usual[key])
-    }
+    said = {key: value for key, value in spec["options"].items() if value != _listed(usual[key])}
     said |= {"source": spec["source"]} if "source" in spec else {}
     listed = ", ".join(f"{key}={_plain(value)}" for key, value in sorted(said.items()))
     return f"{spec['name']}({listed})" if said else str(spec["name"])

@@ -23,11 +23,12 @@ from torch import Tensor
 
 from experiments.common.files import StorageError
 from experiments.engine.referee import Referee, Rows, WatchedOracle
-from experiments.engine.setting import Declined, Setting, forget_settings, setting_of
+from experiments.engine.setting import Setting, forget_settings, setting_of
 from experiments.engine.specs import Spec, build_algorithm, load
 from experiments.engine.store import CellFiles, identity
 from spac_theory import Fit, InputError, Oracle
 from spac_theory.registry import PLUGIN
+from spac_theory.view import Declined
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ def judged(unit: Unit, label: str, data: Any) -> Rows:
     that it shares with the others.
     """
     referee, setting, mine = unit.referee(label), unit.setting(), copy_of(data)
-    access = setting.access(unit.learner.get("labels", 0), unit.seeds)
+    access = setting.online(unit.seeds, unit.learner.get("labels", 0))
     oracle = WatchedOracle(Oracle(setting.coverage.single, access))
     algorithm = build_algorithm(unit.algorithms[label])
     before, chance = fingerprint(setting, mine), torch.get_rng_state()

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from small_runs import Killed, silent_pipeline
 
-from experiments.claims.kills import SMALL
 from experiments.common.files import read_json
 from llm.data.row import Row
 from llm.files.digests import read_rows
@@ -15,9 +15,6 @@ from llm.methods import Stream
 from llm.models.engines import Ends, GenerationSettings
 from llm.models.load import LoraSettings, add_lora
 from llm.models.logprobs import sequence_logps, with_logps
-from llm.pipeline import Pipeline
-from llm.run import composed
-from llm.settings import Settings, build
 from llm.stages.label import _matrix, count
 from llm.training import trainer as trainers
 from llm.training.batches import SEQUENCES, StreamCollator
@@ -29,14 +26,8 @@ from spac_theory.checks import InputError
 QUICK = ("rounds=1", "data.language.pairs=48", "data.language.demonstrations=256", "judge=language")
 
 
-class Killed(BaseException):
-    """Stands for a signal: nothing in the project catches it."""
-
-
 def pipeline(folder, *overrides):
-    small = [o for o in SMALL if not o.startswith("methods=")]
-    values = composed("run", f"run_dir={folder}", *small, *QUICK, *overrides)
-    return Pipeline(build(Settings, values), note=lambda text: None)
+    return silent_pipeline(folder, *QUICK, *overrides)
 
 
 BOTH = "methods=[hypo,rebel]"

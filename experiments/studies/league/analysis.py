@@ -29,21 +29,13 @@ from spac_theory.concentrability.ratios import (
     largest_ratio,
     mean_ratio,
 )
+from spac_theory.learning.needs import Coefficient
 from spac_theory.problems import true_preference
 from spac_theory.statistics import FEWEST_FOR_A_MEAN
 
 Row = dict[str, Any]
-COEFFICIENTS = {
-    "C(π*)": "single-policy, reward differences to the behaviour",
-    "C(π*; chosen)": "single-policy, reward differences to the winners of the data",
-    "sup C(π)": "all-policy, reward differences",
-    "max π*/μ": "single-policy density ratio",
-    "E[π*/μ]": "single-policy L1 density ratio",
-    "max 1/μ": "all-policy density ratio",
-    "KL ball": "density ratio over policies within `kl_radius` of the reference",
-    "KL ball R/β": "the same with radius R/β, β = 0.1",
-    "coverability": "density ratio under the best law of all: of no law in particular",
-}
+NOT_NUMBERS = (Coefficient.NONE, Coefficient.UNSTATED)
+COEFFICIENTS = tuple(c for c in Coefficient if c not in NOT_NUMBERS)
 COLUMNS = {
     "tuning": text("default options, or the best of the entry's settings on other data sets: tuned")
 }
@@ -52,10 +44,6 @@ GENERAL = (
     "beaten; suboptimality is that of the Borda score, the chance to beat a uniform response.\n"
 )
 BETA = 0.1  # of the entries that need a ball of radius R/β
-NOT_NUMBERS = {
-    "none stated": "the source has no theorem about data",
-    "none": "a theorem that asks nothing of the offline comparisons",
-}
 
 
 def coefficients(problem: Problem, mu: Tensor, radius: float) -> dict[str, float]:
@@ -68,17 +56,18 @@ def coefficients(problem: Problem, mu: Tensor, radius: float) -> dict[str, float
     wins = winner_law(bandit.rho, law[2], true_preference(problem)).sum(-1)
     chosen = wins / wins.sum(-1, keepdim=True)
     wide = problem.reward_class.difference_bound / BETA
-    return {
-        "C(π*)": float(single_policy_concentrability(*law, best, mu)),
-        "C(π*; chosen)": float(single_policy_concentrability(*law, best, chosen)),
-        "sup C(π)": all_policy_concentrability(*law, mu).upper,
-        "max π*/μ": largest_ratio(best, mu),
-        "E[π*/μ]": mean_ratio(best, mu, bandit.rho),
-        "max 1/μ": every_policy_ratio(mu),
-        "KL ball": kl_ball_ratio(mu, bandit.rho, radius),
-        "KL ball R/β": kl_ball_ratio(mu, bandit.rho, wide),
-        "coverability": coverability(bandit.features.shape[1]),
+    found = {
+        Coefficient.SINGLE: float(single_policy_concentrability(*law, best, mu)),
+        Coefficient.CHOSEN: float(single_policy_concentrability(*law, best, chosen)),
+        Coefficient.ALL: all_policy_concentrability(*law, mu).upper,
+        Coefficient.BEST_RATIO: largest_ratio(best, mu),
+        Coefficient.L1: mean_ratio(best, mu, bandit.rho),
+        Coefficient.RATIO: every_policy_ratio(mu),
+        Coefficient.LOCAL: kl_ball_ratio(mu, bandit.rho, radius),
+        Coefficient.WIDE: kl_ball_ratio(mu, bandit.rho, wide),
+        Coefficient.COVERABILITY: coverability(bandit.features.shape[1]),
     }
+    return {str(each): value for each, value in found.items()}
 
 
 def metric(rows: pl.DataFrame) -> str:
@@ -214,9 +203,9 @@ def page(
         *[f"- {label}: {reason}\n" for label, reason in reasons.items()],
         "## Coverage of each dial\n",
         table_of(covered).markdown(),
-        *[f"- {key}: {text}\n" for key, text in COEFFICIENTS.items()],
+        *[f"- {each}: {each.meaning}\n" for each in COEFFICIENTS],
         "## What each theory needs, and what was measured at the largest n\n",
-        *[f"- {key}: {text}\n" for key, text in NOT_NUMBERS.items()],
+        *[f"- {each}: {each.meaning}\n" for each in NOT_NUMBERS],
         table_of(needs).markdown(),
     ]
     return "\n".join(parts)
