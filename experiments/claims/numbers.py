@@ -50,8 +50,8 @@ class Count:
         """The line on the page of claims."""
         return (
             f"{self.lanes} lanes: {self.nans} with a NaN; beyond the tolerance the saddle in {self.saddles}, "
-            f"the critic in {self.critics} (largest gap {self.worst:.1g}; {self.silent} of them not said); of "
-            f"{self.judged} certificates {self.apart} exclude the value of Clarabel or HiGHS"
+            f"the critic in {self.critics} (largest gap {self.worst:.1g}; {self.silent} of them not said); "
+            f"of {self.judged} certificates {self.apart} exclude the value of Clarabel or HiGHS"
         )
 
 

@@ -30,7 +30,7 @@ def certified_gap(
     For the saddle it is theory (6) bounded from above: `max_π′ G(π′,r) − G(π,r)`, exact, plus the
     bound on `G(π,r) − min_r′ G(π,r′)`. `repair` tries repaired multipliers of the range as well.
     """
-    policy, leader = policy_of(program, x), 0.0
+    policy, leader = policy_of(program, x), torch.zeros_like(program.lam)
     if policy is not None:
         assert program.rho is not None
         weight = program.rho[:, None] * policy

@@ -144,16 +144,17 @@ class Program:
     def repaired_gap(
         self, theta: Tensor, reward: Tensor, gradient: Tensor, z_low: Tensor, z_high: Tensor
     ) -> Tensor:
-        """The bound of :meth:`optimality_gap` with multipliers of the range near `z` whose dual residual
-        is rounding: any `z ≥ 0` certifies, `(S,)`.
+        """The bound of :meth:`optimality_gap` with multipliers near `z` that leave no residual, `(S,)`.
 
-        The residual is spread over the rows of the design, least where rewards are far from a bound, so
+        Any `z ≥ 0` certifies. The residual is spread over the rows of the design, least where rewards are far from a bound, so
         that it costs the certificate its share of a slack and not a radius. A ball that is active keeps
         what points along `θ`.
         """
         net = z_high - z_low
         pull = torch.zeros_like(theta)
-        found = self.optimality_gap(theta, reward, gradient, *self._repaired(reward, gradient, net, pull))
+        found = self.optimality_gap(
+            theta, reward, gradient, *self._repaired(reward, gradient, net, pull)
+        )
         if self.balled:
             along = (self.design.adjoint(gradient + net) * theta).sum(-1, keepdim=True).clamp_max(0)
             pull = -along / (theta**2).sum(-1, keepdim=True).clamp_min(1e-300) * theta
