@@ -146,9 +146,9 @@ class Program:
     ) -> Tensor:
         """The bound of :meth:`optimality_gap` with multipliers near `z` that leave no residual, `(S,)`.
 
-        Any `z ≥ 0` certifies. The residual is spread over the rows of the design, least where rewards are far from a bound, so
-        that it costs the certificate its share of a slack and not a radius. A ball that is active keeps
-        what points along `θ`.
+        Any `z ≥ 0` certifies. The residual is spread over the rows of the design, least where rewards are
+        far from a bound, so that it costs the certificate its share of a slack and not a radius. A ball
+        that is active keeps what points along `θ`.
         """
         net = z_high - z_low
         pull = torch.zeros_like(theta)
