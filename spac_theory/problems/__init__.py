@@ -39,6 +39,7 @@ class Problem:
     def __post_init__(self) -> None:
         profile = checks.as_tensor("profile", self.profile, self.bandit.shape)
         checks.simplex("profile", profile)
+        object.__setattr__(self, "profile", profile)
         if not self.reward_class.contains(self.bandit.reward):
             raise InputError(
                 f"reward_class of problem {self.bandit.name!r} does not contain the true reward; "

@@ -119,8 +119,8 @@ def show(table: pl.DataFrame, contexts: pl.DataFrame, log: Log, console: Console
     unseen = contexts.filter(pl.col("comparisons") == 0).height
     partial = contexts.filter(pl.col("compared_actions") < len(log.actions)).height
     console.print(
-        f"{n} comparisons, {total} contexts, {len(log.actions)} actions. Contexts without any "
-        f"comparison: {unseen}; where some action was never compared: {partial}; where compared "
+        f"{n} comparisons, {total} context{'s' * (total != 1)}, {len(log.actions)} actions. Contexts "
+        f"without any comparison: {unseen}; where some action was never compared: {partial}; where compared "
         f"actions fall into parts that cannot be ranked against each other: {split}.",
         highlight=False,
     )
