@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llm.files import processes
-from llm.methods import Method
+from llm.methods import Following, Method
 from llm.models.bundled import settled
 from llm.settings import Settings, require_pins
 from llm.stages import answer as iterates
@@ -23,6 +23,7 @@ from llm.stages import value as evaluation
 from llm.stages.preflight import ask, judge
 from llm.stages.round import Round
 from llm.stages.workplace import Model, Note, Workplace, train_identity
+from spac_theory.checks import InputError
 
 
 class Pipeline(Workplace):
@@ -55,6 +56,13 @@ class Pipeline(Workplace):
             inputs,
             lambda f: sources.prepare(f, self.s.data, self.s.model, self.s.seed, made),
         )
+        weighted = len({row.row_weight for row in self.rows}) > 1
+        critics = [k for k, m in self.s.methods.items() if isinstance(m, Following)]
+        if weighted and critics:
+            raise InputError(
+                f"methods.{critics[0]} trains a critic, which counts every pair once, and the rows have a "
+                "column weight; leave the method out, or the column."
+            )
 
     def responses(self) -> Path:
         """The model's own answers to the sentiment prompts, scored and labelled."""

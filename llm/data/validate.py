@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -45,6 +46,7 @@ class Counts:
     cut: int = 0
     leaked: int = 0
     unknown: int = 0
+    weightless: int = 0
 
 
 WORDS = {
@@ -53,6 +55,7 @@ WORDS = {
     "duplicate": "repeat another",
     "prompt_too_long": "with a prompt beyond data.max_prompt_length",
     "leaked": "with a prompt that the test rows have too",
+    "weightless": "of weight 0",
     "unknown": "with an answer of which the tokenizer knows no token",
 }
 
@@ -68,8 +71,8 @@ def prepare(
     """Check, clean and tokenise `raw` rows; return native rows and a report.
 
     Dropped and counted: rows with an empty prompt or answer, exact duplicates, prompts that are too
-    long, prompts whose key is in `held_out` (they belong to the test rows), and identical pairs if
-    so asked, and answers of which the tokenizer knows no token. Answers beyond `max_length` are cut and
+    long, prompts whose key is in `held_out` (they belong to the test rows), rows of weight 0, identical pairs
+    if so asked, and answers of which the tokenizer knows no token. Answers beyond `max_length` are cut and
     lose their end-of-sequence token. Raises
     InputError for malformed rows, and when nothing is left.
     """
@@ -78,9 +81,9 @@ def prepare(
     seen: set[str] = set()
     special = frozenset(tokenizer.all_special_ids)
     for number, item in enumerate(raw):
-        row = normalise(item, number)
-        if _usable(row, number, limits, counts, seen, held_out):
-            encoded = _encode(row, number, tokenizer, limits, counts, special)
+        row, weight = normalise(item, number), weight_of(item, number)
+        if _usable(row, weight, number, limits, counts, seen, held_out):
+            encoded = _encode(row, weight, number, tokenizer, limits, counts, special)
             if encoded is not None:
                 rows.append(encoded)
     counts.kept = len(rows)
@@ -89,11 +92,30 @@ def prepare(
             f"No usable preference rows are left of {len(raw)} ({_words(counts)}); check the data, the "
             "length limits and the model's tokenizer."
         )
-    return rows, {"counts": asdict(counts), "lengths": _lengths(rows), "prompts": _prompts(rows)}
+    report = {"counts": asdict(counts), "lengths": _lengths(rows), "prompts": _prompts(rows)}
+    weights = [row.row_weight for row in rows]
+    if min(weights) < max(weights):
+        report["weights"] = {"smallest": min(weights), "largest": max(weights), "sum": sum(weights)}
+    return rows, report
+
+
+def weight_of(item: Any, number: int) -> float:
+    """How often raw row `number` counts: its column `weight`, 1 without one or where it is empty."""
+    given = item.get("weight")
+    if given is None:
+        return 1.0
+    real = isinstance(given, int | float) and not isinstance(given, bool)
+    if not real or not math.isfinite(given) or given < 0:
+        raise InputError(
+            f"Row {number}: weight is {given!r:.40}; it must be a finite number from 0, how often the row "
+            "counts in training, so mend it, or leave the column weight out."
+        )
+    return float(given)
 
 
 def _usable(
     row: PreferenceRow,
+    weight: float,
     number: int,
     limits: Limits,
     counts: Counts,
@@ -103,6 +125,9 @@ def _usable(
     key = prompt_key(row.prompt)
     if not row.chosen.strip() or not row.rejected.strip() or not row.prompt:
         counts.empty += 1
+        return False
+    if weight == 0:
+        counts.weightless += 1
         return False
     if row.chosen == row.rejected:
         counts.identical += 1
@@ -117,7 +142,7 @@ def _usable(
         counts.leaked += 1
         return False
     if limits.identical_pairs != "keep":  # repeated draws are data where pairs are i.i.d. draws
-        whole = digest([key, row.chosen, row.rejected])
+        whole = digest([key, row.chosen, row.rejected, *([weight] if weight != 1 else [])])
         if whole in seen:
             counts.duplicate += 1
             return False
@@ -127,6 +152,7 @@ def _usable(
 
 def _encode(
     row: PreferenceRow,
+    weight: float,
     number: int,
     tokenizer: Any,
     limits: Limits,
@@ -149,6 +175,7 @@ def _encode(
         {"chosen": [chosen[:room]], "rejected": [rejected[:room]]},
         key=prompt_key(row.prompt),
         number=number,
+        row_weight=weight,
     )
 
 

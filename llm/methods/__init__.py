@@ -97,6 +97,16 @@ class Batch:
         """`log π(y|x) − log π_a(y|x)`, `(B, K)`."""
         return self.logp[stream] - self.anchor[anchor][stream]
 
+    def row(self, i: int) -> Batch:
+        """Row `i` as a batch of its own."""
+
+        def cut(table: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: values[i : i + 1] for name, values in table.items()}
+
+        anchors = {name: cut(table) for name, table in self.anchor.items()}
+        own = (cut(t) for t in (self.score, self.wins, self.weight))
+        return Batch(cut(self.logp), cut(self.length), anchors, *own)
+
     def expect(self, stream: str, values: Tensor) -> Tensor:
         """The mean of `values (B, K)` over the responses of each row, `(B,)`."""
         return expectation(values, self.weight.get(stream))

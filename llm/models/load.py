@@ -193,6 +193,29 @@ def _load_base(
     )
 
 
+def load_encoder(name: str, settings: ModelSettings) -> Any:
+    """The body of a text encoder, such as BERT, without any head."""
+    from transformers import AutoModel
+
+    config = load_configuration(name, settings.revision)
+    if getattr(config, "is_encoder_decoder", False):
+        raise InputError(
+            f"model is {name!r}, an encoder-decoder ({config.model_type}); name an encoder such as BERT, "
+            "or a causal model with kind=causal."
+        )
+    return reach(
+        name,
+        lambda: AutoModel.from_pretrained(
+            name,
+            revision=settings.revision,
+            dtype=DTYPES[settings.dtype],
+            attn_implementation=settings.attention,
+            use_safetensors=True,
+            trust_remote_code=False,
+        ),
+    )
+
+
 def reach(name: str, load: Any) -> Any:
     """Run `load`, turning an unreachable model into one sentence."""
     try:
