@@ -45,7 +45,19 @@ class Counts:
     prompt_too_long: int = 0
     cut: int = 0
     leaked: int = 0
+    unknown: int = 0
     weightless: int = 0
+
+
+WORDS = {
+    "empty": "with an empty prompt or answer",
+    "identical": "with the same answer twice",
+    "duplicate": "repeat another",
+    "prompt_too_long": "with a prompt beyond data.max_prompt_length",
+    "leaked": "with a prompt that the test rows have too",
+    "weightless": "of weight 0",
+    "unknown": "with an answer of which the tokenizer knows no token",
+}
 
 
 def prompt_key(prompt: Prompt) -> str:
@@ -59,24 +71,26 @@ def prepare(
     """Check, clean and tokenise `raw` rows; return native rows and a report.
 
     Dropped and counted: rows with an empty prompt or answer, exact duplicates, prompts that are too
-    long, prompts whose key is in `held_out` (they belong to the test rows), rows of weight 0, and identical
-    pairs if so asked. Answers beyond `max_length` are cut and lose their end-of-sequence token. Raises
+    long, prompts whose key is in `held_out` (they belong to the test rows), rows of weight 0, identical pairs
+    if so asked, and answers of which the tokenizer knows no token. Answers beyond `max_length` are cut and
+    lose their end-of-sequence token. Raises
     InputError for malformed rows, and when nothing is left.
     """
     counts = Counts(read=len(raw))
     rows: list[Row] = []
     seen: set[str] = set()
+    special = frozenset(tokenizer.all_special_ids)
     for number, item in enumerate(raw):
         row, weight = normalise(item, number), weight_of(item, number)
         if _usable(row, weight, number, limits, counts, seen, held_out):
-            encoded = _encode(row, weight, number, tokenizer, limits, counts)
+            encoded = _encode(row, weight, number, tokenizer, limits, counts, special)
             if encoded is not None:
                 rows.append(encoded)
     counts.kept = len(rows)
     if not rows:
         raise InputError(
-            f"No usable preference rows are left of {len(raw)} ({_words(counts)}); check the data "
-            "and the length limits."
+            f"No usable preference rows are left of {len(raw)} ({_words(counts)}); check the data, the "
+            "length limits and the model's tokenizer."
         )
     report = {"counts": asdict(counts), "lengths": _lengths(rows), "prompts": _prompts(rows)}
     weights = [row.row_weight for row in rows]
@@ -143,6 +157,7 @@ def _encode(
     tokenizer: Any,
     limits: Limits,
     counts: Counts,
+    special: frozenset[int],
 ) -> Row | None:
     prompt = prompt_ids(tokenizer, row.prompt)
     if len(prompt) > limits.max_prompt_length:
@@ -151,6 +166,9 @@ def _encode(
     room = limits.max_length - len(prompt)
     chosen = response_ids(tokenizer, row.prompt, row.chosen)
     rejected = response_ids(tokenizer, row.prompt, row.rejected)
+    if special.issuperset(chosen) or special.issuperset(rejected):
+        counts.unknown += 1
+        return None
     counts.cut += (len(chosen) > room) + (len(rejected) > room)
     return Row(
         prompt,
@@ -181,5 +199,5 @@ def _prompts(rows: Sequence[Row]) -> dict[str, int]:
 
 
 def _words(counts: Counts) -> str:
-    parts = [f"{name} {value}" for name, value in asdict(counts).items() if value]
-    return ", ".join(parts).replace("_", " ")
+    found = asdict(counts)
+    return ", ".join(f"{found[name]} {text}" for name, text in WORDS.items() if found[name])

@@ -8,6 +8,7 @@ from llm.data import templates
 from llm.data.encode import prompt_ids, prompt_text, response_ids
 from llm.data.formats import load, normalise
 from llm.data.validate import Limits, prepare, prompt_key
+from llm.worlds import tiny
 from spac_theory.checks import InputError
 
 TURN = [{"role": "user", "content": "Why is the sky blue?"}]
@@ -136,6 +137,17 @@ def test_what_is_dropped_is_counted(tokenizer):
         prepare(raw[2:3], tokenizer, LIMITS)
     with pytest.raises(InputError, match="identical_pairs"):
         prepare(raw[3:4], tokenizer, Limits(60, 200, "refuse"))
+
+
+def test_answers_that_the_tokenizer_cannot_read_are_dropped_and_said(tokenizer):
+    """A word-level vocabulary knows nothing of Japanese: nothing but special tokens is left."""
+    readable = {"prompt": "sun calm", "chosen": "ba", "rejected": "do"}
+    strange = {"prompt": "sun calm", "chosen": "はい", "rejected": "いいえ"}
+    tok = tiny.tokenizer()
+    rows, report = prepare([readable, strange], tok, LIMITS)
+    assert len(rows) == report["counts"]["unknown"] == 1
+    with pytest.raises(InputError, match="1 with an answer of which the tokenizer knows no token"):
+        prepare([strange], tok, LIMITS)
 
 
 def test_files_are_read_and_bad_ones_refused(tmp_path):

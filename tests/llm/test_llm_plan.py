@@ -97,3 +97,8 @@ def test_every_field_of_every_configuration_has_a_comment_near_it():
     for path in Path(CONFIG).rglob("*.yaml"):
         lines = path.read_text().splitlines()
         assert any(line.lstrip().startswith("#") for line in lines[:3]), path
+
+
+def test_a_folder_that_is_not_there_is_named():
+    with pytest.raises(InputError, match=r"model\.name is '/nonexistent', and there is no such"):
+        measure(settings("model.name=/nonexistent"))

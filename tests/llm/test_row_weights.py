@@ -95,7 +95,7 @@ def test_training_with_weights_is_training_on_repeated_rows(tiny, tmp_path):
 
 def raw(*weights: object) -> list[dict[str, object]]:
     return [
-        {"prompt": f"sun calm {i}", "chosen": "a b", "rejected": "b a", "weight": w}
+        {"prompt": f"sun calm {i}", "chosen": "ba be", "rejected": "be ba", "weight": w}
         for i, w in enumerate(weights)
     ]
 
