@@ -304,3 +304,17 @@ def test_answers_of_one_length_and_rows_that_are_kept_twice_are_said(tmp_path: P
     found = gather_evidence(problem, {}, 0)
     assert found.longer_wins is None
     assert "of one length" in page._length(found)
+
+
+def test_the_commands_of_the_page_name_settings_that_there_are() -> None:
+    """Every command line of the page is composed by the program it names."""
+    page_of = Path(__file__).parents[2] / "docs/own_data.md"
+    lines = [line for line in page_of.read_text().splitlines() if line.startswith("    python -m ")]
+    for line in lines:
+        program, *words = line.partition("#")[0].split()[2:]
+        words = [w if "=" in w else f"data={w}" for w in words]  # a bare word names the data
+        if program == "llm.run":
+            assert run.composed("run", *words)["sft"] is None
+        else:
+            assert composed(program.rpartition(".")[2], *words)["data"] == "rows.jsonl"
+    assert len(lines) == 3
