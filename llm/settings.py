@@ -25,7 +25,7 @@ from spac_theory.registry import load_plugins
 
 T = TypeVar("T")
 LANGUAGE = "language"
-RESERVED = ("initial", "prepare", "responses", "sft")
+RESERVED = ("initial", "prepare", "responses", "sft", "start")
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Kind = Literal["responses", "prepare", "sft", "sample", "label", "reference", "train", "evaluate"]
 

@@ -140,6 +140,16 @@ def load_model(path: str, settings: ModelSettings, *, trainable: bool = False) -
     return _load(path, settings, trainable, "AutoModelForCausalLM")
 
 
+def load_frozen(path: str, settings: ModelSettings) -> Any:
+    """The model at `path` for asking only: adapters are folded into the weights where that is exact.
+
+    It is exact up to rounding in float32; weights of 16 or 4 bits could not hold the sum.
+    """
+    model = load_model(path, settings)
+    exact = settings.dtype == "float32" and settings.quantise is None
+    return model.merge_and_unload() if is_adapter(path) and exact else model
+
+
 def load_critic(path: str, settings: ModelSettings, pad_id: int, *, trainable: bool = False) -> Any:
     """The network at `path` with one number a sequence as its output, read at the last token.
 
