@@ -41,6 +41,7 @@ class ModelSettings:
     quantise: Literal["nf4"] | None
     lora: LoraSettings | None
     architecture: dict[str, Any]
+    accept_terms: bool = False
 
     def __post_init__(self) -> None:
         if self.attention == "flash_attention_2":

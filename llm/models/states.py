@@ -52,13 +52,13 @@ class Reader:
         rows: list[Tensor] = [torch.zeros(0)] * len(encoded)
         for start in range(0, len(order), batch):
             places = order[start : start + batch]
-            for place, row in zip(places, self._batch([encoded[i] for i in places]), strict=True):
+            for place, row in zip(places, self.batch([encoded[i] for i in places]), strict=True):
                 rows[place] = row
         return torch.stack(rows)
 
     @torch.no_grad()
-    def _batch(self, encoded: list[tuple[list[int], int]]) -> Tensor:
-        """States of one batch, padded on the right."""
+    def batch(self, encoded: list[tuple[list[int], int]]) -> Tensor:
+        """States `(B, D)` of token ids with the number of the answer's tokens, padded on the right."""
         device = next(self.model.parameters()).device
         longest = max(len(ids) for ids, _ in encoded)
         padded = [ids + [self.tokenizer.pad_token_id] * (longest - len(ids)) for ids, _ in encoded]
