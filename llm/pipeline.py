@@ -12,6 +12,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from experiments.common.files import read_json
+from llm.data.validate import told
 from llm.files import processes
 from llm.methods import Method
 from llm.models.bundled import settled
@@ -51,8 +53,16 @@ class Pipeline(Workplace):
         self.stage(
             "prepare",
             inputs,
-            lambda f: sources.prepare(f, self.s.data, self.s.model, self.s.seed, made),
+            lambda f: self._prepare(f, made),
         )
+
+    def _prepare(self, folder: Path, made: Path | None) -> dict[str, Any]:
+        """The stage, and what became of the rows if some were lost or look strange."""
+        found = sources.prepare(folder, self.s.data, self.s.model, self.s.seed, made)
+        counts = read_json(folder / "report.json").get("counts", {})
+        if counts and told(counts):
+            self.note(f"  rows: {counts['kept']} of {counts['read']} kept ({told(counts)})")
+        return found
 
     def responses(self) -> Path:
         """The model's own answers to the sentiment prompts, scored and labelled."""

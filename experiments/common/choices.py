@@ -53,7 +53,8 @@ def near(name: str, known: Iterable[str]) -> str:
     """` (did you mean …?)` where something known is spelt alike, else nothing."""
     if name in RETIRED:
         return f" ({RETIRED[name]})"
-    found = difflib.get_close_matches(name, list(known), n=1)
+    longer = [k for k in known if name and k.startswith(name)]
+    found = difflib.get_close_matches(name, list(known), n=1) or longer
     return f" (did you mean {found[0]!r}?)" if found else ""
 
 

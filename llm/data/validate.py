@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -44,6 +44,7 @@ class Counts:
     prompt_too_long: int = 0
     cut: int = 0
     leaked: int = 0
+    unknown: int = 0
 
 
 def prompt_key(prompt: Prompt) -> str:
@@ -58,13 +59,14 @@ def prepare(
 
     Dropped and counted: rows with an empty prompt or answer, exact duplicates, prompts that are too
     long, prompts whose key is in `held_out` (they belong to the test rows), and identical pairs if
-    so asked. Answers beyond `max_length` are cut and lose their end-of-sequence token. Raises
-    InputError for malformed rows, and when nothing is left.
+    so asked. Answers beyond `max_length` are cut and lose their end-of-sequence token. Kept and counted:
+    rows with a token that the tokenizer does not know. Raises InputError for malformed rows, named by
+    their number from 1, and when nothing is left.
     """
     counts = Counts(read=len(raw))
     rows: list[Row] = []
     seen: set[str] = set()
-    for number, item in enumerate(raw):
+    for number, item in enumerate(raw, start=1):
         row = normalise(item, number)
         if _usable(row, number, limits, counts, seen, held_out):
             encoded = _encode(row, number, tokenizer, limits, counts)
@@ -73,7 +75,7 @@ def prepare(
     counts.kept = len(rows)
     if not rows:
         raise InputError(
-            f"No usable preference rows are left of {len(raw)} ({_words(counts)}); check the data "
+            f"No usable preference rows are left of {len(raw)} ({told(asdict(counts))}); check the data "
             "and the length limits."
         )
     return rows, {"counts": asdict(counts), "lengths": _lengths(rows), "prompts": _prompts(rows)}
@@ -122,12 +124,14 @@ def _encode(
     room = limits.max_length - len(prompt)
     chosen = response_ids(tokenizer, row.prompt, row.chosen)
     rejected = response_ids(tokenizer, row.prompt, row.rejected)
+    strange = tokenizer.unk_token_id
+    counts.unknown += strange is not None and strange in [*prompt, *chosen, *rejected]
     counts.cut += (len(chosen) > room) + (len(rejected) > room)
     return Row(
         prompt,
         {"chosen": [chosen[:room]], "rejected": [rejected[:room]]},
         key=prompt_key(row.prompt),
-        number=number,
+        number=number - 1,
     )
 
 
@@ -150,6 +154,17 @@ def _prompts(rows: Sequence[Row]) -> dict[str, int]:
     return {"distinct": len(repeats), "most_repeated": max(repeats.values())}
 
 
-def _words(counts: Counts) -> str:
-    parts = [f"{name} {value}" for name, value in asdict(counts).items() if value]
-    return ", ".join(parts).replace("_", " ")
+MEANING = {
+    "empty": "empty",
+    "identical": "with two equal answers",
+    "duplicate": "repeated",
+    "prompt_too_long": "with too long a prompt",
+    "leaked": "with a held-out prompt",
+    "cut": "answers cut",
+    "unknown": "with unknown tokens",
+}
+
+
+def told(counts: Mapping[str, int]) -> str:
+    """What became of rows that are not simply kept, in words; empty where nothing did."""
+    return ", ".join(f"{counts[k]} {words}" for k, words in MEANING.items() if counts.get(k))

