@@ -34,7 +34,7 @@ tags: [preference-optimisation, spac]
 ```python
 from transformers import pipeline
 
-write = pipeline("text-generation", model="{name}")
+write = pipeline("text-generation", model="FOLDER")  # where these files are
 {usage}
 ```
 
@@ -115,8 +115,9 @@ def card(iterate: Path, name: str, saved: Path) -> str:
 
 def origin(iterate: Path, saved: Path) -> dict[str, str]:
     """Base model, its licence, data and a line of usage, from the run's `prepare` stage."""
-    record = iterate.parents[3] / "prepare" / "stage.json" if len(iterate.parents) > 3 else Path()
-    found = read_json(record)["inputs"] if record.is_file() else {}
+    records = (folder / "prepare" / "stage.json" for folder in iterate.resolve().parents)
+    record = next((path for path in records if path.is_file()), None)
+    found = read_json(record)["inputs"] if record else {}
     base, data = found.get("model") or {}, found.get("data") or {}
     mark = _mark(iterate)
     chat = any((saved / name).exists() for name in ("chat_template.jinja",))

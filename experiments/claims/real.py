@@ -13,12 +13,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.claims import CLAIMS, Outcome
+from experiments.claims import CLAIMS, Outcome, reviewer
 from experiments.common.files import read_json
 
 Rounds = dict[str, list[dict[str, Any]]]
 LABELLED = ("dpo", "moving-dpo", "spac")
-SIZE = ("model=smollm2-135m", "train.save_every=1000000", "train.report_to=[]")
+WINNERS_ONLY = ("sft_chosen", "spin")
+QUIET = ("train.save_every=1000000", "train.report_to=[]")
+FULL = ("model=smollm2-135m",)
+# The same experiment with a model that a test can make.
+SMALL = (
+    "model=local",
+    "data=sentiment",
+    "rounds=1",
+    "methods=[dpo]",
+    "data.sentiment.test_pairs=24",
+    "evaluation.prompts=24",
+    "evaluation.samples=4",
+    "generation.max_new_tokens=2",
+    "train.lora=false",
+    "train.learning_rate=3e-3",
+    "train.epochs=2",
+)
 
 
 @CLAIMS.register("real_model_frontier")
@@ -34,8 +50,8 @@ def real_model_frontier(size: str) -> Outcome:
     """
     full = size == "full"
     seeds = (1, 2, 3) if full else (1,)
-    words = [f"rounds={2 if full else 1}", *([] if full else ["methods=[dpo]"])]
     root = Path("runs") / "claims" / f"real_model_frontier-{size}"
+    words = FULL if full else (*SMALL, f"model.name={reviewer.make(root / 'reviewer')}")
     runs = [one(root / f"seed-{seed}", [f"seed={seed}", *words]) for seed in seeds]
     mean = across([rounds for rounds, _ in runs])
     behaviour = statistics.fmean(value for _, value in runs)
@@ -53,7 +69,7 @@ def one(folder: Path, words: Sequence[str]) -> tuple[Rounds, float]:
     from llm.settings import Settings, build
 
     quiet()
-    values = composed("run", *SIZE, *words, f"run_dir={folder}")
+    values = composed("run", *words, *QUIET, f"run_dir={folder}")
     rounds = Pipeline(build(Settings, values), note=lambda text: None)()
     made = read_json(folder / "responses" / "stage.json")["outputs"]
     return rounds, float(made["behaviour_value"])
