@@ -6,16 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file
+from small_runs import Killed, silent_pipeline
 from transformers import AutoModelForCausalLM
 
-from experiments.claims.kills import SMALL
 from experiments.common.files import read_json
 from llm.data.row import Row
 from llm.files.digests import read_rows
 from llm.methods import Batch
 from llm.models.heads import Head, States
 from llm.models.load import load_critic, load_tokenizer
-from llm.pipeline import Pipeline
 from llm.run import composed
 from llm.settings import Settings, build
 from llm.stages import follow_head
@@ -32,14 +31,8 @@ QUICK = (
 )
 
 
-class Killed(BaseException):
-    """Stands for a signal: nothing in the project catches it."""
-
-
 def pipeline(folder, *overrides):
-    small = [o for o in SMALL if not o.startswith("methods=")]
-    values = composed("run", f"run_dir={folder}", *small, *QUICK, *overrides)
-    return Pipeline(build(Settings, values), note=lambda text: None)
+    return silent_pipeline(folder, *QUICK, *overrides)
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +101,7 @@ HEAD = ("methods=[spac_t-head]", "methods.spac_t-head.folds=2", "methods.spac_t-
 
 
 def head_run(folder):
-    small = [o for o in SMALL if not o.startswith("methods=")]
-    values = composed("run", f"run_dir={folder}", *small, *QUICK[:2], *HEAD)
-    return Pipeline(build(Settings, values), note=lambda text: None)()["spac_t-head"]
+    return silent_pipeline(folder, *QUICK[:2], *HEAD)()["spac_t-head"]
 
 
 @pytest.fixture(scope="module")
