@@ -67,7 +67,7 @@ def test_a_mixture_is_exported_as_its_components(finished, tmp_path):
     header = yaml.safe_load(card.split("---")[1])
     assert (header["base_model"], header["license"]) == ("tiny", "other")
     assert 'model="out, component-02"' not in card
-    assert "| data | a synthetic language (name misleads, coverage 0.1" in card
+    assert "| data | a synthetic language (coverage 0.1, " in card
     assert "```python" in card
     with pytest.raises(InputError, match="holds no model"):
         export(tmp_path, tmp_path / "other")
