@@ -80,7 +80,7 @@ def contexts_report(data: WinnerCounts) -> list[ContextReport]:
 def _context(context: int, compared: Tensor, unit: int) -> ContextReport:
     """`compared (A, A)` is symmetric with an empty diagonal: every comparison is in it twice."""
     present = (compared.sum(-1) > 0).nonzero().flatten()
-    graph = coo_matrix(compared[present][:, present].numpy())
+    graph = coo_matrix(compared[present][:, present].numpy(force=True))
     parts = connected_components(graph, directed=False)[0] if len(present) else 0
     return ContextReport(context, int(compared.sum()) // (2 * unit), len(present), int(parts))
 

@@ -118,8 +118,8 @@ def test_where_no_reward_explains_the_preferences_entries_are_judged_by_how_far_
     """The uniform policy's exploitability by a plain loop; the Borda score's suboptimality beside it."""
     cyclic = {"name": "cyclic", "contexts": 2, "actions": 3}
     league = read_league(
-        config(tmp_path / "store", problem=cyclic, algorithms=["uniform", "mpo", "mle_greedy"],
-               behaviour={"name": "temperature", "dials": [1.0]}, sizes=[3000])
+        config(tmp_path / "store", problem=cyclic, entries=["uniform", "mpo", "mle_greedy"],
+               behaviour={"name": "temperature", "dials": [1.0]}, n=[3000])
     )  # fmt: skip
     rows = season(league, QUIET)
     lines = {line["algorithm"]: line for line in summary(rows).to_dicts()}
