@@ -1,5 +1,6 @@
 """The planner on the real 7B configuration, built on the meta device."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,22 @@ def test_hub_names_without_a_commit_are_refused_before_anything_is_read(override
     with pytest.raises(InputError, match=message) as caught:
         Pipeline(settings(*overrides))
     assert "\n" not in str(caught.value)
+
+
+def test_bundled_models_are_counted_before_they_are_fetched():
+    """The parameters that the converted models have."""
+    assert measure(settings("model=smollm2-135m")).parameters == 134_515_008
+    assert measure(settings("model=gemma3-270m")).parameters == 268_098_176
+
+
+@pytest.mark.parametrize("group", ["model", "data", "train", "methods", "generation"])
+def test_the_help_names_every_choice(group):
+    text = (Path(CONFIG) / "run.yaml").read_text()
+    (line,) = re.findall(
+        rf"(?:^ {{6}}| {{6}}){group}: (\[[^\]]*\]|[\w, -]*?)(?: {{6}}|$)", text, re.M
+    )
+    named = set(line.strip("[]").replace(" ", "").split(","))
+    assert named == {path.stem for path in (Path(CONFIG) / group).glob("*.yaml")}
 
 
 def test_every_field_of_every_configuration_has_a_comment_near_it():
