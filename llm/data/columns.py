@@ -19,7 +19,7 @@ def renamed(rows: Sequence[Any], columns: Mapping[str, str] | None) -> list[Any]
         choice("data.columns", name, KNOWN)
     if not columns:
         return list(rows)
-    return [_row(row, number, columns) for number, row in enumerate(rows)]
+    return [_row(row, number, columns) for number, row in enumerate(rows, start=1)]
 
 
 def _row(row: Any, number: int, columns: Mapping[str, str]) -> Any:

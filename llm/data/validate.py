@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -46,18 +46,8 @@ class Counts:
     cut: int = 0
     leaked: int = 0
     unknown: int = 0
+    strange: int = 0
     weightless: int = 0
-
-
-WORDS = {
-    "empty": "with an empty prompt or answer",
-    "identical": "with the same answer twice",
-    "duplicate": "repeat another",
-    "prompt_too_long": "with a prompt beyond data.max_prompt_length",
-    "leaked": "with a prompt that the test rows have too",
-    "weightless": "of weight 0",
-    "unknown": "with an answer of which the tokenizer knows no token",
-}
 
 
 def prompt_key(prompt: Prompt) -> str:
@@ -71,16 +61,16 @@ def prepare(
     """Check, clean and tokenise `raw` rows; return native rows and a report.
 
     Dropped and counted: rows with an empty prompt or answer, exact duplicates, prompts that are too
-    long, prompts whose key is in `held_out` (they belong to the test rows), rows of weight 0, identical pairs
-    if so asked, and answers of which the tokenizer knows no token. Answers beyond `max_length` are cut and
-    lose their end-of-sequence token. Raises
-    InputError for malformed rows, and when nothing is left.
+    long, prompts whose key is in `held_out` (they belong to the test rows), rows of weight 0, identical
+    pairs if so asked, and answers of which the tokenizer knows no token. Answers beyond `max_length` are
+    cut and lose their end-of-sequence token. Kept and counted: rows with a token that the tokenizer does
+    not know. Raises InputError for malformed rows, named by their number from 1, and when nothing is left.
     """
     counts = Counts(read=len(raw))
     rows: list[Row] = []
     seen: set[str] = set()
     special = frozenset(tokenizer.all_special_ids)
-    for number, item in enumerate(raw):
+    for number, item in enumerate(raw, start=1):
         row, weight = normalise(item, number), weight_of(item, number)
         if _usable(row, weight, number, limits, counts, seen, held_out):
             encoded = _encode(row, weight, number, tokenizer, limits, counts, special)
@@ -89,7 +79,7 @@ def prepare(
     counts.kept = len(rows)
     if not rows:
         raise InputError(
-            f"No usable preference rows are left of {len(raw)} ({_words(counts)}); check the data, the "
+            f"No usable preference rows are left of {len(raw)} ({told(asdict(counts))}); check the data, the "
             "length limits and the model's tokenizer."
         )
     report = {"counts": asdict(counts), "lengths": _lengths(rows), "prompts": _prompts(rows)}
@@ -169,12 +159,14 @@ def _encode(
     if special.issuperset(chosen) or special.issuperset(rejected):
         counts.unknown += 1
         return None
+    strange = tokenizer.unk_token_id
+    counts.strange += strange is not None and strange in [*prompt, *chosen, *rejected]
     counts.cut += (len(chosen) > room) + (len(rejected) > room)
     return Row(
         prompt,
         {"chosen": [chosen[:room]], "rejected": [rejected[:room]]},
         key=prompt_key(row.prompt),
-        number=number,
+        number=number - 1,
         row_weight=weight,
     )
 
@@ -198,6 +190,19 @@ def _prompts(rows: Sequence[Row]) -> dict[str, int]:
     return {"distinct": len(repeats), "most_repeated": max(repeats.values())}
 
 
-def _words(counts: Counts) -> str:
-    found = asdict(counts)
-    return ", ".join(f"{found[name]} {text}" for name, text in WORDS.items() if found[name])
+MEANING = {
+    "empty": "with an empty prompt or answer",
+    "identical": "with two equal answers",
+    "duplicate": "repeated",
+    "prompt_too_long": "with a prompt beyond data.max_prompt_length",
+    "leaked": "with a prompt that the test rows have too",
+    "weightless": "of weight 0",
+    "unknown": "with an answer of which the tokenizer knows no token",
+    "strange": "with tokens that the tokenizer does not know",
+    "cut": "answers cut",
+}
+
+
+def told(counts: Mapping[str, int]) -> str:
+    """What became of rows that are not simply kept, in words; empty where nothing did."""
+    return ", ".join(f"{counts[k]} {words}" for k, words in MEANING.items() if counts.get(k))

@@ -160,13 +160,18 @@ class CriticSettings:
 
     Attributes
     ----------
+    network : "whole", a network of the policy's kind, all of it trained (its adapters under LoRA), or
+        "head", a linear layer on the frozen states of `π_1`, solved to the end
     bound : rewards lie in `(−bound/2, bound/2)`, so `R = bound`
     folds : fits with held-out pairs that are averaged to `r̂`
     fit_epochs, fit_decay : the longest a fit may take, in passes over its pairs, and its weight decay
     epochs, decay : passes over the rows a round, and weight decay, of the follower
     rate : learning rate of both
+
+    A head has no use for epochs and rate.
     """
 
+    network: str
     bound: float
     folds: int
     fit_epochs: float

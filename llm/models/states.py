@@ -61,13 +61,13 @@ class StateReader(ABC):
         rows: list[Tensor] = [torch.zeros(0)] * len(encoded)
         for start in range(0, len(order), batch):
             places = order[start : start + batch]
-            for place, row in zip(places, self._batch([encoded[i] for i in places]), strict=True):
+            for place, row in zip(places, self.batch([encoded[i] for i in places]), strict=True):
                 rows[place] = row
         return torch.stack(rows)
 
     @torch.no_grad()
-    def _batch(self, texts: list[Text]) -> Tensor:
-        """States of one batch, padded on the right."""
+    def batch(self, texts: Sequence[Text]) -> Tensor:
+        """States `(B, D)` of one batch, padded on the right."""
         device = next(self.model.parameters()).device
         longest = max(len(text.ids) for text in texts)
 

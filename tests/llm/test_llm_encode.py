@@ -7,7 +7,7 @@ import pytest
 from llm.data import templates
 from llm.data.encode import prompt_ids, prompt_text, response_ids
 from llm.data.formats import load, normalise
-from llm.data.validate import Limits, prepare, prompt_key
+from llm.data.validate import Limits, prepare, prompt_key, told
 from llm.worlds import tiny
 from spac_theory.checks import InputError
 
@@ -133,7 +133,12 @@ def test_what_is_dropped_is_counted(tokenizer):
     assert len(rows) == counts["kept"] == 1
     for name in ("duplicate", "empty", "identical", "prompt_too_long", "leaked"):
         assert counts[name] == 1
-    with pytest.raises(InputError, match="No usable preference rows are left of 1"):
+    assert "1 repeated" in told(counts)
+    assert "1 with an empty prompt or answer" in told(counts)
+    with pytest.raises(
+        InputError,
+        match=r"No usable preference rows are left of 1 \(1 with an empty prompt or answer\)",
+    ):
         prepare(raw[2:3], tokenizer, LIMITS)
     with pytest.raises(InputError, match="identical_pairs"):
         prepare(raw[3:4], tokenizer, Limits(60, 200, "refuse"))

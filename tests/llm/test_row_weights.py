@@ -113,7 +113,7 @@ def test_weights_are_read_with_the_rows():
 @pytest.mark.parametrize("value", [-1, -1e-9, float("nan"), float("inf"), "2", True, [1]])
 def test_what_is_no_weight_is_one_sentence(value):
     with pytest.raises(
-        InputError, match=r"^Row 1: weight is .*; it must be a finite number from 0"
+        InputError, match=r"^Row 2: weight is .*; it must be a finite number from 0"
     ):
         prepare(raw(1, value), language.tokenizer(), Limits(20, 40, "drop"))
 
