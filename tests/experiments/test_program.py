@@ -71,6 +71,7 @@ CHOICES = [
         ["grid=quik"],
         "grid is 'quik' (did you mean 'quick'?); it must be one of: default, quick, smoke.",
     ),
+    (["problem=tab"], "problem is 'tab' (did you mean 'tabular'?); "),
     (["problem=linear,tabulr", "--multirun"], "problem is 'tabulr' (did you mean 'tabular'?); "),
     (["algorithm=[dpo],[dp]", "--multirun"], "algorithm is 'dp' (did you mean 'dpo'?); "),
     (["algorithm=[nudg]", "--config-dir=own"], "algorithm is 'nudg' (did you mean 'nudge'?); "),
