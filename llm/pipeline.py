@@ -8,6 +8,7 @@ Every stage names, by hash, what it consumed; see :mod:`llm.stages.directory`. N
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from llm.stages import value as evaluation
 from llm.stages.preflight import judge
 from llm.stages.round import Round
 from llm.stages.workplace import Model, Note, Workplace, train_identity
+
+SPENT = ("steps", "samples")  # so far; labels are in the report where there are any
 
 
 class Pipeline(Workplace):
@@ -83,13 +86,13 @@ class Pipeline(Workplace):
 
     def method(self, name: str, method: Method, start: Model) -> list[dict[str, Any]]:
         """`T` rounds of one method from `start`; the evaluation of each iterate."""
-        models, results, labels = [start], [], 0
+        models, results, spent = [start], [], Counter[str]()
         for t in range(1, self.s.rounds + 1):
             done = Round(self, f"{name}/round-{t:02d}", method, models, t)()
             models.append(done.model)
-            labels += done.labels
-            report = self.evaluate(f"{name}/round-{t:02d}", models, start, labels)
-            results.append({**report, **done.notes})
+            spent += done.spent
+            report = self.evaluate(f"{name}/round-{t:02d}", models, start, spent["labels"])
+            results.append({**report, **done.notes, **{k: spent[k] for k in SPENT}})
         if processes.is_main():
             chosen = iterates.answer(self.s.iterate, [m.path for m in models], results)
             iterates.write_answer(self.run.directory, name, self.s.iterate, chosen)

@@ -116,11 +116,13 @@ class Method(ABC):
     """One column of the comparison; subclasses are frozen dataclasses of options.
 
     `bandit` names the algorithm of `spac_theory` that the method is when a response is one token, with
-    options; the conformance suite compares losses and gradients.
+    options; the conformance suite compares losses and gradients. `title` is for tables; `train` holds
+    the fields of the run's train group that are this method's own, such as `learning_rate`.
     """
 
     bandit: ClassVar[tuple[str, dict[str, Any]] | None] = None
     title: str = field(default="", kw_only=True)
+    train: dict[str, Any] = field(default_factory=dict, kw_only=True)
 
     @abstractmethod
     def streams(self) -> tuple[Stream, ...]:
@@ -155,6 +157,7 @@ class CriticSettings:
     fit_epochs, fit_decay : the longest a fit may take, in passes over its pairs, and its weight decay
     epochs, decay : passes over the rows a round, and weight decay, of the follower
     rate : learning rate of both
+    trunk : "own", all weights are trained; "frozen", a head on the trunk of the start
     """
 
     bound: float
@@ -164,6 +167,7 @@ class CriticSettings:
     epochs: float
     decay: float
     rate: float
+    trunk: str
 
 
 @dataclass(frozen=True)
@@ -220,9 +224,8 @@ def name_of(method: Method) -> str:
 
 
 def identity(method: Method) -> dict[str, Any]:
-    """What the trained weights depend on: name and options, not the title."""
-    options = asdict(method)
-    options.pop("title")
+    """What the trained weights depend on beside training settings: name and options, not the title."""
+    options = {k: v for k, v in asdict(method).items() if k not in ("title", "train")}
     return {"name": name_of(method), **options}
 
 

@@ -30,8 +30,8 @@ class SpacT(Following):
     labels : "softened", theory (11): the law of labels of the held-out fit `r̂`; "raw": the labels
     radius : of "dual", in nats a pair
     samples : own responses a prompt and round, at least 2
-    bound, folds, fit_epochs, fit_decay, critic_epochs, critic_decay, critic_rate : the critic's,
-        see :class:`llm.methods.CriticSettings`
+    bound, folds, fit_epochs, fit_decay, critic_epochs, critic_decay, critic_rate, trunk : the
+        critic's, see :class:`llm.methods.CriticSettings`
     """
 
     lam: str | float = "sqrt_n"
@@ -46,6 +46,7 @@ class SpacT(Following):
     critic_epochs: float = 2.5
     critic_decay: float = 0.0
     critic_rate: float = 3.0e-3
+    trunk: str = "own"
 
     def __post_init__(self) -> None:
         if isinstance(self.lam, str):
@@ -53,6 +54,7 @@ class SpacT(Following):
         else:
             number("lam", self.lam, low=0)
         choice("labels", self.labels, ("softened", "raw"))
+        choice("trunk", self.trunk, ("own", "frozen"))
         integer("samples", self.samples, low=2)
         integer("folds", self.folds, low=2)
         for name in ("eta", "radius", "bound", "fit_epochs", "critic_epochs", "critic_rate"):
@@ -79,6 +81,7 @@ class SpacT(Following):
             self.critic_epochs,
             self.critic_decay,
             self.critic_rate,
+            self.trunk,
         )
 
     def first_lam(self, n: int) -> float:

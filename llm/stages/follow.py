@@ -72,6 +72,7 @@ def fit_fold(
         folder,
         pad_id,
         seed + number,
+        own.trunk,
     )
     stop = StopOnHeldOut(lambda m: _held_out(m, held, pad_id, own.bound), LOOK_EVERY, PATIENCE)
     trainer.add_callback(stop)
@@ -136,6 +137,7 @@ def answer(
         folder,
         pad_id,
         seed,
+        own.trunk,
     )
     network = cast(nn.Module, trainer.model)
 

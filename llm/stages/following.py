@@ -56,7 +56,7 @@ class Follower:
         return {
             "rows": place.rows_hash,
             "method": identity(self.method),
-            "train": train_identity(place.s.train),
+            "train": train_identity(self.round.train_settings),
             "start": self.round.models[0].weights,
             "seed": place.s.seed,
         }
@@ -75,7 +75,7 @@ class Follower:
                     rows=place.rows,
                     method=self.method,
                     start=self.round.models[0].path,
-                    train=s.train,
+                    train=self.round.train_settings,
                     model=s.model,
                     tokenizer=place.tokenizer,
                     seed=s.seed,
@@ -129,7 +129,7 @@ class Follower:
                 self.method,
                 lam,
                 str(self._path(before) / "model"),
-                s.train,
+                self.round.train_settings,
                 s.model,
                 place.tokenizer,
                 s.reference_batch,
@@ -150,6 +150,13 @@ class Follower:
                 stacklevel=2,
             )
         return {f"critic_{name}": found[name] for name in REPORTED}
+
+    def steps(self) -> dict[str, int]:
+        """Gradient steps of this round's critic, and in the first round of the fits."""
+        stages = [self._critic(self.round.t)]
+        if self.round.t == 1:
+            stages += [f"fit-{k}" for k in range(self.method.critic().folds)]
+        return {"steps": sum(int(self.output(name)["steps"]) for name in stages)}
 
     def rewards(self, stream: Stream) -> None:
         """`Σ_{s≤t} r_s` of the responses of a stream, as their labels; no judge is asked."""

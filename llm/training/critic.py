@@ -20,7 +20,7 @@ from llm.data.row import Row
 from llm.data.trees import unpacked
 from llm.methods import Batch, Metrics, Stream
 from llm.models.load import ModelSettings, add_lora
-from llm.models.packs import pack_outputs, with_critic_packs
+from llm.models.packs import HEAD, pack_outputs, with_critic_packs
 from llm.training.batches import StreamCollator, Tensors, read
 from llm.training.settings import TrainSettings, arguments
 from llm.training.trainer import SequenceTrainer
@@ -115,10 +115,17 @@ def critic_trainer(
     folder: Path,
     pad_id: int,
     seed: int,
+    trunk: str = "own",
 ) -> CriticTrainer:
-    """The trainer of a critic on native rows; under LoRA the adapters and the head are trained."""
+    """The trainer of a critic on native rows; under LoRA the adapters and the head are trained.
+
+    With `trunk` "frozen" the head alone is.
+    """
     if settings.lora is not None and not hasattr(model, "peft_config"):
         model = add_lora(model, settings.lora, "SEQ_CLS")
+    if trunk == "frozen":
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(f"{HEAD}." in name)
     packed = train.packing and with_critic_packs(model)
     return CriticTrainer(
         model,
