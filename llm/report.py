@@ -72,7 +72,8 @@ def figure(results: Results, path: Path, title: str, names: dict[str, str]) -> N
         ("s", "#E69F00"),
         ("^", "#56B4E9"),
         ("D", "#009E73"),
-        ("v", "#D55E00"),
+        ("v", "#CC79A7"),
+        ("P", "#D55E00"),
     ]
     with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
         canvas = Figure(figsize=(6.4, 4.0), layout="constrained")
