@@ -62,7 +62,7 @@ def _folder(name: str) -> None:
 class LanguageSettings:
     """A synthetic language and how much data it gives."""
 
-    name: Literal["misleads", "extrapolates"]
+    name: Literal["misleads", "extrapolates", "chains", "paths"]
     coverage: Annotated[float, Field(ge=0, le=1 - RARE)]
     scale: Positive
     pairs: Comparisons

@@ -13,7 +13,7 @@ from typing import Any
 from experiments.common.files import read_json, write_json
 from llm.comparison.setting import BANDIT, SFT, Cell, Result, Setting
 from llm.worlds.bandit import exact_spac
-from llm.worlds.language import Language
+from llm.worlds.language import REWARDS, Language
 
 Rounds = list[dict[str, Any]]
 
@@ -95,7 +95,7 @@ def run_cell(
         gc.freeze()  # what is imported by now stays; every training asks for a full collection
         before = time.process_time()
         found = Pipeline(build(Settings, {**values, **own}), note=lambda text: None)()
-        if BANDIT.label not in stored(folder):
+        if BANDIT.label not in stored(folder) and cell.language in REWARDS:
             found[BANDIT.label] = [{"suboptimality": _told_k(values, cell, seed)}]
         write_json(folder / "results.json", {**stored(folder), **found})
         print(clock.tick(setting.method, time.process_time() - before), flush=True)
