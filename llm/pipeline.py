@@ -88,11 +88,13 @@ class Pipeline(Workplace):
         """`T` rounds of one method from `start`; the evaluation of each iterate."""
         models, results, spent = [start], [], Counter[str]()
         for t in range(1, self.s.rounds + 1):
-            done = Round(self, f"{name}/round-{t:02d}", method, models, t)()
+            this = Round(self, f"{name}/round-{t:02d}", method, list(models), t)
+            done = this()
             models.append(done.model)
             spent += done.spent
             report = self.evaluate(f"{name}/round-{t:02d}", models, start, spent["labels"])
-            results.append({**report, **done.notes, **{k: spent[k] for k in SPENT}})
+            more = {**done.notes, **this.terms(done.model), **{k: spent[k] for k in SPENT}}
+            results.append({**report, **more})
         if processes.is_main():
             chosen = iterates.answer(self.s.iterate, [m.path for m in models], results)
             iterates.write_answer(self.run.directory, name, self.s.iterate, chosen)

@@ -27,7 +27,10 @@ T = TypeVar("T")
 LANGUAGE = "language"
 RESERVED = ("initial", "prepare", "responses", "sft")
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Kind = Literal["responses", "prepare", "sft", "sample", "label", "reference", "train", "evaluate"]
+Kind = Literal[
+    "responses", "prepare", "sft", "sample", "fit", "critic", "label", "reference", "train",
+    "evaluate", "terms",
+]  # fmt: skip
 
 
 def _methods(value: Any) -> dict[str, Method]:

@@ -181,6 +181,16 @@ class Following(Method):
     def critic(self) -> CriticSettings:
         """The critic's settings."""
 
+    @property
+    @abstractmethod
+    def step(self) -> float:
+        """`η`, the step of the policies it stands for, `π_1 exp(η Σ r_s)`."""
+
+    @property
+    @abstractmethod
+    def softened(self) -> bool:
+        """Whether `E_D` is the mean over labels as the held-out fit has them, theory (11)."""
+
     def trained(self, streams: tuple[Stream, ...]) -> tuple[Stream, ...]:
         """The streams the policy is trained on: those of the data are the critic's."""
         return tuple(s for s in streams if s.source != "data")

@@ -84,6 +84,16 @@ class SpacT(Following):
             self.trunk,
         )
 
+    @property
+    def step(self) -> float:
+        """`η`."""
+        return self.eta
+
+    @property
+    def softened(self) -> bool:
+        """Whether labels are those of the fit."""
+        return self.labels == "softened"
+
     def first_lam(self, n: int) -> float:
         """`√n`, or the number given."""
         return math.sqrt(n) if isinstance(self.lam, str) else self.lam

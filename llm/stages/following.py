@@ -17,7 +17,7 @@ from llm.files.digests import read_rows
 from llm.methods import Following, Stream, identity
 from llm.stages import follow
 from llm.stages.label import label
-from llm.stages.workplace import train_identity
+from llm.stages.workplace import Model, train_identity
 
 if TYPE_CHECKING:
     from llm.stages.round import Round
@@ -150,6 +150,36 @@ class Follower:
                 stacklevel=2,
             )
         return {f"critic_{name}": found[name] for name in REPORTED}
+
+    def terms(self, iterates: list[Model]) -> dict[str, Any]:
+        """What the mixture loses by term of theory (T3), on a language; else nothing."""
+        from llm.stages.terms import measured
+
+        place, t = self.round.place, self.round.t
+        if place.s.data.language is None:
+            return {}
+        critics = [self._critic(s) for s in range(1, t + 1)]
+        lams = [float(self.output(name)["lam"]) for name in critics]
+        found: dict[str, Any] = place.stage(
+            f"{self.round.folder}/terms",
+            {
+                **self._inputs,
+                "fit": place.run.file_hash(f"{self.home}/fit", "fit"),
+                "policies": [m.weights for m in iterates],
+                "critics": [self.output(name)["weights"] for name in critics],
+            },
+            lambda f: measured(
+                f,
+                place.s,
+                self.method,
+                [m.path for m in iterates],
+                [str(self._path(name) / "model") for name in critics],
+                lams,
+                self._path("fit") / "fit.parquet",
+                place.tokenizer,
+            ),
+        )
+        return {k: v for k, v in found.items() if k != "terms"}
 
     def steps(self) -> dict[str, int]:
         """Gradient steps of this round's critic, and in the first round of the fits."""

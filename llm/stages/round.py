@@ -55,7 +55,7 @@ class Round:
         sampled = [s for s in self.streams if s.sampled]
         for stream in sampled:
             self.sample(stream)
-        follower = Follower(self, self.method) if isinstance(self.method, Following) else None
+        follower = self.follower
         notes = follower.answer() if follower else {}
         spent = Counter(follower.steps() if follower else {})
         for stream in sampled:
@@ -68,6 +68,15 @@ class Round:
         spent["steps"] += steps
         spent["samples"] += self.drawn(steps)
         return Done(model, notes, spent)
+
+    @cached_property
+    def follower(self) -> Follower | None:
+        """The critics, where the method has them."""
+        return Follower(self, self.method) if isinstance(self.method, Following) else None
+
+    def terms(self, newest: Model) -> dict[str, Any]:
+        """What a follower says of all iterates up to the newest, the round's own."""
+        return self.follower.terms([*self.models, newest]) if self.follower else {}
 
     def drawn(self, steps: int) -> int:
         """Responses drawn in a round with so many steps."""

@@ -55,7 +55,7 @@ def language_of(settings: Settings) -> World | None:
     return None if s is None else make_world(s.name, s.coverage, s.scale)
 
 
-def _table(language: World, path: str, model: ModelSettings, tokenizer: Any) -> torch.Tensor:
+def table_of(language: World, path: str, model: ModelSettings, tokenizer: Any) -> torch.Tensor:
     """`log π(y|x)` of a saved iterate; kept beside the model, since later rounds need it again."""
     from safetensors.torch import load_file, save_file
 
@@ -82,8 +82,8 @@ def exact_report(
     assert language is not None
     assert settings.data.language is not None
     pairs = language.sample_pairs(settings.data.language.pairs, settings.seed)
-    tables = [_table(language, path, settings.model, tokenizer) for path in iterates]
-    first = _table(language, start, settings.model, tokenizer)
+    tables = [table_of(language, path, settings.model, tokenizer) for path in iterates]
+    first = table_of(language, start, settings.model, tokenizer)
     report = exact.report(language, tables[-1], first, pairs)
     played = tables[:-1] or tables  # theory: π̄ averages π_1 … π_T
     mixture = torch.stack([exact.closed(t) for t in played]).mean(0)
