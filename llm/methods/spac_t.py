@@ -43,7 +43,7 @@ class SpacT(Following):
     folds: int = 5
     fit_epochs: float = 12.0
     fit_decay: float = 1.0
-    critic_epochs: float = 2.5
+    critic_epochs: float = 10.0
     critic_decay: float = 0.0
     critic_rate: float = 3.0e-3
     trunk: str = "own"

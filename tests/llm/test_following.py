@@ -23,6 +23,7 @@ QUICK = (
     "methods.spac_t.folds=2",
     "methods.spac_t.samples=2",
     "methods.spac_t.fit_epochs=4",
+    "methods.spac_t.critic_epochs=2.5",
 )
 
 
