@@ -151,7 +151,8 @@ def judge(arguments: argparse.Namespace) -> None:
     from rich.table import Table
 
     from llm import judging
-    from llm.models.judges import load_judge
+    from llm.data.held_out import question
+    from llm.models.judges import finite_scores, load_judge
 
     if arguments.prompts is None or len(arguments.models) < 2:
         raise InputError(
@@ -159,9 +160,11 @@ def judge(arguments: argparse.Namespace) -> None:
             f"{arguments.prompts!r}; it needs --prompts and at least two models, the base first."
         )
     prompts = judging.read_prompts(arguments.prompts)[: arguments.limit]
+    judge = load_judge(arguments.judge)
+    finite_scores(judge, [question(p) for p in prompts[:1]], ["An answer."])
     rates = judging.compare(
         arguments.models,
-        load_judge(arguments.judge),
+        judge,
         prompts,
         arguments.max_new_tokens,
         arguments.batch,

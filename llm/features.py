@@ -37,7 +37,7 @@ from spac_theory.checks import InputError, integer
 class FeatureSettings:
     """Everything `python -m llm.features` does."""
 
-    rows: str | None
+    data: str | None
     reading: Reading
     model: str | None
     revision: str | None
@@ -109,7 +109,7 @@ def execute(values: dict[str, Any], folder: Path | None = None) -> None:
     """Read the rows, take the states, project, write; Hydra's `folder` is not used."""
     settings = configured(FeatureSettings, values)
     quiet()
-    data = read(settings.rows, settings.reading, "rows")
+    data = read(settings.data, settings.reading, "data")
     output = Path(settings.output).expanduser()
     facts: dict[str, Any] = {
         "model": settings.base.identity,
@@ -134,10 +134,10 @@ def execute(values: dict[str, Any], folder: Path | None = None) -> None:
 
 
 def main() -> None:
-    """The command line; a word without `=` names the rows."""
+    """The command line; a word without `=` names the data."""
     bare = [w for w in sys.argv[1:] if "=" not in w and not w.startswith("-")]
     if len(bare) == 1:
-        sys.argv = [f"rows={w}" if w == bare[0] else w for w in sys.argv]
+        sys.argv = [f"data={w}" if w == bare[0] else w for w in sys.argv]
     launch("llm.features", "llm.features:execute")
 
 

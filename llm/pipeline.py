@@ -21,7 +21,7 @@ from llm.stages import answer as iterates
 from llm.stages import prepare as sources
 from llm.stages import respond, sft
 from llm.stages import value as evaluation
-from llm.stages.preflight import judge
+from llm.stages.preflight import ask, judge
 from llm.stages.round import Round
 from llm.stages.workplace import Model, Note, Workplace, train_identity
 
@@ -39,6 +39,8 @@ class Pipeline(Workplace):
     def __call__(self) -> dict[str, list[dict[str, Any]]]:
         """Run everything; return the evaluation of every round of every method (and "sft")."""
         self.prepare()
+        if not any((self.run.directory / name).exists() for name in self.s.methods):
+            ask(self.s, self.rows[0], self.tokenizer)
         start = self.initial()
         results = {"sft": [self.evaluate("initial", [start], start)]}
         for name, method in self.s.methods.items():

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 SIMPLEX_TOLERANCE = 1e-9
+Interval = tuple[float, float]
 
 
 class InputError(ValueError):
@@ -27,8 +28,10 @@ class NotANumber(ArithmeticError):
 def is_number(field: str, tensor: Tensor | None) -> None:
     """Refuse a result with a NaN, naming the first entry; an infinite bound is a number here.
 
-    Raises NotANumber.
+    Raises NotANumber, and InputError for what is no tensor.
     """
+    if tensor is not None and not isinstance(tensor, Tensor):
+        raise InputError(f"{field} is {shown(tensor)}; it must be a tensor.")
     if tensor is None or not bool((bad := torch.isnan(tensor)).any()):
         return
     where = [int(i) for i in bad.nonzero()[0]]
@@ -148,6 +151,16 @@ def integer(field: str, value: Any, *, low: int = 0, high: int | None = None) ->
         raise InputError(f"{field} is {shown(value)}; it must be {limits}.")
     n = int(value)
     return n
+
+
+def interval(field: str, value: Any, *, low: float = -np.inf, high: float = np.inf) -> Interval:
+    """Return `value` as a pair of floats in [low, high], the first below the second, or refuse it."""
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
+        raise InputError(f"{field} is {shown(value)}; it must be a pair (low, high) or None.")
+    left, right = (number(field, end, low=low, high=high) for end in value)
+    if left >= right:
+        raise InputError(f"{field} is ({left:g}, {right:g}); low must be below high.")
+    return left, right
 
 
 def choice(field: str, value: Any, allowed: Iterable[str]) -> str:

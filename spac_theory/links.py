@@ -8,6 +8,7 @@ negative log-likelihood `ℓ(z) = −log F(z)` of both is convex, which every ex
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 import torch
@@ -34,6 +35,10 @@ class Link(Protocol):
         """`ℓ′(z) ≤ 0` and `ℓ″(z) ≥ 0`, elementwise."""
         ...
 
+    def pair_slope(self, z: Tensor, wins: Tensor, losses: Tensor) -> Tensor:
+        """The derivative in `z` of `wins · ℓ(z) + losses · ℓ(−z)`, elementwise."""
+        ...
+
     def inverse(self, p: Tensor) -> Tensor:
         """`F⁻¹(p)` for `p` in (0, 1), elementwise."""
         ...
@@ -51,16 +56,30 @@ class Link(Protocol):
         ...
 
 
-class GeneralLink:
+class GeneralLink(ABC):
     """The constants of any symmetric link from its derivatives; links of one's own derive from it."""
 
+    name: str
+
+    @abstractmethod
     def probability(self, z: Tensor) -> Tensor:
         """`F(z)`."""
-        raise NotImplementedError
 
+    @abstractmethod
+    def loss(self, z: Tensor) -> Tensor:
+        """`ℓ(z)`."""
+
+    @abstractmethod
     def loss_derivatives(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """`ℓ′(z)` and `ℓ″(z)`."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def inverse(self, p: Tensor) -> Tensor:
+        """`F⁻¹(p)`."""
+
+    def pair_slope(self, z: Tensor, wins: Tensor, losses: Tensor) -> Tensor:
+        """`wins · ℓ′(z) − losses · ℓ′(−z)`."""
+        return wins * self.loss_derivatives(z)[0] - losses * self.loss_derivatives(-z)[0]
 
     def kappa(self, bound: float) -> float:
         """`((x/2)/sin(x/2))² / I_min` with `x = α(R) − α(−R)` and `R` in [0, 30].
@@ -107,6 +126,10 @@ class BradleyTerry(GeneralLink):
         p = torch.sigmoid(z)
         first = p - 1
         return first, -p * first
+
+    def pair_slope(self, z: Tensor, wins: Tensor, losses: Tensor) -> Tensor:
+        """`(wins + losses) σ(z) − wins`."""
+        return torch.addcmul(-wins, wins + losses, torch.sigmoid(z))
 
     def inverse(self, p: Tensor) -> Tensor:
         """`log(p / (1 − p))`."""

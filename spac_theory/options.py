@@ -63,6 +63,11 @@ def _integer(low: int, high: int | None, name: str, value: Any) -> int:
     return checks.integer(name, value, low=low, high=high)
 
 
+def interval(default: checks.Interval | None, help: str, *, optional: bool = False) -> Any:
+    """A pair of numbers, the first below the second."""
+    return _option(default, help, checks.interval, optional)
+
+
 def choice(default: str, help: str, allowed: Iterable[str]) -> Any:
     """One of some words, which the help need not repeat."""
     return _option(default, help, partial(_choice, tuple(allowed)))

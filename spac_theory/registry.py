@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +23,13 @@ from spac_theory.checks import InputError
 
 T = TypeVar("T")
 ENTRY_POINT_GROUP = "spac_theory.plugins"
+PLUGIN = "spac_plugin_"  # how the modules of plug-in files are named
+# How the project calls what is registered: a stranger's class is held to it before any work.
+CALLS: dict[str, dict[str, tuple[str, ...]]] = {
+    "problem": {"build": ()},
+    "behaviour": {"policy": ("problem", "dial")},
+    "algorithm": {"skip": ("view", "oracle"), "fit": ("view", "data", "oracle")},
+}
 
 
 class Registry(Generic[T]):
@@ -37,6 +45,8 @@ class Registry(Generic[T]):
         """Decorator: `@ALGORITHMS.register("dpo")`. A name can be taken only once."""
 
         def add(item: T) -> T:
+            if not str(getattr(item, "__module__", "")).startswith(self._package):
+                self._load()  # so that it is the stranger who finds a name taken
             if name in self._items and self._items[name] is not item:
                 raise InputError(
                     f"{self.kind} {name!r} is already registered; choose another name."
@@ -69,7 +79,12 @@ class Registry(Generic[T]):
 
 
 def build(kind: str, factory: type[Any], options: dict[str, Any]) -> Any:
-    """Instantiate a registered dataclass, refusing options it does not have."""
+    """Instantiate a registered dataclass, refusing options it does not have and methods it lacks."""
+    if not dataclasses.is_dataclass(factory):
+        raise InputError(
+            f"{kind} is the class {factory.__name__}, no dataclass; write @dataclass(frozen=True) below "
+            "the line that registers it."
+        )
     known = {f.name for f in dataclasses.fields(factory)}
     for option in options:
         if option not in known:
@@ -77,7 +92,24 @@ def build(kind: str, factory: type[Any], options: dict[str, Any]) -> Any:
                 f"{kind} has the unknown option {option!r}; its options are: "
                 f"{', '.join(sorted(known)) or 'none'}."
             )
-    return factory(**options)
+    thing = factory(**options)
+    for method, words in CALLS.get(kind.partition(" ")[0], {}).items():
+        _callable(kind, thing, method, words)
+    return thing
+
+
+def _callable(kind: str, thing: Any, method: str, words: tuple[str, ...]) -> None:
+    """Refuse a thing without `method`, or whose method cannot be called with `words` in this order."""
+    found, call = getattr(thing, method, None), f"{method}({', '.join(words)})"
+    if not callable(found):
+        raise InputError(f"{kind} has no method {method}; it must have {call}.")
+    try:
+        signature = inspect.signature(found)
+        signature.bind(*words)
+    except TypeError as error:
+        raise InputError(
+            f"{kind} has the method {method}{signature}; it is called as {call}."
+        ) from error
 
 
 def load_plugins(paths: list[str]) -> None:
@@ -89,7 +121,7 @@ def load_plugins(paths: list[str]) -> None:
         path = Path(text).expanduser().resolve()
         if path.suffix != ".py" or not path.is_file():
             raise InputError(f"plugins contains {text!r}; it must name an existing .py file.")
-        name = f"spac_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+        name = f"{PLUGIN}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
         if name in sys.modules:
             continue
         spec = importlib.util.spec_from_file_location(name, path)
@@ -101,5 +133,6 @@ def load_plugins(paths: list[str]) -> None:
             spec.loader.exec_module(module)
         except Exception as error:
             del sys.modules[name]
-            reason = f"{type(error).__name__}: {error}"
+            name = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+            reason = f"{name}{error}".rstrip(".")
             raise InputError(f"plugins contains {text!r}, which fails to run: {reason}.") from error

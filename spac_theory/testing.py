@@ -23,15 +23,13 @@ from torch import Tensor
 
 from spac_theory.algorithms import ALGORITHMS, make_algorithm
 from spac_theory.bandit.preferences import (
-    PreferenceModel,
     WinnerCounts,
-    pair_law,
     sample_winner_counts,
-    winner_law,
 )
 from spac_theory.behaviours import BEHAVIOURS, make_behaviour
 from spac_theory.checks import InputError, NotANumber
 from spac_theory.concentrability.coverage import coverage
+from spac_theory.learning.trials import make_trial
 from spac_theory.links import BRADLEY_TERRY
 from spac_theory.objective import game_value, tabular_preference_loss
 from spac_theory.problems import PROBLEMS, Problem, make_problem
@@ -75,7 +73,7 @@ def check_distribution(owner: str, table: Tensor, shape: tuple[int, ...]) -> Non
 
 
 def small_setting(
-    problem: str, options: dict[str, Any], n: int = 60, seeds: int = 4
+    problem: str, options: dict[str, Any]
 ) -> tuple[LearnerView, WinnerCounts, Oracle]:
     """A view, data and oracle on a small problem, half covered and a little uneven."""
     built = make_problem(problem, **options)
@@ -83,10 +81,9 @@ def small_setting(
     contexts, actions = bandit.shape
     skew = torch.linspace(1, 2, contexts * actions, dtype=torch.float64).reshape(contexts, actions)
     behaviour = skew / skew.sum(-1, keepdim=True)
-    law = winner_law(bandit.rho, pair_law(behaviour), PreferenceModel.from_reward(bandit.reward))
-    data = sample_winner_counts(law, n, range(seeds), "conformance", bandit.name)
-    view = LearnerView(built.reward_class, bandit.rho, behaviour, behaviour, key=bandit.name)
-    return view, data, Oracle(coverage(built, behaviour).single)
+    trial = make_trial(built, behaviour)
+    data = sample_winner_counts(trial.law, 60, range(4), "conformance", bandit.name)
+    return dataclasses.replace(trial.view, key=bandit.name), data, Oracle(trial.coverage.single)
 
 
 def check_algorithm(name: str, tolerance: float = 1e-8, **options: Any) -> list[str]:

@@ -88,13 +88,17 @@ class Contexts:
     reference: Tensor
 
 
+class Declined(InputError):
+    """A setting that an algorithm cannot treat, found out while it was tried."""
+
+
 class Policy(Protocol):
     """Anything with exact action probabilities."""
 
     def probabilities(self, contexts: Contexts | None = None) -> Tensor:
         """`π(a|x)`, `(S, X, A)`: at the contexts of the view, or `(S, X′, A)` at `contexts`.
 
-        A policy that is a table raises InputError at contexts it never saw.
+        A policy that is a table raises Declined at contexts it never saw.
         """
         ...
 
@@ -108,7 +112,7 @@ class TabularPolicy:
     def probabilities(self, contexts: Contexts | None = None) -> Tensor:
         """`π(a|x)`, `(S, X, A)`."""
         if contexts is not None:
-            raise InputError("policy is a table; it has no probabilities at contexts it never saw.")
+            raise Declined("policy is a table; it has no probabilities at contexts it never saw.")
         return self.table
 
 
@@ -166,6 +170,11 @@ class Fit:
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
+        if not callable(getattr(self.policy, "probabilities", None)):
+            raise InputError(
+                f"policy is a {type(self.policy).__name__}; it must be a TabularPolicy(table), or have a "
+                "method probabilities."
+            )
         if isinstance(self.policy, TabularPolicy | GeneralPolicy):
             checks.is_number("policy", self.policy.table)
         for name in ("gap", "lam", "reward"):

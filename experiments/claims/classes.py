@@ -9,7 +9,7 @@ import torch
 
 from experiments.claims import CLAIMS, Outcome
 from experiments.engine.setting import Setting, at_coverage
-from spac_theory import Game, LinearClass, WinnerCounts, make_algorithm, make_problem
+from spac_theory import Game, WinnerCounts, make_algorithm, make_problem
 from spac_theory.bandit.preferences import (
     PreferenceModel,
     pair_law,
@@ -17,6 +17,7 @@ from spac_theory.bandit.preferences import (
     winner_law,
 )
 from spac_theory.bounds.lower import local_lower_bound
+from spac_theory.learning.needs import featured
 from spac_theory.rewards.finite import FiniteClass
 from spac_theory.rewards.kernel import KernelClass, polynomial
 from spac_theory.saddle.solve import solve_saddle
@@ -27,8 +28,7 @@ def linear_kernel_is_linear(size: str) -> Outcome:
     """The kernel class of the linear kernel has the game value of the linear class to 1e-8."""
     seeds = 5 if size == "small" else 50
     here = at_coverage("linear", 0.2)
-    linear = here.problem.reward_class
-    assert isinstance(linear, LinearClass)
+    linear = featured(here.view)
     kernel = KernelClass.of(linear.features, polynomial(1, 0.0), 1.0)
     data = here.data(1000, seeds)
     values = []
@@ -52,8 +52,7 @@ def grid_approaches_linear(size: str) -> Outcome:
     steps = (5, 9, 17) if size == "small" else (5, 9, 17, 33)
     problem = make_problem("linear", contexts=5, actions=4, dimension=2)
     here = at_coverage(problem, 0.2)
-    cls = problem.reward_class
-    assert isinstance(cls, LinearClass)
+    cls = featured(here.view)
     data = here.data(300, 5)
     lam = data.n.double().sqrt()
     exact = solve_saddle(Game(cls, data, lam, here.view.rho, here.view.baseline)).certificate.upper

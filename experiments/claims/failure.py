@@ -5,30 +5,22 @@ from __future__ import annotations
 import torch
 
 from experiments.claims import CLAIMS, Outcome
-from spac_theory import (
-    LearnerView,
-    PreferenceModel,
-    make_algorithm,
-    make_behaviour,
-    make_problem,
-    pair_law,
-    sample_winner_counts,
-    winner_law,
-)
+from spac_theory import make_algorithm, make_behaviour, make_problem
+from spac_theory.learning.trials import Trial, make_trial
+
+
+def rare_lucky(dial: float) -> Trial:
+    """The rare lucky problem, its best action covered at `dial`."""
+    problem = make_problem("rare_lucky")
+    return make_trial(problem, make_behaviour("coverage").policy(problem, dial))
 
 
 def suboptimality(algorithm: str, dial: float, sizes: list[int], seeds: int) -> torch.Tensor:
     """Suboptimality of one algorithm on the rare lucky problem, `(sizes, seeds)`."""
-    problem = make_problem("rare_lucky")
-    bandit = problem.bandit
-    behaviour = make_behaviour("coverage").policy(problem, dial)
-    law = winner_law(bandit.rho, pair_law(behaviour), PreferenceModel.from_reward(bandit.reward))
-    view = LearnerView(problem.reward_class, bandit.rho, behaviour, behaviour)
-    rows = []
+    trial, rows = rare_lucky(dial), []
     for n in sizes:
-        data = sample_winner_counts(law, n, range(seeds), bandit.name, f"claim-{dial}")
-        fit = make_algorithm(algorithm).fit(view, data)
-        rows.append(bandit.suboptimality(fit.policy.probabilities()))
+        fit = make_algorithm(algorithm).fit(trial.view, trial.data(n, seeds, f"claim-{dial}"))
+        rows.append(trial.suboptimality(fit.policy.probabilities()))
     return torch.stack(rows)
 
 
@@ -63,16 +55,11 @@ def fixed_lambda_stalls(size: str) -> Outcome:
     With λ = 10 the saddle is still worse than 0.1 at n = 1e6, where λ = √n is exact to 1e-3.
     """
     seeds = 10 if size == "small" else 200
-    problem = make_problem("rare_lucky")
-    bandit = problem.bandit
-    behaviour = make_behaviour("coverage").policy(problem, 0.2)
-    law = winner_law(bandit.rho, pair_law(behaviour), PreferenceModel.from_reward(bandit.reward))
-    view = LearnerView(problem.reward_class, bandit.rho, behaviour, behaviour)
-    data = sample_winner_counts(law, 10**6, range(seeds), bandit.name, "claim-fixed")
-    means = []
+    trial, means = rare_lucky(0.2), []
+    data = trial.data(10**6, seeds, "claim-fixed")
     for options in ({"lam": "fixed", "scale": 10.0}, {"lam": "sqrt_n"}):
-        fit = make_algorithm("spac", **options).fit(view, data)
-        means.append(float(bandit.suboptimality(fit.policy.probabilities()).mean()))
+        fit = make_algorithm("spac", **options).fit(trial.view, data)
+        means.append(float(trial.suboptimality(fit.policy.probabilities()).mean()))
     return Outcome(
         means[0] > 0.1 and means[1] < 1e-3,
         f"mean suboptimality at n = 1e6 over {seeds} seeds: λ = 10 {means[0]:.3f}, λ = √n {means[1]:.1e}",

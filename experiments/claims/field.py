@@ -17,10 +17,7 @@ from spac_theory import (
     make_algorithm,
     make_behaviour,
     make_problem,
-    pair_law,
-    sample_winner_counts,
     tabular_class,
-    winner_law,
 )
 from spac_theory.algorithms.sail import Sail
 from spac_theory.learning.preference_game import exploitability, learn_preference
@@ -41,11 +38,8 @@ def setting(
 ) -> tuple[Problem, LearnerView, WinnerCounts]:
     """The rare lucky problem with `π*` covered at `dial`; `mass` is what the rare actions share."""
     problem = make_problem("rare_lucky", rare_mass=mass)
-    bandit = problem.bandit
-    mu = make_behaviour("coverage").policy(problem, dial)
-    law = winner_law(bandit.rho, pair_law(mu), PreferenceModel.from_reward(bandit.reward))
-    view = LearnerView(problem.reward_class, bandit.rho, mu, mu)
-    return problem, view, sample_winner_counts(law, n, range(seeds), bandit.name, "claim-field")
+    trial = make_trial(problem, make_behaviour("coverage").policy(problem, dial))
+    return problem, trial.view, trial.data(n, seeds, "claim-field")
 
 
 def best(

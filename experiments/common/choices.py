@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -18,6 +18,14 @@ from hydra.errors import OverrideParseException
 RETIRED = {
     "spac_certified": "that name stood for Wilks' radius, which certifies nothing at finite n; choose "
     "'spac_wilks', or 'spac_certified_theorem' for the theorem's radius",
+}
+
+# Settings by their former names: refused with the name that one thing has in every program.
+RENAMED = {
+    "sizes": "n",
+    "algorithms": "entries",
+    "processes": "launcher.processes",
+    "rows": "data",
 }
 
 
@@ -44,15 +52,18 @@ def unknown_choice(words: list[str], root: Path) -> str | None:
     return None
 
 
-def refusal(field: str, name: str, known: Iterable[str]) -> str:
+def refusal(field: str, name: str, known: Collection[str]) -> str:
     """The sentence on a choice that is not among the known ones."""
     return f"{field} is {name!r}{near(name, known)}; it must be one of: {', '.join(known)}."
 
 
-def near(name: str, known: Iterable[str]) -> str:
+def near(name: str, known: Collection[str]) -> str:
     """` (did you mean …?)` where something known is spelt alike, else nothing."""
     if name in RETIRED:
         return f" ({RETIRED[name]})"
+    renamed = RENAMED.get(name, "")
+    if renamed and renamed.partition(".")[0] in known:
+        return f" (its name is {renamed!r} now)"
     found = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {found[0]!r}?)" if found else ""
 

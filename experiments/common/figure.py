@@ -14,7 +14,6 @@ from experiments.common.files import write_atomically
 from experiments.common.style import use_style
 from spac_theory.version import RESULTS_VERSION
 
-FORMATS = ("png", "pdf", "svg")
 PAIR = ("png", "pdf")
 PLACES = ("hydra.", "store=", "run_dir=", "plugins=")  # words that name folders, not numbers
 

@@ -109,7 +109,10 @@ EXTRAS: dict[str, Column] = {
     "critic_spread": real(
         "reward", "spread of the critic's searches over their starts; no certificate"
     ),
-    "hedge_bound": real("reward", "Hedge's bound on the duality gap of the mixture"),
+    "hedge_bound": real(
+        "reward", "Hedge's bound on the duality gap of the mixture, with the critics' average gap"
+    ),
+    "critic_gap": real("reward", "certified gap of the critics, the average over the rounds"),
     "pessimistic_value": real(
         "reward",
         "certified value of the policy over ν under the worst reward of the confidence set",
@@ -167,13 +170,10 @@ def table(
 
 
 def write_results(
-    results: pl.DataFrame,
-    path: Path,
-    own: Mapping[str, Column] | None = None,
-    facts: Mapping[str, str] | None = None,
+    results: pl.DataFrame, path: Path, own: Mapping[str, Column] | None = None
 ) -> None:
     """The tidy table as one Parquet file that explains its columns; common ones first."""
     common = [name for name in COLUMNS if name in results.columns]
     names = [*common, *(name for name in results.columns if name not in common)]
-    rows = results.select(names).to_arrow().cast(schema(described(names, own), facts))
+    rows = results.select(names).to_arrow().cast(schema(described(names, own)))
     write_atomically(path, lambda temporary: pq.write_table(rows, temporary))

@@ -15,7 +15,6 @@ from experiments.engine.specs import Spec
 from spac_theory import Fit, InputError, Oracle, checks
 from spac_theory.algorithms import Algorithm
 from spac_theory.bandit.online import OnlineAccess
-from spac_theory.learning.preference_game import exploitability
 from spac_theory.view import GAP_KINDS
 
 ROUNDING = 1e-12
@@ -140,10 +139,8 @@ class Referee:
 
     def exploitability(self, policy: Tensor) -> Tensor | None:
         """`E_x max_a P(a ≻ π) − ½`, `(S,)`, where no reward explains the preferences."""
-        problem = self.setting.problem
-        if problem.preference is None:
-            return None
-        return exploitability(policy, problem.preference.probability, problem.bandit.rho)
+        explained = self.setting.problem.preference is None
+        return None if explained else self.setting.exploitability(policy)
 
     def _watched(self, rows: Rows, oracle: WatchedOracle, access: OnlineAccess | None) -> Rows:
         """What the fit asked for: the oracle, and labels; the lower bound speaks of learners without."""

@@ -2,47 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
 
 from experiments.engine.specs import Spec, build_behaviour, build_problem, describe
-from spac_theory import (
-    Fit,
-    InputError,
-    LearnerView,
-    Oracle,
-    Problem,
-    checks,
-    coverage,
-    make_behaviour,
-    make_problem,
-    pair_law,
-    sample_winner_counts,
-    winner_law,
-)
+from spac_theory import Fit, Oracle, Problem, checks, make_behaviour, make_problem, pair_law
 from spac_theory.algorithms import Algorithm
 from spac_theory.bandit.online import OnlineAccess
 from spac_theory.behaviours import BehaviourFamily
-from spac_theory.bounds.constraint import constraint_bound
-from spac_theory.bounds.lower import Rivals, find_rivals
-from spac_theory.bounds.upper import best_upper_bound, covering_complexity, upper_bound
-from spac_theory.concentrability.coverage import Coverage
+from spac_theory.bounds.constraint import ConstraintBound, constraint_bound
+from spac_theory.bounds.lower import Rivals, find_rivals, searchable
+from spac_theory.bounds.upper import (
+    Complexity,
+    UpperBound,
+    best_upper_bound,
+    covering_complexity,
+    upper_bound,
+)
 from spac_theory.learning.density import fit_continuous
-from spac_theory.problems import true_preference
+from spac_theory.learning.trials import Trial, make_trial
 from spac_theory.problems.density import ContinuousProblem
-from spac_theory.rewards.finite import FiniteClass
-from spac_theory.rewards.linear import LinearClass
 
+Theorem = Callable[..., UpperBound | ConstraintBound]
 BASELINES = ("behaviour", "uniform", "optimal", "worst")
-
-
-class Declined(Exception):
-    """An algorithm that cannot treat a setting, found out while it was tried."""
 
 
 @dataclass(frozen=True)
@@ -54,47 +43,25 @@ class OwnPrompts:
 
 
 @dataclass(frozen=True)
-class Setting:
-    """A problem with data of a given coverage, and the learner's view of it.
+class Setting(Trial):
+    """A trial that the engine plays: its bounds, and in `facts` the columns that say where a row was made."""
 
-    `key` names the random streams of the data, after the bandit's own name; `facts` are the columns that
-    say in words where a row was made.
-    """
-
-    problem: Problem
-    behaviour: Tensor
-    view: LearnerView
-    coverage: Coverage
-    key: tuple[str, ...] = ("trial",)
     facts: dict[str, Any] = field(default_factory=dict)
 
-    def law(self) -> Tensor:
-        """The law of one comparison, `(X, A, A)`: winner before loser."""
-        bandit = self.problem.bandit
-        model = true_preference(self.problem, self.view.link)
-        return winner_law(bandit.rho, pair_law(self.behaviour), model)
-
-    def data(self, n: int, seeds: int | range) -> Any:
-        """Data sets of `n` comparisons, nested over `n`; `seeds` says which, or how many."""
-        chosen = range(seeds) if isinstance(seeds, int) else seeds
-        return sample_winner_counts(self.law(), n, chosen, self.problem.bandit.name, *self.key)
+    @classmethod
+    def of(cls, trial: Trial, **more: Any) -> Self:
+        """A trial as a setting; its coverage is computed now, so that what has none is refused at once."""
+        parts = {f.name: getattr(trial, f.name) for f in dataclasses.fields(Trial)}
+        return cls(**{**parts, "known": trial.coverage, **more})
 
     def fit(self, algorithm: Algorithm, data: Any, oracle: Oracle | None = None) -> Fit:
         """One fit of all data sets."""
         return algorithm.fit(self.view, data, oracle)
 
-    def access(self, budget: int, seeds: range) -> OnlineAccess | None:
+    def online(self, seeds: range, labels: int) -> OnlineAccess | None:
         """Online labels on a budget; None where it grants none."""
-        if budget == 0:
-            return None
-        bandit = self.problem.bandit
-        preference = true_preference(self.problem, self.view.link)
-        key = (bandit.name, self.facts["behaviour_name"], self.key[-1])
-        return OnlineAccess(preference, bandit.rho, seeds, budget, bandit.reward, key)
-
-    def suboptimality(self, policy: Tensor) -> Tensor:
-        """`J(π*) − J(π)`, `(S,)`."""
-        return self.problem.bandit.suboptimality(policy)
+        key = (self.facts["behaviour_name"], self.streams[-1])
+        return self.access(seeds, labels, *key) if labels else None
 
     @property
     def bounded(self) -> bool:
@@ -107,35 +74,35 @@ class Setting:
 
     def upper_bound(self, n: Tensor, lam: Tensor, gap: Tensor) -> Tensor | None:
         """(T1) for every data set at its own `λ` and certified gap, `(S,)`; None where it is silent."""
-        if not self.bounded:
-            return None
-        cls, link = self.view.reward_class, self.view.link
-        size = covering_complexity(cls, n, self.view.delta, link)
-        single = self.coverage.single
-        return upper_bound(cls.difference_bound, single, size, lam, gap, link).total
+        return self._bound(upper_bound, n, lam, gap)
 
     def constraint_bound(self, n: Tensor, fit_gap: Tensor, gap: Tensor) -> Tensor | None:
         """(T2) for every data set at its own certified gaps, `(S,)`; None where it is silent."""
+        return self._bound(constraint_bound, n, fit_gap, gap)
+
+    def _bound(self, theorem: Theorem, n: Tensor, *of_fit: Tensor) -> Tensor | None:
         if not self.bounded:
             return None
-        cls, link = self.view.reward_class, self.view.link
-        size = covering_complexity(cls, n, self.view.delta, link)
-        single = self.coverage.single
-        return constraint_bound(cls.difference_bound, single, size, fit_gap, gap, link).total
+        largest, single = self.view.reward_class.difference_bound, self.coverage.single
+        return theorem(largest, single, self.size(n), *of_fit, self.view.link).total
+
+    def size(self, n: Tensor) -> Complexity:
+        """`ε_n` of the reward class at every `n (S,)`."""
+        return covering_complexity(self.view.reward_class, n, self.view.delta, self.view.link)
 
     def star_bound(self, n: int) -> float | None:
         """(T1) at `λ*` for an exactly solved game, `2√(κ C(π*) ε_n) + net`; None where it is silent."""
         if not self.bounded:
             return None
-        cls, link = self.view.reward_class, self.view.link
-        size = covering_complexity(cls, torch.tensor([n]), self.view.delta, link)
-        return float(best_upper_bound(cls.difference_bound, self.coverage.single, size, link))
+        largest, single = self.view.reward_class.difference_bound, self.coverage.single
+        size = self.size(torch.tensor([n]))
+        return float(best_upper_bound(largest, single, size, self.view.link))
 
     @functools.cached_property
     def rivals(self) -> Rivals | None:
         """What the lower bound needs at every `n`; None where no search exists (networks, densities)."""
         bandit, cls = self.problem.bandit, self.view.reward_class
-        if self.problem.preference is not None or not isinstance(cls, LinearClass | FiniteClass):
+        if self.problem.preference is not None or not searchable(cls):
             return None
         pairs = pair_law(self.behaviour)
         return find_rivals(cls, bandit.rho, bandit.reward, pairs, self.view.link)
@@ -165,28 +132,21 @@ class DensitySetting(Setting):
     def rivals(self) -> None:
         """None: there is no search."""
 
-    def data(self, n: int, seeds: int | range) -> OwnPrompts:
+    def data(self, n: int, seeds: Any, *key: str) -> Any:
         """Where prompts will be drawn from."""
-        chosen = range(seeds) if isinstance(seeds, int) else seeds
-        return OwnPrompts(torch.full((len(chosen),), n), chosen)
+        return OwnPrompts(torch.full((len(seeds),), n), seeds)
 
     def fit(self, algorithm: Algorithm, data: Any, oracle: Oracle | None = None) -> Fit:
         """Fit the data sets one by one, each on its own prompts."""
-        problem, n = self.problem, int(data.n[0])
-        assert isinstance(problem, ContinuousProblem)
         assert self.family is not None
-        place = (problem, self.family, self.dial, n, data.seeds)
-        try:
-            return fit_continuous(*place, algorithm, self.view, oracle, *self.key)
-        except InputError as error:
-            if str(error).startswith(("policy is a table", "algorithm cannot treat")):
-                raise Declined(str(error)) from error
-            raise
+        problem = cast(ContinuousProblem, self.problem)
+        place = (problem, self.family, self.dial, int(data.n[0]), data.seeds)
+        return fit_continuous(*place, algorithm, self.view, oracle, *self.streams)
 
 
-def baseline_policy(name: str, problem: Problem, behaviour: Tensor) -> Tensor:
-    """One of `BASELINES`; the last two know the true reward."""
-    checks.choice("baseline", name, BASELINES)
+def named_policy(field: str, name: str, problem: Problem, behaviour: Tensor) -> Tensor:
+    """One of `BASELINES`, for the setting `field`; the last two know the true reward."""
+    checks.choice(field, name, BASELINES)
     reward = problem.bandit.reward
     return {
         "behaviour": behaviour,
@@ -202,9 +162,8 @@ def at_coverage(
     """A problem (by name: with its default options) at coverage `share` of the optimal policy."""
     built = make_problem(problem) if isinstance(problem, str) else problem
     mu = make_behaviour("coverage").policy(built, share)
-    nu = baseline_policy(baseline, built, mu)
-    view = LearnerView(built.reward_class, built.bandit.rho, mu, nu, delta=delta)
-    return Setting(built, mu, view, coverage(built, mu, nu))
+    nu = named_policy("baseline", baseline, built, mu)
+    return Setting.of(make_trial(built, mu, baseline=nu, delta=delta))
 
 
 def setting_of(problem: Spec, behaviour: Spec, dial: float, learner: Spec) -> Setting:
@@ -223,8 +182,8 @@ def _built(problem: str, behaviour: str, learner: str, dial: float) -> Setting:
     spec, family_spec, options = json.loads(problem), json.loads(behaviour), json.loads(learner)
     built, family = build_problem(spec), build_behaviour(family_spec)
     mu = family.policy(built, dial)
-    reference, nu = (baseline_policy(options[k], built, mu) for k in ("reference", "baseline"))
-    view = LearnerView(built.reward_class, built.bandit.rho, reference, nu, delta=options["delta"])
+    reference, nu = (named_policy(k, options[k], built, mu) for k in ("reference", "baseline"))
+    trial = make_trial(built, mu, reference=reference, baseline=nu, delta=options["delta"])
     streams = json.dumps([family_spec["name"], family_spec["options"]], sort_keys=True)
     facts = {
         "problem": describe("problem", spec),
@@ -233,7 +192,7 @@ def _built(problem: str, behaviour: str, learner: str, dial: float) -> Setting:
         "dial": dial,
         **{name: options[name] for name in ("delta", "reference", "baseline")},
     }
-    common = (built, mu, view, coverage(built, mu, view.baseline), (streams, repr(dial)), facts)
-    if isinstance(built, ContinuousProblem):
-        return DensitySetting(*common, family, dial)
-    return Setting(*common)
+    common = {"streams": (streams, repr(dial)), "facts": facts}
+    if built.known_contexts:
+        return Setting.of(trial, **common)
+    return DensitySetting.of(trial, **common, family=family, dial=dial)

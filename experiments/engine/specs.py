@@ -13,8 +13,9 @@ from typing import Any
 from spac_theory import ALGORITHMS, BEHAVIOURS, PROBLEMS, InputError, Problem, checks, load_plugins
 from spac_theory.algorithms import Algorithm
 from spac_theory.behaviours import BehaviourFamily
+from spac_theory.links import BRADLEY_TERRY
 from spac_theory.problems import built
-from spac_theory.registry import Registry, build
+from spac_theory.registry import PLUGIN, Registry, build
 
 Spec = dict[str, Any]
 UNBUILDABLE = (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError, MemoryError)
@@ -56,16 +57,40 @@ def resolve(kind: str, field: str, config: Any) -> Spec:
     try:
         thing = instantiate(kind, {"name": config["name"], "options": options})
     except InputError as error:
-        raise InputError(f"{field}: {error}") from error
+        other = _whose(kind, config["name"], options)
+        raise InputError(f"{field}: {error}" if other is None else other) from error
     if not all(map(_is_plain, options.values())):
         raise InputError(
             f"{field} has an option that is no plain value; give numbers, words or lists."
         )
-    resolved = {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in dataclasses.asdict(thing).items()
-    }
+    resolved = {key: _listed(value) for key, value in dataclasses.asdict(thing).items()}
     return {"name": config["name"], "options": resolved, **_source(type(thing))}
+
+
+def _listed(value: Any) -> Any:
+    """A tuple as the list that a file holds."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _whose(kind: str, name: str, options: Spec) -> str | None:
+    """Where a name was changed and the options of the file that chose another one are still there."""
+    registry = REGISTRIES[kind]
+    if name not in list(registry) or not options:
+        return None
+
+    def has(other: str) -> bool:
+        kind = registry[other]
+        known = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
+        return set(options) <= {f.name for f in known}
+
+    owners = [other for other in registry if other != name and has(other)]
+    if has(name) or not owners:
+        return None
+    return (
+        f"{kind} has the name {name!r} and the options of {owners[0]!r}, which was chosen before "
+        f"({', '.join(options)}); write {kind}={name} where conf/{kind} has that file, else "
+        f"'~{kind}' '+{kind}={{name: {name}}}'."
+    )
 
 
 def _is_plain(value: Any) -> bool:
@@ -79,7 +104,7 @@ def _is_plain(value: Any) -> bool:
 
 def _source(kind: type[Any]) -> Spec:
     """The hash of the plug-in file a class comes from; nothing for the project's own."""
-    if not kind.__module__.startswith("spac_plugin_"):
+    if not kind.__module__.startswith(PLUGIN):
         return {}
     path = Path(str(sys.modules[kind.__module__].__file__))
     return {"source": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
@@ -103,7 +128,24 @@ def build_problem(spec: Spec) -> Problem:
     except UNBUILDABLE as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"problem {spec['name']!r} refuses its options: {reason}.") from error
+    _bounded(spec, problem.reward_class.difference_bound)
     return problem
+
+
+def _bounded(spec: Spec, difference: float) -> None:
+    """Refuse rewards so far apart that no bound on their preferences is a number."""
+    try:
+        BRADLEY_TERRY.kappa(difference)
+    except InputError as error:
+        said = [
+            f"problem.{option} is {spec['options'][option]}"
+            for option in ("norm_bound", "reward_range")
+            if spec["options"].get(option) is not None
+        ]
+        raise InputError(
+            f"{' and '.join(said) or 'problem ' + repr(spec['name'])}, so two rewards at one context may "
+            f"differ by {difference:g}; the bounds are numbers up to 700, choose smaller ones."
+        ) from error
 
 
 def build_behaviour(spec: Spec) -> BehaviourFamily:
@@ -122,11 +164,7 @@ def describe(kind: str, spec: Spec) -> str:
     """A spec in one unambiguous line: its name and every option that is not the default."""
     factory = REGISTRIES[kind][spec["name"]]
     usual: Spec = {f.name: f.default for f in dataclasses.fields(factory)}
-    said = {
-        key: value
-        for key, value in spec["options"].items()
-        if value != (list(usual[key]) if isinstance(usual[key], tuple) else usual[key])
-    }
+    said = {key: value for key, value in spec["options"].items() if value != _listed(usual[key])}
     said |= {"source": spec["source"]} if "source" in spec else {}
     listed = ", ".join(f"{key}={_plain(value)}" for key, value in sorted(said.items()))
     return f"{spec['name']}({listed})" if said else str(spec["name"])

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import polars as pl
 from matplotlib.figure import Figure
@@ -27,6 +27,7 @@ from experiments.engine.store import CellFiles, identity, open_store
 Cell = dict[str, Any]
 Columns = dict[str, Any]
 S = TypeVar("S")
+R = TypeVar("R", contravariant=True)
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,44 @@ class Told:
 
     table: Table
     remarks: tuple[str, ...] = ()
+
+
+class CellsPart(Protocol[S]):
+    """`cells.py` of a study: what is computed."""
+
+    @property
+    def Settings(self) -> type[S]:
+        """Dataclass of its configuration; it has a field `store`."""
+        ...
+
+    @property
+    def COLUMNS(self) -> Mapping[str, Column]:
+        """What its own columns are; a common one keeps its meaning."""
+        ...
+
+    def cells(self, settings: S, /) -> list[Cell]:
+        """Settings to cells, plain data each."""
+        ...
+
+    def compute(self, cell: Cell, /) -> Columns:
+        """A cell to columns, one entry a data set."""
+        ...
+
+
+class AnalysisPart(Protocol[R]):
+    """`analysis.py` of a study: what is told."""
+
+    def report(self, rows: pl.DataFrame, settings: R, /) -> Told:
+        """Rows and settings to the table."""
+        ...
+
+
+class FigurePart(Protocol[R]):
+    """`figure.py` of a study: what is drawn."""
+
+    def draw(self, rows: pl.DataFrame, settings: R, /) -> Figure:
+        """Rows and settings to the figure."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -59,6 +98,14 @@ class Study(Generic[S]):
     columns: Mapping[str, Column]
     report: Callable[[pl.DataFrame, S], Told]
     draw: Callable[[pl.DataFrame, S], Figure]
+
+    @classmethod
+    def of(
+        cls, name: str, cells: CellsPart[S], analysis: AnalysisPart[S], figure: FigurePart[S]
+    ) -> Study[S]:
+        """The study of a folder, by its three modules."""
+        parts = (cells.Settings, cells.cells, cells.compute, cells.COLUMNS)
+        return cls(name, *parts, analysis.report, figure.draw)
 
     def __post_init__(self) -> None:
         taken = sorted(set(self.columns) & set(COLUMNS))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import platform
+import sys
 import time
 import traceback
 from collections.abc import Sequence
@@ -22,10 +23,12 @@ from torch import Tensor
 
 from experiments.common.files import StorageError
 from experiments.engine.referee import Referee, Rows, WatchedOracle
-from experiments.engine.setting import Declined, Setting, forget_settings, setting_of
+from experiments.engine.setting import Setting, forget_settings, setting_of
 from experiments.engine.specs import Spec, build_algorithm, load
 from experiments.engine.store import CellFiles, identity
-from spac_theory import Fit, Oracle
+from spac_theory import Fit, InputError, Oracle
+from spac_theory.registry import PLUGIN
+from spac_theory.view import Declined
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,7 @@ def run_algorithm(unit: Unit, label: str, data: Any) -> Report:
     except StorageError:
         raise
     except Exception as error:
-        return fail(unit, reason_of(error), traceback.format_exc(), only=label)
+        return fail(unit, reason_of(error) + _place(error), traceback.format_exc(), only=label)
     cell.write_block(unit.block, rows)
     skipped = rows["status"][0] == "skipped"
     return Report(done=int(not skipped), skipped=int(skipped))
@@ -167,11 +170,13 @@ def judged(unit: Unit, label: str, data: Any) -> Rows:
     that it shares with the others.
     """
     referee, setting, mine = unit.referee(label), unit.setting(), copy_of(data)
-    access = setting.access(unit.learner.get("labels", 0), unit.seeds)
+    access = setting.online(unit.seeds, unit.learner.get("labels", 0))
     oracle = WatchedOracle(Oracle(setting.coverage.single, access))
     algorithm = build_algorithm(unit.algorithms[label])
     before, chance = fingerprint(setting, mine), torch.get_rng_state()
     reason = algorithm.skip(setting.view, oracle)
+    if reason is not None and not (isinstance(reason, str) and reason.strip()):
+        raise TypeError(f"its skip returned {reason!r}; it must return None or a reason in words")
     try:
         if reason is not None:
             raise Declined(reason)
@@ -231,6 +236,20 @@ def _initial(thing: Any) -> set[str]:
 def reason_of(error: BaseException) -> str:
     """An error in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _place(error: BaseException) -> str:
+    """Where in a plug-in an error arose; nothing for errors that say in words what is wrong."""
+    if isinstance(error, InputError):
+        return ""
+    frames = traceback.extract_tb(error.__traceback__)
+    loaded = {
+        str(module.__file__)
+        for name, module in list(sys.modules.items())
+        if name.startswith(PLUGIN)
+    }
+    own = [frame for frame in frames if frame.filename in loaded]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 
 def fail(unit: Unit, reason: str, details: str = "", only: str | None = None) -> Report:

@@ -8,6 +8,7 @@ import polars as pl
 
 from experiments.common.style import style
 from experiments.common.table import Table
+from experiments.studies.league.analysis import metric
 from experiments.studies.sweep.analysis import FROM, TO, dials_by_coverage, moves
 from experiments.studies.sweep.table import remarks, short
 
@@ -126,10 +127,10 @@ def rows_say(rows: pl.DataFrame) -> list[str]:
 
 def _standings(rows: pl.DataFrame) -> list[str]:
     """The three smallest tuned means of a league, and the three smallest with default options."""
-    said = []
+    said, judged = [], metric(rows)
     for kind in ("tuned", "default"):
-        ran = rows.filter(pl.col("tuning") == kind, pl.col("suboptimality").is_not_null())
-        means = ran.group_by("algorithm").agg(pl.col("suboptimality").mean()).sort("suboptimality")
+        ran = rows.filter(pl.col("tuning") == kind, pl.col(judged).is_not_null())
+        means = ran.group_by("algorithm").agg(pl.col(judged).mean()).sort(judged)
         first = ", ".join(f"{label} {short(mean)}" for label, mean in means.head(3).iter_rows())
-        said.append(f"Smallest mean suboptimality over all cells, {kind}: {first}.")
+        said.append(f"Smallest mean {judged} over all cells, {kind}: {first}.")
     return said

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -19,20 +20,21 @@ class HyPo(Method):
     """`L_DPO(β) + λ E_x KL(π ‖ π_1)`, the divergence from own responses drawn at every step.
 
     Its gradient is the score function's, `E ∇log π(y) (f(y) − b)` with `f = log π/π_1` held fixed and
-    `b` the mean of `f` over the other responses to the prompt (leave-one-out).
+    `b` the mean of `f` over the other responses to the prompt (leave-one-out); a single response, as in
+    the release, has no baseline.
 
     Attributes
     ----------
     beta : `β > 0` of DPO
     lam : weight `λ ≥ 0` of the divergence
-    samples : own responses a prompt and step, at least 2
+    samples : own responses a prompt and step; the release draws 1
     """
 
     bandit = ("hypo", {"beta": 0.3, "lam": 0.01, "divergence": "exact"})
 
     beta: Positive = 0.3
     lam: AtLeastZero = 0.01
-    samples: Annotated[int, Field(ge=2, le=1000)] = 2
+    samples: Annotated[int, Field(ge=1, le=1000)] = 2
 
     def skip(self, conditions: Conditions) -> str | None:
         """Sampling at every step needs the whole model on each process."""
@@ -59,7 +61,12 @@ class HyPo(Method):
 
 
 def _others(batch: Batch, f: Tensor) -> Tensor:
-    """The mean of `f (B, K)` over the other responses; over all of them where they are enumerated."""
+    """The mean of `f (B, K)` over the other responses, 0 where there are none.
+
+    Over all of them where they are enumerated.
+    """
     if "own" in batch.weight:
         return batch.expect("own", f).unsqueeze(-1)
+    if f.shape[-1] == 1:
+        return torch.zeros_like(f)
     return (f.sum(-1, keepdim=True) - f) / (f.shape[-1] - 1)

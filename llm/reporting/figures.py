@@ -76,10 +76,7 @@ def curves(run: Path, results: Rounds, names: Mapping[str, str], path: Path) -> 
         panel.set(title=HELD_OUT[key], xlabel="round")
         panel.set_xticks(range(1 + max(len(results[name]) for name in methods)))
     _legend(canvas, methods, names)
-    write_atomically(
-        path,
-        lambda p: canvas.savefig(p, format="png", dpi=150, metadata=made_by("png", "results.json")),
-    )
+    _save(canvas, path)
 
 
 def _by_round(panel: Any, reports: Sequence[Mapping[str, Any]], key: str, look: Any) -> None:
@@ -157,10 +154,7 @@ def frontier(
             title="Reward against distance; a path goes through the rounds; bars: one standard error",
         )
         axes.legend(loc="best")
-    write_atomically(
-        path,
-        lambda p: canvas.savefig(p, format="png", dpi=150, metadata=made_by("png", "results.json")),
-    )
+    _save(canvas, path)
     return True
 
 
@@ -177,5 +171,5 @@ def _path(axes: Any, reports: Sequence[Mapping[str, Any]], look: Any, name: str)
 
 
 def _save(canvas: Any, path: Path) -> None:
-    facts = made_by("png", "report.json of every round")
+    facts = made_by("png", "results.json")
     write_atomically(path, lambda p: canvas.savefig(p, format="png", dpi=150, metadata=facts))

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from llm.data.row import Row
 from llm.models.judges import load_judge
 from llm.models.load import add_lora, is_adapter, load_configuration, pinned_base
 from llm.models.probe import require_causal_configuration
 from llm.models.shape import empty_of
 from llm.settings import LANGUAGE, Settings
+from llm.stages.label import Labeller
 from llm.stages.prepare import make_tokenizer
 from spac_theory.checks import InputError
 
@@ -53,6 +56,13 @@ def _judge(settings: Settings) -> None:
         load_judge(name)
     elif not (Path(name) / "config.json").is_file():
         raise InputError(f"judge is {name!r}; that folder holds no model (no config.json).")
+
+
+def ask(settings: Settings, row: Row, tokenizer: Any) -> None:
+    """Ask a judge that is code about the data's first answer, before hours are spent on its questions."""
+    name = settings.judge
+    if name is not None and name != LANGUAGE and not Path(name).is_dir():
+        Labeller(load_judge(name), tokenizer).scores([row], next(iter(row.responses)))
 
 
 def _tiny(settings: Settings) -> None:

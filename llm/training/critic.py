@@ -26,7 +26,6 @@ from llm.training.settings import TrainSettings, arguments
 from llm.training.trainer import SequenceTrainer
 
 Loss = Callable[[Batch], tuple[Tensor, Metrics]]
-NEVER = 10**9
 
 
 def rewards(model: nn.Module, inputs: Tensors, bound: float) -> Tensor:

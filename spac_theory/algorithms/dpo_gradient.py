@@ -10,7 +10,7 @@ from spac_theory.algorithms import ALGORITHMS
 from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.learning.likelihood import tilted_policy
 from spac_theory.learning.needs import FEATURES, Coefficient, Learner, featured
-from spac_theory.objective import tabular_preference_gradient
+from spac_theory.objective import PreferenceGradient
 from spac_theory.options import integer, positive
 from spac_theory.view import Fit, LearnerView, Oracle
 
@@ -29,13 +29,12 @@ class DpoGradient(Learner):
 
     def fit(self, view: LearnerView, data: WinnerCounts, oracle: Oracle | None = None) -> Fit:
         """Train all data sets at once; parameters are logits relative to `log π_ref`."""
-        design, fraction = featured(view).design, data.fraction
-        theta = torch.zeros(len(fraction), design.parameters, dtype=torch.float64)
-        optimiser = torch.optim.Adam([theta], lr=self.learning_rate)
+        design, gradient = featured(view).design, PreferenceGradient(data.fraction, view.link)
+        theta = torch.zeros(len(data.wins), design.parameters, dtype=torch.float64)
+        optimiser = torch.optim.Adam([theta], lr=self.learning_rate, fused=True)
         for _ in range(self.steps):
             implicit = self.beta * design.forward(theta)
-            slope = tabular_preference_gradient(implicit, fraction, view.link)
-            theta.grad = self.beta * design.adjoint(slope)
+            theta.grad = self.beta * design.adjoint(gradient(implicit))
             optimiser.step()
         logits = design.forward(theta)
         policy = tilted_policy(view, logits, theta, 1.0)

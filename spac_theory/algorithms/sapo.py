@@ -173,7 +173,7 @@ class Sapo(Learner):
         None, "alphabet size; null reads each action as one symbol", low=2, optional=True
     )
     segment: int = integer(1, "symbols rewritten at a time")
-    keep: int = integer(0, "symbols of the old suffix that stay; the release keeps 3 tokens", low=0)
+    keep: int = integer(0, "symbols of the old suffix that stay; the release's three end it", low=0)
     temperature: float = positive(0.7, "temperature at which segments are written")
     top_k: int = integer(50, "likeliest symbols that may be written")
     top_p: float = number(0.95, "mass of the nucleus they come from", low=0, high=1, open_low=True)

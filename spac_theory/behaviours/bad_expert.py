@@ -9,24 +9,22 @@ from torch import Tensor
 
 from spac_theory import checks
 from spac_theory.behaviours import BEHAVIOURS
+from spac_theory.options import Options, number
 from spac_theory.problems import Problem
 
 
 @BEHAVIOURS.register("bad_expert")
 @dataclass(frozen=True)
-class BadExpert:
+class BadExpert(Options):
     """`μ = (1 − dial) · good + dial · bad`, each with a share `noise` of uniform play.
 
     The good expert plays the best action, the bad one the worst.
     """
 
-    noise: float = 0.05
+    noise: float = number(0.05, "share of uniform play in both experts", low=0, high=1)
 
     dial_name = "share of the bad expert"
     dial_range = (0.0, 1.0)
-
-    def __post_init__(self) -> None:
-        checks.number("noise", self.noise, low=0, high=1)
 
     def policy(self, problem: Problem, dial: float) -> Tensor:
         """The behaviour with a share `dial` in [0, 1] of the bad expert."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from spac_theory import checks
 from spac_theory.behaviours import BEHAVIOURS
+from spac_theory.options import Options
 from spac_theory.problems import Problem
 
 
@@ -19,7 +20,7 @@ def others(problem: Problem) -> Tensor:
 
 @BEHAVIOURS.register("coverage")
 @dataclass(frozen=True)
-class CoverageDial:
+class CoverageDial(Options):
     """`μ = p π* + (1 − p) · profile without π*`, dial `p`; `C(π*) = ∞` at `p = 0`."""
 
     dial_name = "coverage of π*"

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from spac_theory import checks
 from spac_theory.behaviours import BEHAVIOURS
+from spac_theory.options import Options, number
 from spac_theory.problems import Problem
 
 
 @BEHAVIOURS.register("starving")
 @dataclass(frozen=True)
-class Starving:
+class Starving(Options):
     """`π*` keeps the share `optimal`; of the rest, all but one action share `dial`.
 
     For a table with `ν = μ`, `C(π*)` depends on the share of the optimal action alone and stays
@@ -22,13 +23,17 @@ class Starving:
     rest is the one the problem's profile likes best.
     """
 
-    optimal: float = 0.2
+    optimal: float = number(
+        0.2,
+        "share of the optimal action, which stays fixed",
+        low=0,
+        high=1,
+        open_low=True,
+        open_high=True,
+    )
 
     dial_name = "share of the starved actions"
     dial_range = (0.0, 1.0)
-
-    def __post_init__(self) -> None:
-        checks.number("optimal", self.optimal, low=0, high=1, open_low=True, open_high=True)
 
     def policy(self, problem: Problem, dial: float) -> Tensor:
         """The behaviour with starved share `dial` in [0, 1]."""

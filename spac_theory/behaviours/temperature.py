@@ -9,18 +9,21 @@ from torch import Tensor
 
 from spac_theory import checks
 from spac_theory.behaviours import BEHAVIOURS
+from spac_theory.options import Options, flag
 from spac_theory.problems import Problem
 
 
 @BEHAVIOURS.register("temperature")
 @dataclass(frozen=True)
-class Temperature:
+class Temperature(Options):
     """`μ ∝ exp(sign · r*/dial)`; a low temperature concentrates.
 
     With `adversarial` the sign is negative: the lower the temperature, the worse the behaviour.
     """
 
-    adversarial: bool = True
+    adversarial: bool = flag(
+        True, "true: the lower the temperature, the worse the behaviour; false: the better"
+    )
 
     dial_name = "temperature"
     dial_range = (0.02, 10.0)

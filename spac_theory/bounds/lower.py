@@ -113,13 +113,18 @@ def find_rivals(
 ) -> Rivals:
     """Members worth trying against `reward (X, A)`: all of a finite class, else the result of a search.
 
-    Raises InputError for a class that is neither finite nor linear (a kernel's is linear).
+    Raises InputError for a class that is not `searchable`.
     """
     rivals = _candidates(reward_class, rho, reward, pairs)
     parts = rivals.split(max(1, CHUNK // pairs.numel()))
     apart = torch.cat([separation(rho, reward, part) for part in parts])
     kl = torch.cat([divergence(rho, reward, part, pairs, link) for part in parts])
     return Rivals(rivals, apart, kl)
+
+
+def searchable(reward_class: RewardClass) -> bool:
+    """Whether rivals can be found: in finite and linear classes (a kernel's is linear)."""
+    return isinstance(reward_class, FiniteClass | LinearClass)
 
 
 def local_lower_bound(

@@ -15,9 +15,8 @@ from torch import Tensor
 
 from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.behaviours import BehaviourFamily
-from spac_theory.checks import InputError
 from spac_theory.problems.density import ContinuousProblem, draw_comparisons, standard_error
-from spac_theory.view import Algorithm, Contexts, Fit, LearnerView, Oracle, TabularPolicy
+from spac_theory.view import Algorithm, Contexts, Declined, Fit, LearnerView, Oracle, TabularPolicy
 
 
 @dataclass(frozen=True)
@@ -77,14 +76,14 @@ def fit_continuous(
     """Fit every data set on its own prompts, and return one `Fit` on the evaluation contexts.
 
     The policy is a table on the evaluation contexts; `extra` gains the standard error of its
-    suboptimality. Raises InputError for an algorithm whose policy is a table of its prompts.
+    suboptimality. Raises Declined for an algorithm whose policy is a table of its prompts.
     """
     fits, tables = [], []
     for seed in seeds:
         trial = draw_trial(problem, family, dial, n, seed, view, *key)
         reason = algorithm.skip(trial.view, oracle)
         if reason is not None:
-            raise InputError(f"algorithm cannot treat these prompts: {reason}.")
+            raise Declined(f"algorithm cannot treat these prompts: {reason}.")
         fit = algorithm.fit(trial.view, trial.data, oracle)
         tables.append(fit.policy.probabilities(trial.judged))
         fits.append(fit)

@@ -33,6 +33,7 @@ from spac_theory.saddle.solve import solve_saddle
 from spac_theory.view import LearnerView, Oracle
 
 GRID = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+FIRST = 2  # where in the grid the search of `certified` starts
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,54 @@ def loss_radius(view: LearnerView, data: WinnerCounts, kind: str) -> Tensor:
     return quantile / (2 * data.n.to(torch.float64))
 
 
+class _Search:
+    """The grid of `certified`, solved only where the best may be.
+
+    The value of the policy at `λ` is at most `max_π L(π, r) + λ (E_D(r) − level)` for every critic `r`:
+    a line in `λ`. So a critic found at one multiple says which others cannot win.
+    """
+
+    def __init__(self, view: LearnerView, data: WinnerCounts, lam: Tensor, level: Tensor) -> None:
+        self.view, self.data, self.lam, self.level = view, data, lam, level
+        self.ceiling = torch.full_like(lam, math.inf)
+        self.value = torch.full_like(level, -math.inf)
+        self.best = torch.zeros(len(level), dtype=torch.int64)  # row of the winner in all saddles
+        self.saddles: list[Saddle] = []
+        self.used: list[Tensor] = []
+
+    def run(self) -> Chosen:
+        """Solve the multiple with the highest ceiling of every data set until none beats what is known."""
+        lanes = torch.arange(len(self.level))
+        place = torch.full_like(lanes, FIRST)
+        while len(lanes):
+            self._solve(lanes, place)
+            highest, place = self.ceiling.max(0)
+            lanes = (highest > self.value).nonzero().flatten()
+            place = place[lanes]
+        saddle = Saddle.joined(self.saddles).select(self.best)
+        return Chosen(torch.cat(self.used)[self.best], saddle, {"pessimistic_value": self.value})
+
+    def _solve(self, lanes: Tensor, place: Tensor) -> None:
+        """One saddle of each of these data sets, at its place in the grid."""
+        view, lam, level = self.view, self.lam[place, lanes], self.level[lanes]
+        if view.baseline.ndim == 3:
+            view = replace(view, baseline=view.baseline[lanes])
+        game = make_game(view, replace(self.data, wins=self.data.wins[lanes]), lam)
+        saddle = solve_saddle(game)
+        relative = game.leader_value(saddle.reward, torch.zeros_like(lam))
+        loss = torch.where(lam > 0, (saddle.certificate.upper - relative) / lam, level)
+        line = relative + self.lam[:, lanes] * (loss - level)
+        self.ceiling[:, lanes] = torch.minimum(self.ceiling[:, lanes], line)
+        self.ceiling[place, lanes] = -math.inf
+        lower = saddle.certificate.lower - lam * level
+        better = lower > self.value[lanes]
+        self.value[lanes[better]] = lower[better]
+        before = sum(len(used) for used in self.used)
+        self.best[lanes[better]] = before + better.nonzero().flatten()
+        self.saddles.append(saddle)
+        self.used.append(lam)
+
+
 def certified(
     view: LearnerView,
     data: WinnerCounts,
@@ -109,16 +158,11 @@ def certified(
     radius: str = "theorem",
 ) -> Chosen:
     """The multiple of `√n` with the largest certified pessimistic value of its own policy."""
-    multiples = [scale * m for m in GRID]
-    saddle = _grid_saddles(view, data, multiples)
-    seeds = len(data.n)
     fit = likeliest_member(view.reward_class, data.fraction, view.link)
     level = fit.value + loss_radius(view, data, radius)
-    lam = torch.tensor(multiples, dtype=torch.float64)[:, None] * data.n.to(torch.float64).sqrt()
-    lower = saddle.certificate.lower.reshape(len(multiples), seeds) - lam * level
-    value, best = lower.max(0)
-    rows = best * seeds + torch.arange(seeds)
-    return Chosen(lam.gather(0, best[None])[0], saddle.select(rows), {"pessimistic_value": value})
+    multiples = torch.tensor([scale * m for m in GRID], dtype=torch.float64)
+    lam = multiples[:, None] * data.n.to(torch.float64).sqrt()
+    return _Search(view, data, lam, level).run()
 
 
 def wilks(view: LearnerView, data: WinnerCounts, scale: float, oracle: Oracle | None) -> Chosen:

@@ -109,6 +109,26 @@ class Coefficient(StrEnum):
     NONE = "none"
     UNSTATED = "none stated"
 
+    @property
+    def meaning(self) -> str:
+        """What it is, in words."""
+        return MEANINGS[self]
+
+
+MEANINGS = {
+    Coefficient.SINGLE: "single-policy, reward differences to the behaviour",
+    Coefficient.CHOSEN: "single-policy, reward differences to the winners of the data",
+    Coefficient.ALL: "all-policy, reward differences",
+    Coefficient.L1: "single-policy L1 density ratio",
+    Coefficient.BEST_RATIO: "single-policy density ratio",
+    Coefficient.RATIO: "all-policy density ratio",
+    Coefficient.LOCAL: "density ratio over policies within a KL radius of the reference",
+    Coefficient.WIDE: "the same with radius R/β (β = 0.1 in the league)",
+    Coefficient.COVERABILITY: "density ratio under the best law of all: of no law in particular",
+    Coefficient.NONE: "a theorem that asks nothing of the offline comparisons",
+    Coefficient.UNSTATED: "the source has no theorem about data",
+}
+
 
 class Learner(Options):
     """What most algorithms share: options that check themselves, and declarations in place of tests.

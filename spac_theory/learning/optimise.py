@@ -202,7 +202,6 @@ def fit_policy(
     starts: Sequence[Tensor],
     ridge: Tensor,
     tolerance: float = 1e-8,
-    max_iterations: int = 300,
 ) -> PolicyFit:
     """Minimise `Σ_x f_x(ℓ) + ½ ridge ‖θ‖²` over logits `ℓ = Mθ` relative to `log π_ref`.
 
@@ -237,7 +236,7 @@ def fit_policy(
         return value.sum(-1) + gamma / 2 * (theta**2).sum(-1)
 
     lanes = [weight.flatten().repeat(count), *spread_out]
-    found = minimise(total, begin, lanes, tolerance, max_iterations)
+    found = minimise(total, begin, lanes, tolerance)
     point, norm, spread, done = _best(found, count)
     logits = point.reshape(seeds, contexts, actions) if cls.tabular else design.forward(point)
     norm, spread, done = (v.reshape(seeds, -1) for v in (norm, spread, done))

@@ -20,6 +20,7 @@ from spac_theory.view import LearnerView, Oracle
 
 MODELS = ("counts", "ridge", "fitted", "true")
 NEWTON_STEPS = 60
+RIDGE = 1.0  # of the fits, in units of 1/n
 
 
 def win_rate(preference: Tensor, opponent: Tensor) -> Tensor:
@@ -78,7 +79,7 @@ def pairwise_margins(wins: Tensor, link: Link, ridge: float) -> Tensor:
 
 
 def learn_preference(
-    model: str, view: LearnerView, data: WinnerCounts, oracle: Oracle | None, ridge: float = 1.0
+    model: str, view: LearnerView, data: WinnerCounts, oracle: Oracle | None
 ) -> Tensor:
     """`P̂(a ≻ b|x)`, `(S, X, A, A)`, with `P̂ + P̂ᵀ = 1`.
 
@@ -97,5 +98,5 @@ def learn_preference(
         total = wins + wins.transpose(-1, -2)
         return (wins + 0.5) / (total + 1)
     if model == "ridge":
-        return view.link.probability(pairwise_margins(data.wins, view.link, ridge))
-    return view.link.probability(tabular_margins(ridge_likelihood(view, data, ridge).reward))
+        return view.link.probability(pairwise_margins(data.wins, view.link, RIDGE))
+    return view.link.probability(tabular_margins(ridge_likelihood(view, data, RIDGE).reward))

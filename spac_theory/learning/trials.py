@@ -6,7 +6,7 @@ drawn.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from torch import Tensor
@@ -23,17 +23,22 @@ from spac_theory.concentrability.coverage import Coverage, coverage
 from spac_theory.learning.preference_game import exploitability
 from spac_theory.links import BRADLEY_TERRY, Link
 from spac_theory.problems import Problem, true_preference
-from spac_theory.problems.density import ContinuousProblem
 from spac_theory.view import LearnerView, Oracle
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A problem, the behaviour `μ (X, A)` its data come from, and the learner's view of it."""
+    """A problem, the behaviour `μ (X, A)` its data come from, and the learner's view of it.
+
+    `streams` name the random streams of the data, after the bandit's own name; `known` is the coverage
+    where it is not to be computed from the reward class.
+    """
 
     problem: Problem
     behaviour: Tensor
     view: LearnerView
+    streams: tuple[str, ...] = field(default=("trial",), kw_only=True)
+    known: Coverage | None = field(default=None, kw_only=True)
 
     @cached_property
     def preference(self) -> PreferenceModel:
@@ -48,15 +53,16 @@ class Trial:
     @cached_property
     def coverage(self) -> Coverage:
         """How the behaviour covers the optimal policy, and every policy."""
-        return coverage(self.problem, self.behaviour, self.view.baseline)
+        return self.known or coverage(self.problem, self.behaviour, self.view.baseline)
 
-    def data(self, n: int, seeds: range | list[int], *key: str) -> WinnerCounts:
-        """A data set of `n` comparisons for each of `seeds`, nested over `n`.
+    def data(self, n: int, seeds: int | range | list[int], *key: str) -> WinnerCounts:
+        """Data sets of `n` comparisons, nested over `n`; `seeds` says which, or how many.
 
-        The streams are named by the problem and `key` ("trial" where there is none).
+        Their streams are named by the problem and `key`, or `streams` where there is none.
         """
-        names = key or ("trial",)
-        return sample_winner_counts(self.law, n, seeds, self.problem.bandit.name, *names)
+        names = (self.problem.bandit.name, *(key or self.streams))
+        chosen = range(seeds) if isinstance(seeds, int) else seeds
+        return sample_winner_counts(self.law, n, chosen, *names)
 
     def access(self, seeds: range | list[int], labels: int, *key: str) -> OnlineAccess:
         """Online labels of the truth and a judge of its rewards, `labels` for each data set."""
@@ -78,10 +84,6 @@ class Trial:
         bandit = self.problem.bandit
         return exploitability(policy, self.preference.probability, bandit.rho)
 
-    def with_view(self, **changes: object) -> Trial:
-        """The same trial with fields of the view changed."""
-        return replace(self, view=replace(self.view, **changes))  # type: ignore[arg-type]
-
 
 def make_trial(
     problem: Problem,
@@ -91,7 +93,6 @@ def make_trial(
     baseline: Tensor | None = None,
     link: Link = BRADLEY_TERRY,
     delta: float = 0.1,
-    key: str = "learner",
 ) -> Trial:
     """The trial of a problem and a behaviour; `π_ref` and `ν` are the behaviour unless given."""
     view = LearnerView(
@@ -101,7 +102,6 @@ def make_trial(
         behaviour if baseline is None else baseline,
         link,
         delta,
-        not isinstance(problem, ContinuousProblem),
-        key,
+        problem.known_contexts,
     )
     return Trial(problem, behaviour, view)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -25,8 +25,11 @@ class Problem:
 
     `profile (X, A)` is how the behaviour spreads its mass over actions before a behaviour family
     turns its dial; uniform where a problem has no opinion. `preference` is the truth where no reward
-    explains it; None: the reward does, through the link of a view.
+    explains it; None: the reward does, through the link of a view. `known_contexts`: policies are asked
+    about the contexts of the data alone.
     """
+
+    known_contexts: ClassVar[bool] = True
 
     bandit: ContextualBandit
     reward_class: RewardClass

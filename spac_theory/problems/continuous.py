@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spac_theory import checks
 from spac_theory.bandit.contextual import ContextualBandit
 from spac_theory.keys import generator
+from spac_theory.options import Options, integer, positive
 from spac_theory.problems import PROBLEMS, Problem, uniform_profile
 from spac_theory.problems.density import ContinuousProblem
 from spac_theory.rewards.linear import LinearClass
@@ -18,31 +18,17 @@ from spac_theory.rewards.linear import LinearClass
 
 @PROBLEMS.register("continuous")
 @dataclass(frozen=True)
-class Continuous:
-    """`x ~ N(0, I_k)`, `φ(x,a) = tanh(M_a x + b_a)/√d`, `r* = φ(x,a)·θ*` with `‖θ*‖ = B`.
+class Continuous(Options):
+    """`x ~ N(0, I_k)`, `φ(x,a) = tanh(M_a x + b_a)/√d`, `r* = φ(x,a)·θ*` with `‖θ*‖ = B`."""
 
-    Attributes
-    ----------
-    coordinates, actions, dimension : `k ≥ 1`, `A ≥ 2`, `d ≥ 1`
-    norm_bound : `B > 0`
-    evaluation : number of fixed contexts on which policies are judged
-    seed : draws the feature map, the parameter and the evaluation contexts
-    """
-
-    coordinates: int = 3
-    actions: int = 5
-    dimension: int = 6
-    norm_bound: float = 2.0
-    evaluation: int = 4000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        checks.integer("coordinates", self.coordinates, low=1)
-        checks.integer("actions", self.actions, low=2)
-        checks.integer("dimension", self.dimension, low=1)
-        checks.number("norm_bound", self.norm_bound, low=0, open_low=True)
-        checks.integer("evaluation", self.evaluation, low=100)
-        checks.integer("seed", self.seed, low=0)
+    coordinates: int = integer(3, "dimension k of the coordinates")
+    actions: int = integer(5, "actions A, at least 2", low=2)
+    dimension: int = integer(6, "dimension d of the features")
+    norm_bound: float = positive(2.0, "norm B of the true parameter, and bound of the class")
+    evaluation: int = integer(4000, "fixed contexts on which policies are judged", low=100)
+    seed: int = integer(
+        0, "draws the feature map, the parameter and the contexts of evaluation", low=0
+    )
 
     def build(self) -> ContinuousProblem:
         """Draw the map, the parameter and the evaluation contexts."""

@@ -24,8 +24,8 @@ class Cyclic(Options):
     that nothing beats more than half of the time need not have the largest.
     """
 
-    contexts: int = integer(5, "contexts")
-    actions: int = integer(5, "actions", low=2)
+    contexts: int = integer(5, "contexts X")
+    actions: int = integer(5, "actions A, at least 2", low=2)
     merit: float = number(0.5, "size of the part that a reward explains", low=0)
     cycle: float = number(1.5, "size of the part that none does", low=0)
     seed: int = integer(0, "draws the preferences", low=0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -34,6 +35,8 @@ class ContinuousProblem(Problem):
     `draw(rng, X)` gives the same problem on `X` fresh contexts; `points (X, A, k)` are what policies
     are asked about.
     """
+
+    known_contexts: ClassVar[bool] = False
 
     draw: Draw | None = None
     points: Tensor | None = None

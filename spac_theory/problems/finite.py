@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from spac_theory import checks
 from spac_theory.bandit.contextual import ContextualBandit
 from spac_theory.keys import generator
+from spac_theory.options import Options, integer
 from spac_theory.problems import PROBLEMS, Problem, uniform_profile
 from spac_theory.rewards.finite import FiniteClass
 from spac_theory.rewards.linear import one_hot_features
@@ -17,25 +17,13 @@ from spac_theory.rewards.linear import one_hot_features
 
 @PROBLEMS.register("finite")
 @dataclass(frozen=True)
-class Finite:
-    """`𝓡 = {r*, r_2, …, r_F}` in [0, 1]; a rival redraws each cell of `r*` with its own chance.
+class Finite(Options):
+    """`𝓡 = {r*, r_2, …, r_F}` in [0, 1]; a rival redraws each cell of `r*` with its own chance."""
 
-    Attributes
-    ----------
-    contexts, actions, members : `X ≥ 1`, `A ≥ 2`, `F ≥ 1`
-    seed : draws the class; its first member is the truth
-    """
-
-    contexts: int = 10
-    actions: int = 10
-    members: int = 64
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        checks.integer("contexts", self.contexts, low=1)
-        checks.integer("actions", self.actions, low=2)
-        checks.integer("members", self.members, low=1)
-        checks.integer("seed", self.seed, low=0)
+    contexts: int = integer(10, "contexts X")
+    actions: int = integer(10, "actions A, at least 2", low=2)
+    members: int = integer(64, "how many rewards the class holds; the first is the truth")
+    seed: int = integer(0, "draws the class", low=0)
 
     def build(self) -> Problem:
         """Draw the truth and its rivals."""

@@ -6,33 +6,22 @@ from dataclasses import dataclass
 
 import torch
 
-from spac_theory import checks
 from spac_theory.keys import generator
+from spac_theory.options import Options, integer, number
 from spac_theory.problems import PROBLEMS, Problem, unit_table
 
 
 @PROBLEMS.register("item_sets")
 @dataclass(frozen=True)
-class ItemSets:
-    """Action `a` is the set of items in its binary digits; the reward adds up over items.
+class ItemSets(Options):
+    """Action `a` is the set of items in its binary digits; the reward adds up over items."""
 
-    Attributes
-    ----------
-    contexts, items : `X ≥ 1`; `2^items` actions
-    shared : share of an item's worth that is the same at every context
-    seed : draws the worths, of either sign
-    """
-
-    contexts: int = 10
-    items: int = 4
-    shared: float = 0.7
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        checks.integer("contexts", self.contexts, low=1)
-        checks.integer("items", self.items, low=1, high=8)
-        checks.number("shared", self.shared, low=0, high=1)
-        checks.integer("seed", self.seed, low=0)
+    contexts: int = integer(10, "contexts X")
+    items: int = integer(4, "items, at most 8; 2^items actions", high=8)
+    shared: float = number(
+        0.7, "share of an item's worth that is the same at every context", low=0, high=1
+    )
+    seed: int = integer(0, "draws the worths, of either sign", low=0)
 
     def build(self) -> Problem:
         """Draw the worths."""

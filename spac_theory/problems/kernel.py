@@ -7,46 +7,28 @@ from dataclasses import dataclass
 
 import torch
 
-from spac_theory import checks
 from spac_theory.bandit.contextual import ContextualBandit
 from spac_theory.checks import InputError
 from spac_theory.keys import generator
+from spac_theory.options import Options, checked, choice, integer, number
 from spac_theory.problems import PROBLEMS, Problem, uniform_profile
-from spac_theory.rewards.kernel import KERNELS, KernelClass, make_kernel
+from spac_theory.rewards.kernel import KERNELS, KernelClass, check_smoothness, make_kernel
 
 
 @PROBLEMS.register("kernel")
 @dataclass(frozen=True)
-class Kernel:
-    """`r* = Σ α_i k(z_i, ·)` of norm 1 at random points `z(x,a)` of the unit cube.
+class Kernel(Options):
+    """`r* = Σ α_i k(z_i, ·)` of norm 1 at random points `z(x,a)` of the unit cube."""
 
-    Attributes
-    ----------
-    contexts, actions, coordinates : `X ≥ 1`, `A ≥ 2`, and the dimension of the cube
-    kernel : "rbf", "matern" or "polynomial"
-    length : `> 0`, length scale of the first two; `smoothness` (1/2, 3/2, 5/2) is Matérn's
-    degree : `≥ 1`, of the polynomial
-    norm_bound : `B ≥ 1` of the class
-    seed : draws points and reward
-    """
-
-    contexts: int = 12
-    actions: int = 6
-    coordinates: int = 2
-    kernel: str = "rbf"
-    length: float = 0.5
-    smoothness: float = 1.5
-    degree: int = 2
-    norm_bound: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        checks.integer("contexts", self.contexts, low=1)
-        checks.integer("actions", self.actions, low=2)
-        checks.integer("coordinates", self.coordinates, low=1)
-        checks.choice("kernel", self.kernel, KERNELS)
-        checks.number("norm_bound", self.norm_bound, low=1)
-        checks.integer("seed", self.seed, low=0)
+    contexts: int = integer(12, "contexts X")
+    actions: int = integer(6, "actions A, at least 2", low=2)
+    coordinates: int = integer(2, "dimension of the cube")
+    kernel: str = choice("rbf", "rbf, matern or polynomial", KERNELS)
+    length: float = number(0.5, "length scale of rbf and matern", low=1e-9, high=1e15)
+    smoothness: float = checked(1.5, "of matern: 0.5, 1.5 or 2.5", check_smoothness)
+    degree: int = integer(2, "of polynomial")
+    norm_bound: float = number(1.0, "bound B of the class, at least 1: the truth has norm 1", low=1)
+    seed: int = integer(0, "draws points and reward", low=0)
 
     def build(self) -> Problem:
         """Draw points and a reward of norm 1."""

@@ -7,37 +7,28 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from spac_theory import checks
 from spac_theory.bandit.contextual import ContextualBandit
 from spac_theory.keys import generator
+from spac_theory.options import Options, integer, interval, positive
 from spac_theory.problems import PROBLEMS, Problem, uniform_profile
 from spac_theory.rewards.linear import LinearClass
 
 
 @PROBLEMS.register("linear")
 @dataclass(frozen=True)
-class Linear:
-    """`r* = φθ*` with features on the unit sphere and `‖θ*‖ = 1`.
+class Linear(Options):
+    """`r* = φθ*` with features on the unit sphere and `‖θ*‖ = 1`."""
 
-    Attributes
-    ----------
-    contexts, actions, dimension : `X ≥ 1`, `A ≥ 2`, `d ≥ 1`
-    norm_bound, reward_range : bounds of the class, either or both; the range must contain 0
-    seed : draws features and parameter
-    """
-
-    contexts: int = 20
-    actions: int = 8
-    dimension: int = 6
-    norm_bound: float | None = 1.0
-    reward_range: tuple[float, float] | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        checks.integer("contexts", self.contexts, low=1)
-        checks.integer("actions", self.actions, low=2)
-        checks.integer("dimension", self.dimension, low=1)
-        checks.integer("seed", self.seed, low=0)
+    contexts: int = integer(20, "contexts X")
+    actions: int = integer(8, "actions A, at least 2", low=2)
+    dimension: int = integer(6, "dimension d of the features")
+    norm_bound: float | None = positive(
+        1.0, "bound B on the norm of the parameter; null for none", optional=True
+    )
+    reward_range: tuple[float, float] | None = interval(
+        None, "bounds of every reward, with 0 inside; null for none", optional=True
+    )
+    seed: int = integer(0, "draws features and the true parameter", low=0)
 
     def build(self) -> Problem:
         """Draw features and the true parameter."""

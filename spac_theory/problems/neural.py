@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spac_theory import checks
+from spac_theory.options import Options, integer, positive
 from spac_theory.problems import PROBLEMS, Problem
 from spac_theory.problems.linear import Linear
 from spac_theory.rewards.neural import NeuralClass
@@ -12,33 +12,23 @@ from spac_theory.rewards.neural import NeuralClass
 
 @PROBLEMS.register("neural")
 @dataclass(frozen=True)
-class Neural:
+class Neural(Options):
     """The `linear` problem with a class of networks on its features.
 
     Realizable up to what `tanh` units approximate; the class cannot check it.
-
-    Attributes
-    ----------
-    contexts, actions, dimension, seed : of the linear problem
-    width, depth, spectral_bound, output_bound : of the networks
-    starts, steps, learning_rate : of the search for a best response
     """
 
-    contexts: int = 10
-    actions: int = 5
-    dimension: int = 3
-    width: int = 16
-    depth: int = 1
-    spectral_bound: float = 3.0
-    output_bound: float = 2.0
-    starts: int = 2
-    steps: int = 200
-    learning_rate: float = 0.03
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        Linear(self.contexts, self.actions, self.dimension, seed=self.seed)
-        checks.number("spectral_bound", self.spectral_bound, low=0, open_low=True)
+    contexts: int = integer(10, "contexts X")
+    actions: int = integer(5, "actions A, at least 2", low=2)
+    dimension: int = integer(3, "dimension d of the features")
+    width: int = integer(16, "hidden units")
+    depth: int = integer(1, "hidden layers")
+    spectral_bound: float = positive(3.0, "bound on the operator norm of every layer")
+    output_bound: float = positive(2.0, "rewards lie within plus or minus this")
+    starts: int = integer(2, "random starts of every search for a best response")
+    steps: int = integer(200, "Adam steps of every search")
+    learning_rate: float = positive(0.03, "of Adam")
+    seed: int = integer(0, "draws the linear problem", low=0)
 
     def build(self) -> Problem:
         """The linear problem with its class exchanged."""

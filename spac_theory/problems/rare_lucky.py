@@ -10,38 +10,37 @@ from dataclasses import dataclass
 
 import torch
 
-from spac_theory import checks
 from spac_theory.bandit.contextual import ContextualBandit
 from spac_theory.keys import generator
+from spac_theory.options import Options, integer, interval, number, positive
 from spac_theory.problems import PROBLEMS, Problem
 from spac_theory.rewards.linear import one_hot_features, tabular_class
 
 
 @PROBLEMS.register("rare_lucky")
 @dataclass(frozen=True)
-class RareLucky:
-    """Rewards in [0, 1]: best 1, common 0.5, rare ones drawn uniformly from [0.2, 0.5].
+class RareLucky(Options):
+    """Rewards in [0, 1]: best 1, common 0.5, rare ones drawn uniformly from [0.2, 0.5]."""
 
-    Attributes
-    ----------
-    contexts, actions : `X ≥ 1`, `A ≥ 4`; `A − 2` actions of each context are rare
-    rare_mass : share of the behaviour on the rare actions, among all but the best one
-    norm_bound, reward_range : bounds of the table of rewards, either or both
-    seed : draws the rare rewards and the places of the actions
-    """
-
-    contexts: int = 10
-    actions: int = 10
-    rare_mass: float = 0.025
-    norm_bound: float | None = None
-    reward_range: tuple[float, float] | None = (0.0, 1.0)
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        checks.integer("contexts", self.contexts, low=1)
-        checks.integer("actions", self.actions, low=4)
-        checks.number("rare_mass", self.rare_mass, low=0, high=1, open_low=True, open_high=True)
-        checks.integer("seed", self.seed, low=0)
+    contexts: int = integer(10, "contexts X")
+    actions: int = integer(
+        10, "actions A of each context, at least 4; A − 2 of them are rare", low=4
+    )
+    rare_mass: float = number(
+        0.025,
+        "share of the behaviour on the rare actions, among all but the best one",
+        low=0,
+        high=1,
+        open_low=True,
+        open_high=True,
+    )
+    norm_bound: float | None = positive(
+        None, "bound on the norm of the table of rewards; null for none", optional=True
+    )
+    reward_range: tuple[float, float] | None = interval(
+        (0.0, 1.0), "bounds of every reward; null for none", optional=True
+    )
+    seed: int = integer(0, "draws the rare rewards and the places of the actions", low=0)
 
     def build(self) -> Problem:
         """Place the actions, draw the rare rewards."""

@@ -6,32 +6,20 @@ from dataclasses import dataclass
 
 import torch
 
-from spac_theory import checks
 from spac_theory.keys import generator
+from spac_theory.options import Options, integer
 from spac_theory.problems import PROBLEMS, Problem, unit_table
 
 
 @PROBLEMS.register("strings")
 @dataclass(frozen=True)
-class Strings:
-    """Action `a` is a string, its digits in base `symbols`; each place and each neighbour pays.
+class Strings(Options):
+    """Action `a` is a string, its digits in base `symbols`; each place and each neighbour pays."""
 
-    Attributes
-    ----------
-    contexts, symbols, length : `X ≥ 1`; `symbols^length` actions
-    seed : draws what places and pairs of neighbours pay
-    """
-
-    contexts: int = 10
-    symbols: int = 4
-    length: int = 2
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        checks.integer("contexts", self.contexts, low=1)
-        checks.integer("symbols", self.symbols, low=2, high=16)
-        checks.integer("length", self.length, low=1, high=4)
-        checks.integer("seed", self.seed, low=0)
+    contexts: int = integer(10, "contexts X")
+    symbols: int = integer(4, "size of the alphabet, 2 to 16", low=2, high=16)
+    length: int = integer(2, "symbols of a string, at most 4; symbols^length actions", high=4)
+    seed: int = integer(0, "draws what places and pairs of neighbours pay", low=0)
 
     def build(self) -> Problem:
         """Draw the payments."""

@@ -6,35 +6,27 @@ from dataclasses import dataclass
 
 import torch
 
-from spac_theory import checks
 from spac_theory.bandit.contextual import ContextualBandit
 from spac_theory.keys import generator
+from spac_theory.options import Options, integer, interval, positive
 from spac_theory.problems import PROBLEMS, Problem, uniform_profile
 from spac_theory.rewards.linear import one_hot_features, tabular_class
 
 
 @PROBLEMS.register("tabular")
 @dataclass(frozen=True)
-class Tabular:
-    """Rewards uniform on [0, 1], uneven context weights.
+class Tabular(Options):
+    """Rewards uniform on [0, 1], uneven context weights."""
 
-    Attributes
-    ----------
-    contexts, actions : `X ≥ 1`, `A ≥ 2`
-    norm_bound, reward_range : bounds of the class, either or both
-    seed : draws rewards and context weights
-    """
-
-    contexts: int = 10
-    actions: int = 10
-    norm_bound: float | None = None
-    reward_range: tuple[float, float] | None = (0.0, 1.0)
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        checks.integer("contexts", self.contexts, low=1)
-        checks.integer("actions", self.actions, low=2)
-        checks.integer("seed", self.seed, low=0)
+    contexts: int = integer(10, "contexts X")
+    actions: int = integer(10, "actions A, at least 2", low=2)
+    norm_bound: float | None = positive(
+        None, "bound on the norm of the table of rewards; null for none", optional=True
+    )
+    reward_range: tuple[float, float] | None = interval(
+        (0.0, 1.0), "bounds of every reward; null for none", optional=True
+    )
+    seed: int = integer(0, "draws rewards and context weights", low=0)
 
     def build(self) -> Problem:
         """Draw rewards and context weights."""

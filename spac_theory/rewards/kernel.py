@@ -31,9 +31,14 @@ def rbf(length: float = 1.0) -> Kernel:
     return lambda z, y: torch.exp(-(_distance(z, y) ** 2) / (2 * length**2))
 
 
+def check_smoothness(field: str, value: Any) -> None:
+    """Refuse what is none of 1/2, 3/2 and 5/2."""
+    checks.choice(field, str(checks.number(field, value)), ("0.5", "1.5", "2.5"))
+
+
 def matern(smoothness: float = 1.5, length: float = 1.0) -> Kernel:
     """The Matérn kernel of smoothness 1/2, 3/2 or 5/2; `length` in [1e-9, 1e15]."""
-    checks.choice("smoothness", str(float(smoothness)), ("0.5", "1.5", "2.5"))
+    check_smoothness("smoothness", smoothness)
     length = checks.number("length", length, low=1e-9, high=1e15)
 
     def kernel(z: Tensor, y: Tensor) -> Tensor:

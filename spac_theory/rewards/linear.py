@@ -8,7 +8,6 @@ that was never compared runs to −∞.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,15 +62,7 @@ class LinearClass:
         if self.norm_bound is not None:
             checks.number("norm_bound", self.norm_bound, low=0, open_low=True, high=1e6)
         if self.reward_range is not None:
-            if not isinstance(self.reward_range, Sequence) or len(self.reward_range) != 2:
-                raise InputError(
-                    f"reward_range is {self.reward_range!r}; it must be a pair (low, high) or None."
-                )
-            low, high = (
-                checks.number("reward_range", v, low=-1e6, high=1e6) for v in self.reward_range
-            )
-            if low >= high:
-                raise InputError(f"reward_range is ({low:g}, {high:g}); low must be below high.")
+            low, high = checks.interval("reward_range", self.reward_range, low=-1e6, high=1e6)
             if not self.tabular and not low < 0 < high:
                 raise InputError(
                     f"reward_range is ({low:g}, {high:g}); for features that are not one-hot it must "

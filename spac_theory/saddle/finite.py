@@ -21,6 +21,7 @@ from spac_theory.solvers.design import cholesky
 from spac_theory.solvers.program import SMALLEST_CONTEXT_WEIGHT
 
 STEP_TO_BOUNDARY = 0.995
+MOST_STEPS = 60
 CENTRED = 0.01  # least share of the residual that a step keeps as complementarity
 
 
@@ -157,7 +158,7 @@ def mixture_certificate(game: Game, policy: Tensor, mixture: Tensor) -> Certific
     return certify(game, policy, cls.average(mixture), loss=(mixture * losses).sum(-1))
 
 
-def simplex_saddle(game: Game, tolerance: float = 1e-8, max_iterations: int = 60) -> Saddle:
+def simplex_saddle(game: Game, tolerance: float = 1e-8) -> Saddle:
     """Solve the game of every data set to a certified gap of `tolerance · max(1, |G − λ min E_D|)`.
 
     The large part of `G` at large `n`, `λ` times the smallest loss, is a constant of the data and is
@@ -167,12 +168,12 @@ def simplex_saddle(game: Game, tolerance: float = 1e-8, max_iterations: int = 60
     """
     cls = game.reward_class
     assert isinstance(cls, FiniteClass), "simplex_saddle needs a finite class"
-    baseline = torch.einsum("x,xa,fxa->f", game.rho, game.baseline, cls.members)
+    baseline = torch.einsum("x,...xa,fxa->...f", game.rho, game.baseline, cls.members)
     losses = cls.losses(game.data.fraction, game.link)
     cost = game.lam[:, None] * (losses - losses.amin(-1, keepdim=True)) - baseline
     rho = game.rho.clamp_min(SMALLEST_CONTEXT_WEIGHT)
     problem = _Lanes(cls.members.permute(1, 2, 0).contiguous(), rho, cost)
-    w, q, converged = _descend(problem, tolerance, max_iterations)
+    w, q, converged = _descend(problem, tolerance)
     policy = w / w.sum(-1, keepdim=True)
     policy = torch.where(game.rho[:, None] > 0, policy, 1 / policy.shape[-1])
     mixture = q / q.sum(-1, keepdim=True)
@@ -180,7 +181,7 @@ def simplex_saddle(game: Game, tolerance: float = 1e-8, max_iterations: int = 60
     return Saddle(policy, cls.average(mixture), certificate, converged, parameters=mixture)
 
 
-def _descend(lanes: _Lanes, tolerance: float, max_iterations: int) -> tuple[Tensor, Tensor, Tensor]:
+def _descend(lanes: _Lanes, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
     """The best policy weights and the best mixture of every lane, and whether their gap is met.
 
     Each end of the certificate speaks of one player alone, so the two need not be of one iterate.
@@ -188,14 +189,14 @@ def _descend(lanes: _Lanes, tolerance: float, max_iterations: int) -> tuple[Tens
     x, active, part = lanes.start(), torch.arange(len(lanes.cost)), lanes
     low = torch.full((len(lanes.cost),), -torch.inf, dtype=torch.float64)
     high, w, q = -low, x.w.clone(), x.q.clone()
-    for iteration in range(max_iterations + 1):
+    for iteration in range(MOST_STEPS + 1):
         lower, upper = part.ends(x)
         rises, falls = lower > low[active], upper < high[active]
         low[active[rises]], w[active[rises]] = lower[rises], x.w[rises]
         high[active[falls]], q[active[falls]] = upper[falls], x.q[falls]
         done = high - low <= tolerance * high.abs().clamp_min(1)
         going = ~done[active] & torch.isfinite(upper - lower)
-        if iteration == max_iterations or not bool(going.any()):
+        if iteration == MOST_STEPS or not bool(going.any()):
             break
         if not bool(going.all()):
             active, x, part = active[going], x.select(going), part.select(going)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from spac_theory import checks
@@ -135,6 +137,21 @@ class Saddle:
     def __post_init__(self) -> None:
         for name in ("policy", "reward", "spread"):
             checks.is_number(f"saddle.{name}", getattr(self, name))
+
+    @staticmethod
+    def joined(parts: Sequence[Saddle]) -> Saddle:
+        """Saddles of several batches over one class as one batch."""
+
+        def cat(values: list[Any]) -> Any:
+            if isinstance(values[0], list):
+                return [torch.cat(each) for each in zip(*values, strict=True)]
+            return None if values[0] is None else torch.cat(values)
+
+        found = {f.name: [getattr(part, f.name) for part in parts] for f in fields(Saddle)}
+        bounds = found.pop("certificate"), found.pop("kind")
+        lower, upper = (cat([getattr(c, end) for c in bounds[0]]) for end in ("lower", "upper"))
+        rest = {name: cat(values) for name, values in found.items()}
+        return Saddle(certificate=Certificate(lower, upper), kind=bounds[1][0], **rest)
 
     def select(self, lanes: Tensor) -> Saddle:
         """The games `lanes` alone."""

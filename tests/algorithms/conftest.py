@@ -15,11 +15,10 @@ from spac_theory import (
     Problem,
     WinnerCounts,
     make_problem,
-    pair_law,
     sample_winner_counts,
-    winner_law,
 )
 from spac_theory.bandit.online import OnlineAccess
+from spac_theory.learning.trials import make_trial
 
 
 @dataclass
@@ -48,10 +47,16 @@ def make_setting(
     mu = built.profile if behaviour is None else behaviour
     wave = torch.softmax(torch.arange(mu.numel(), dtype=torch.float64).reshape(mu.shape).sin(), -1)
     mu = (mu + wave) / 2
-    truth = PreferenceModel.from_reward(built.bandit.reward)
-    law = winner_law(built.bandit.rho, pair_law(mu), truth)
-    view = LearnerView(built.reward_class, built.bandit.rho, mu, mu)
-    return Setting(built, view, sample_winner_counts(law, n, range(seeds), "field-tests"), truth)
+    trial = make_trial(built, mu)
+    data = sample_winner_counts(trial.law, n, range(seeds), "field-tests")
+    return Setting(built, trial.view, data, trial.preference)
+
+
+def negative_log_posterior(wins: Tensor, reward: Tensor) -> Tensor:
+    """Bradley–Terry loss of one context's `wins (A, A)` and the prior `N(0, I)`, at `reward (A,)`."""
+    margin = reward.unsqueeze(-1) - reward.unsqueeze(-2)
+    loss = -(wins * torch.nn.functional.logsigmoid(margin)).sum()
+    return loss + 0.5 * (reward**2).sum()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations
 
 import cvxpy as cp
@@ -16,7 +17,7 @@ from spac_theory.bandit.online import OnlineAccess
 from spac_theory.keys import generator
 from spac_theory.learning.optimise import log_policy
 
-from .conftest import make_setting
+from .conftest import make_setting, negative_log_posterior
 
 
 class Recording(OnlineAccess):
@@ -90,9 +91,7 @@ def test_the_last_online_policy_is_stationary_for_all_labels_of_its_own_run(sett
 def posterior(wins):
     """Mode and covariance of one context: `N(0, I)` prior, by SciPy and autograd's Hessian."""
 
-    def negative(r):
-        margin = r.unsqueeze(-1) - r.unsqueeze(-2)
-        return -(wins * torch.nn.functional.logsigmoid(margin)).sum() + 0.5 * (r**2).sum()
+    negative = partial(negative_log_posterior, wins)
 
     def both(flat):
         r = torch.from_numpy(flat).requires_grad_(True)

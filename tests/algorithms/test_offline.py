@@ -208,10 +208,13 @@ def test_sampled_selfplay_has_the_exact_law_as_its_mean(setting):
 
 
 def test_practical_without_critic_is_iterated_dpo(setting):
-    """`w = 0`, one round, many steps: DPO by gradient."""
-    practical = policy("spac_practical", setting, w=0.0, rounds=1, steps=800, beta=0.5, scale=1.0)
-    gradient = policy("dpo_gradient", setting, beta=0.5, steps=800, learning_rate=0.05)
-    assert torch.allclose(practical, gradient, atol=1e-6)
+    """`w = 0`, one round, many steps: DPO by gradient.
+
+    Far beyond convergence Adam is no contraction: its second moments fade, and rounding grows again.
+    """
+    practical = policy("spac_practical", setting, w=0.0, rounds=1, steps=400, beta=0.5, scale=1.0)
+    gradient = policy("dpo_gradient", setting, beta=0.5, steps=400, learning_rate=0.05)
+    assert torch.allclose(practical, gradient, atol=1e-9)
 
 
 def test_i3_spin_is_practical_spac_without_preferences(setting):
@@ -225,6 +228,9 @@ def test_i3_spin_is_practical_spac_without_preferences(setting):
 @pytest.mark.parametrize(
     ("name", "options", "field"),
     [("ipo", {"tau": 0}, "tau"), ("rpo", {"beta": -1.0}, "beta"), ("chi_po", {"ridge": 0}, "ridge"),
+     ("dpo", {"beta": 0.0}, "beta is 0"), ("dpo", {"beta": float("nan")}, "beta is nan"),
+     ("kl_rlhf", {"beta": -1.0}, "beta is -1"), ("dpo_gradient", {"steps": 0}, "steps is 0"),
+     ("mle_greedy", {"ridge": 0}, "ridge is 0"),
      ("spac", {"baseline": "best"}, "baseline"), ("spac_practical", {"rounds": 0}, "rounds"),
      ("vpo_offline", {"calibration": "x"}, "calibration"), ("nash_md", {"eta": 99.0}, "eta")],
 )  # fmt: skip

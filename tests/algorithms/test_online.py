@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from spac_theory.learning.online_loop import batches
 from spac_theory.learning.optimise import log_policy, log_reference
 from spac_theory.objective import tabular_margins
 
-from .conftest import make_setting
+from .conftest import make_setting, negative_log_posterior
 
 
 def some_logits(seeds=3):
@@ -388,12 +389,8 @@ def test_laplace_covariance_is_the_inverse_hessian(setting):
     reward = some_logits()
     covariance = laplace_covariance(reward, setting.data.wins, setting.view)
 
-    def negative_log_posterior(r):
-        margin = r.unsqueeze(-1) - r.unsqueeze(-2)
-        wins = setting.data.wins[0, 1].double()
-        return -(wins * torch.nn.functional.logsigmoid(margin)).sum() + 0.5 * (r**2).sum()
-
-    hessian = torch.autograd.functional.hessian(negative_log_posterior, reward[0, 1])
+    wins = setting.data.wins[0, 1].double()
+    hessian = torch.autograd.functional.hessian(partial(negative_log_posterior, wins), reward[0, 1])
     assert torch.allclose(covariance[0, 1], torch.linalg.inv(hessian), atol=1e-10)
     variance = pair_variance(covariance)
     assert float(variance.diagonal(dim1=-2, dim2=-1).abs().max()) < 1e-12

@@ -69,7 +69,7 @@ def programs(folder: Path) -> list[Program]:
     store = f"store={folder / 'store'}"
     found = [
         Program("coverage_sweep", coverage_sweep, composed("coverage_sweep", "grid=smoke", store)),
-        Program("league", run_league, composed("league", "algorithms=[spac,dpo]", store)),
+        Program("league", run_league, composed("league", "entries=[spac,dpo]", store)),
         Program("diagnose", diagnose, composed("diagnose", f"data={log}", "algorithm=[dpo]")),
     ]
     for name in SMALL_STUDIES:
@@ -114,7 +114,7 @@ def attempt(program: Program, settings: Any, folder: Path) -> str:
     """What became of it: refused, reached, done, or the finding."""
     targets = (
         "experiments.engine.study.Study.rows",
-        "experiments.studies.sweep.run.launch",
+        "experiments.engine.launcher.Local.run",
         "experiments.studies.league.season.season",
         "experiments.studies.diagnosis.run.learn",
     )

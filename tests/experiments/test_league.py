@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import polars as pl
@@ -11,6 +10,7 @@ import torch
 import yaml
 from rich.console import Console
 
+from experiments.engine.index import pages
 from experiments.studies.league.analysis import (
     COEFFICIENTS,
     NOT_NUMBERS,
@@ -31,8 +31,10 @@ QUIET = Console(quiet=True)
 
 def config(store, **changes):
     plain = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
-    plain.pop("hydra")
-    small = {"seeds": 4, "tuning_seeds": 2, "sizes": [100], "labels": 20, "processes": 0}
+    for key in ("hydra", "defaults"):
+        plain.pop(key)
+    small = {"seeds": 4, "tuning_seeds": 2, "n": [100], "labels": 20}
+    small["launcher"] = {"name": "local", "processes": 0}
     small["problem"] = {"name": "rare_lucky", "contexts": 2, "actions": 4}
     small["behaviour"] = {"name": "coverage", "dials": [0.2]}
     return {**plain, **small, "store": str(store), **changes}
@@ -48,13 +50,11 @@ def test_every_algorithm_plays_and_tunes_within_the_same_budget():
 
 def test_the_page_of_an_algorithm_names_the_coefficient_of_its_entry():
     """docs/methods says in the paragraph on coverage what `needs` says in the league."""
-    index = (PAGES / "README.md").read_text(encoding="utf-8")
+    page_of = pages()
     for label, entry in ENTRIES.items():
         if entry.algorithm in ("uniform", "behaviour_cloning"):
             continue
-        page = re.search(rf"^\| \[\w+\]\((\w+\.md)\) \|[^|]*`{entry.algorithm}`", index, re.M)
-        assert page is not None, label
-        text = (PAGES / page[1]).read_text(encoding="utf-8")
+        text = (PAGES / page_of[entry.algorithm]).read_text(encoding="utf-8")
         paragraph = text.partition("about coverage\n")[2].partition("\n## ")[0]
         assert f"`{entry.needs}`" in paragraph, label
 
@@ -82,7 +82,7 @@ def test_coefficients_by_hand():
 
 @pytest.mark.parametrize(
     ("changes", "field"),
-    [({"algorithms": ["dop"]}, "algorithms"), ({"seeds": 1}, "seeds"), ({"sizes": []}, "sizes"),
+    [({"entries": ["dop"]}, "entries"), ({"seeds": 1}, "seeds"), ({"n": []}, "n is empty"),
      ({"problem": {"name": "nowhere"}}, "problem"), ({"labels": -1}, "labels"),
      ({"behaviour": {"name": "coverage", "dials": [1.5]}}, "dial")],
 )  # fmt: skip
@@ -93,7 +93,7 @@ def test_bad_configurations_are_refused_before_any_work(changes, field, tmp_path
 
 
 def test_a_small_season(tmp_path):
-    league = read_league(config(tmp_path, algorithms=["spac", "dpo", "xpo", "spo", "uniform"]))
+    league = read_league(config(tmp_path, entries=["spac", "dpo", "xpo", "spo", "uniform"]))
     rows = season(league, QUIET)
     counted = rows.group_by("algorithm", "tuning").len()
     assert counted["len"].to_list() == [4] * 10
@@ -112,8 +112,34 @@ def test_a_small_season(tmp_path):
     assert {p.name for p in out.iterdir()} == {"results.parquet", "league.md", "league.png"}
 
 
+def test_where_no_reward_explains_the_preferences_entries_are_judged_by_how_far_they_are_beaten(
+    tmp_path,
+):
+    """The uniform policy's exploitability by a plain loop; the Borda score's suboptimality beside it."""
+    cyclic = {"name": "cyclic", "contexts": 2, "actions": 3}
+    league = read_league(
+        config(tmp_path / "store", problem=cyclic, entries=["uniform", "mpo", "mle_greedy"],
+               behaviour={"name": "temperature", "dials": [1.0]}, n=[3000])
+    )  # fmt: skip
+    rows = season(league, QUIET)
+    lines = {line["algorithm"]: line for line in summary(rows).to_dicts()}
+    chance = make_problem("cyclic", contexts=2, actions=3).preference.probability.tolist()
+    beaten = sum(max(sum(row) / 3 for row in context) - 0.5 for context in chance) / 2
+    borda = [[sum(row) / 3 for row in context] for context in chance]
+    missed = sum(max(scores) - sum(scores) / 3 for scores in borda) / 2
+    assert lines["uniform"]["mean_tuned"] == pytest.approx(beaten, abs=1e-12)
+    assert lines["uniform"]["borda"] == pytest.approx(missed, abs=1e-12)
+    assert lines["mpo"]["mean_tuned"] < lines["mle_greedy"]["mean_tuned"]
+    covered = coverage_rows(league)
+    needed = {label: entry.needs for label, entry in league.entries.items()}
+    write_report(tmp_path, rows, covered, needed, QUIET)
+    said = (tmp_path / "league.md").read_text(encoding="utf-8")
+    assert "Exploitability is averaged" in said
+    assert "suboptimality, tuned" in said
+
+
 def test_a_second_season_computes_nothing(tmp_path, monkeypatch):
-    league = read_league(config(tmp_path, algorithms=["dpo"]))
+    league = read_league(config(tmp_path, entries=["dpo"]))
     first = season(league, QUIET)
     monkeypatch.setattr("spac_theory.algorithms.dpo.DpoClosedForm.fit", None)
     assert first.equals(season(league, QUIET))
@@ -121,10 +147,10 @@ def test_a_second_season_computes_nothing(tmp_path, monkeypatch):
 
 def test_structured_methods_play_where_actions_have_parts_and_say_why_not_elsewhere(tmp_path):
     sets = {"name": "item_sets", "contexts": 2, "items": 2}
-    rows = season(read_league(config(tmp_path, problem=sets, algorithms=["spo"])), QUIET)
+    rows = season(read_league(config(tmp_path, problem=sets, entries=["spo"])), QUIET)
     assert set(rows["status"]) == {"done"}
     five = {"name": "rare_lucky", "contexts": 2, "actions": 5}
-    rows = season(read_league(config(tmp_path, problem=five, algorithms=["spo"])), QUIET)
+    rows = season(read_league(config(tmp_path, problem=five, entries=["spo"])), QUIET)
     assert set(rows["status"]) == {"skipped"}
     assert all("5" in reason for reason in rows["reason"])
 
@@ -134,7 +160,7 @@ def test_a_failure_is_a_row_and_not_the_end(tmp_path, monkeypatch):
         raise ArithmeticError("no luck")
 
     monkeypatch.setattr("spac_theory.algorithms.uniform.Uniform.fit", broken)
-    rows = season(read_league(config(tmp_path, algorithms=["uniform", "dpo"])), QUIET)
+    rows = season(read_league(config(tmp_path, entries=["uniform", "dpo"])), QUIET)
     failed = rows.filter(pl.col("algorithm") == "uniform")
     assert set(failed["status"]) == {"failed"}
     assert "no luck" in failed["reason"][0]
@@ -168,7 +194,7 @@ def test_an_algorithm_from_one_outside_file_plays(tmp_path):
     file.write_text(STRANGER)
     extra = {"mine": {"name": "most_compared", "sharpness": 2.0}}
     league = read_league(
-        config(tmp_path / "s", plugins=[str(file)], extra=extra, algorithms=["uniform"])
+        config(tmp_path / "s", plugins=[str(file)], extra=extra, entries=["uniform"])
     )
     rows = season(league, QUIET)
     mine = rows.filter(pl.col("algorithm") == "mine")

@@ -80,7 +80,7 @@ def test_the_whole_chain_from_a_file_to_rows_to_train_on(
     tiny.model(tokenizer, 0).save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
     states = tmp_path / "features.parquet"
-    words = (f"rows={rows}", f"model={tmp_path}/model", f"output={states}", "dimension=8")
+    words = (f"data={rows}", f"model={tmp_path}/model", f"output={states}", "dimension=8")
     features.execute(composed("features", *words))
     words = (
         f"data={rows}",

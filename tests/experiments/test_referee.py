@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -16,8 +19,10 @@ from experiments.engine.setting import at_coverage
 from experiments.engine.store import read_results
 from experiments.engine.units import fingerprint, run_unit
 from experiments.studies.sweep.cells import read_sweep
+from spac_theory import InputError
 
 from .test_store import sweep_in
+from .tools import ROOT, environment
 
 FOUL = '''
 """An algorithm that plays foul in the way its option says."""
@@ -86,6 +91,91 @@ def test_who_changes_what_others_share_fails_alone(tmp_path: Path, way: str) -> 
         got = table.filter(pl.col("algorithm") == ours)["suboptimality"]
         want = clean.filter(pl.col("algorithm") == theirs)["suboptimality"]
         assert got.equals(want, check_names=False)
+
+
+WRONG = """
+from dataclasses import dataclass
+from spac_theory.algorithms import ALGORITHMS
+from spac_theory.view import Fit, TabularPolicy
+
+@ALGORITHMS.register("{name}")
+@dataclass(frozen=True)
+class Wrong:
+    def skip(self, view, oracle):
+        return {skip}
+    def fit(self, view, data, oracle=None):
+        table = view.reference.expand(len(data.n), -1, -1).clone()
+        return {answer}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "skip", "answer", "reason"),
+    [
+        ("nothing", "None", "None", "its fit returned a NoneType; it must return a Fit"),
+        ("raw", "None", "Fit(table, 'none')", "policy is a Tensor; it must be a TabularPolicy"),
+        ("gap", "None", "Fit(TabularPolicy(table), 'none', 0.1)", "gap is 0.1; it must be a tensor"),
+        ("mine", "None", "Fit(TabularPolicy(table), 'none', extra={'mine': 'x'})",
+         "extra.mine is 'x'; it must be a tensor"),
+        ("array", "None", "Fit(TabularPolicy(table.numpy()), 'none')", "policy is array"),
+        ("skips", "True", "None", "its skip returned True; it must return None or a reason"),
+        ("slip", "None", "view.rewards", "has no attribute 'rewards' (wrong_slip.py, line 13)"),
+    ],
+)  # fmt: skip
+def test_what_a_plugin_returns_wrongly_is_said_in_words(
+    tmp_path: Path, name: str, skip: str, answer: str, reason: str
+) -> None:
+    path = tmp_path / f"wrong_{name}.py"
+    path.write_text(WRONG.format(name=f"wrong_{name}", skip=skip, answer=answer))
+    words = f"plugins=[{path}]", f"+algorithm.mine={{name: wrong_{name}}}"
+    table = sweep_in(tmp_path, *words, algorithms="uniform")
+    mine = table.filter(pl.col("algorithm") == "mine")
+    assert set(mine["status"]) == {"failed"}
+    assert mine["reason"].str.contains(reason, literal=True).all(), mine["reason"][0]
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "said"),
+    [
+        ("few", "def skip(self, view, oracle): ...\n    def fit(self, view): ...",
+         "algorithm 'odd_few' has the method fit(view); it is called as fit(view, data, oracle)."),
+        ("none", "def fit(self, view, data, oracle): ...", "has no method skip"),
+    ],
+)  # fmt: skip
+def test_a_plugin_that_cannot_be_called_is_refused(
+    tmp_path: Path, name: str, body: str, said: str
+) -> None:
+    path = tmp_path / f"odd_{name}.py"
+    path.write_text(
+        "from dataclasses import dataclass\nfrom spac_theory.algorithms import ALGORITHMS\n"
+        f"@ALGORITHMS.register('odd_{name}')\n@dataclass(frozen=True)\nclass Odd:\n    {body}\n"
+    )
+    words = f"plugins=[{path}]", f"+algorithm.mine={{name: odd_{name}}}"
+    with pytest.raises(InputError, match=re.escape(said)):
+        sweep_in(tmp_path, *words, algorithms="uniform")
+
+
+def test_a_plugin_without_dataclass_or_under_a_name_that_is_taken_is_refused(
+    tmp_path: Path,
+) -> None:
+    bare = tmp_path / "bare.py"
+    head = "from spac_theory.algorithms import ALGORITHMS\n@ALGORITHMS.register('{}')\n"
+    bare.write_text(head.format("bare") + "class Bare: ...\n")
+    with pytest.raises(InputError, match="is the class Bare, no dataclass"):
+        sweep_in(tmp_path, f"plugins=[{bare}]", "+algorithm.m={name: bare}", algorithms="uniform")
+    clash = tmp_path / "clash.py"
+    clash.write_text(head.format("dpo") + "class Mine: ...\n")
+    # The stranger may come first: in a process that has loaded nothing else.
+    words = [
+        f"plugins=[{clash}]",
+        "algorithm=[dpo]",
+        f"store={tmp_path}/s",
+        f"hydra.run.dir={tmp_path}",
+    ]
+    done = subprocess.run([sys.executable, "-m", "experiments.coverage_sweep", *words], cwd=ROOT,
+                          env=environment(), capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 2
+    assert "clash.py', which fails to run: algorithm 'dpo' is already registered" in done.stderr
 
 
 @pytest.mark.parametrize(

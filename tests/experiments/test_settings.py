@@ -12,6 +12,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from pydantic import Field
 
+from experiments.common.choices import near
 from experiments.common.configuration import Comparisons, Count, Probability, Several, read
 from experiments.common.program import BAD_INPUT, DISK_REFUSED, launch
 from spac_theory import InputError
@@ -128,8 +129,8 @@ WORDS = [
     (SWEEP, "problem.context=3", "problem.context is no setting (did you mean 'contexts'?)"),
     (SWEEP, "dry_run=maybe", "dry_run is 'maybe'; it must be true or false"),
     (SWEEP, "figure.formats=[bmp]", "figure.formats is 'bmp'; it must be one of: png, pdf, svg"),
-    (SWEEP, "figure.sizes=[0]", "figure.sizes is 0"),
-    (SWEEP, "figure.sizes=[]", "figure.sizes is empty"),
+    (SWEEP, "figure.n=[0]", "figure.n is 0"),
+    (SWEEP, "figure.n=[]", "figure.n is empty"),
     (SWEEP, "figure.algorithms=[nope]", "figure.algorithms holds 'nope'"),
     (SWEEP, "store=3", "store is 3; it must be text"),
     (SWEEP, "store=null", "store is None; it must be text"),
@@ -141,18 +142,37 @@ WORDS = [
         "grid.n=[100000000000000000000]",
         "grid.n is 100000000000000000000; it must be at most",
     ),
-    (SWEEP, "problem.reward_range=[0,1000]", "difference_bound is 1000"),
+    (SWEEP, "problem.reward_range=[0,1000]", "problem.reward_range is [0, 1000]"),
+    (
+        SWEEP,
+        "problem={name: kernel, norm_bound: 1e6, contexts: 3}",
+        "problem has the name 'kernel'",
+    ),
+    (
+        SWEEP,
+        "problem={name: linear}",
+        "problem has the name 'linear' and the options of 'rare_lucky'",
+    ),
+    (SWEEP, "algorithm=[]", "algorithm is empty; choose at least one"),
     (SWEEP, "learner.delta=1e-300", "learner.delta is 1e-300"),
     (SWEEP, "+algorithm.a={name: dpo, beta: [1]}", "algorithm.a"),
     (SWEEP, "'+algorithm.\"[red]\"={name: dpo}'", ""),
     (SWEEP, "algorithm=[spac_certifid]", "did you mean"),
     (SWEEP, "problem={name: none}", "problem: problem is 'none'"),
     (SWEEP, "launcher.processes=-1", "launcher.processes is -1; it must be at least 0"),
-    (LEAGUE, "problem=linear", "problem is no group here"),
+    (LEAGUE, "sizes=[300]", "sizes is no setting (its name is 'n' now)"),
+    (LEAGUE, "+processes=2", "processes is no setting (its name is 'launcher.processes' now)"),
+    (LEAGUE, "algorithms=[spac]", "algorithms is no setting (its name is 'entries' now)"),
+    (LEAGUE, "entries=[spack]", "entries is 'spack'"),
+    (SWEEP, "figure.sizes=[300]", "figure.sizes is no setting (its name is 'n' now)"),
+    (SWEEP, "algorithms=[dpo]", "algorithms is no setting (did you mean 'algorithm'?)"),
+    ("rates", "problem=linear", "problem is no group here"),
+    (LEAGUE, "problem.name=item_sets", "write problem=item_sets where conf/problem has that file"),
+    (SWEEP, "problem.name=linear", "write problem=linear where conf/problem has that file"),
     (LEAGUE, "seeds=abc", "seeds is 'abc'; it must be a whole number"),
     (LEAGUE, "+extra.spac={name: dpo}", "extra holds 'spac'"),
     (DIAGNOSE, "reference=5", "reference is 5; it must be text"),
-    (DIAGNOSE, "algorithm=[]", "algorithm"),
+    (DIAGNOSE, "algorithm=[]", "algorithm is empty; choose at least one"),
     (DIAGNOSE, "+foo=1", "foo is no setting"),
     ("rates", "coverages=[2.0]", "coverages is 2.0; it must be below 0.9"),
     ("rates", "coverages=[]", "coverages is empty"),
@@ -201,6 +221,20 @@ def test_a_bad_word_of_the_command_line_is_a_sentence_and_exit_code_2(
     assert "Traceback" not in error
     assert all(line.endswith(".") for line in error.strip().splitlines()), error
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "known", "said"),
+    [
+        ("rows", ["data", "model"], " (its name is 'data' now)"),
+        ("processes", ["launcher"], " (its name is 'launcher.processes' now)"),
+        ("sizes", ["contexts", "store"], ""),
+    ],
+)
+def test_a_former_name_is_refused_with_the_one_it_has_where_there_is_one(
+    old: str, known: list[str], said: str
+) -> None:
+    assert near(old, known) == said
 
 
 def test_an_output_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_running_again_computes_nothing(tmp_path: Path) -> None:
         ("grid.n=[50,400,500]", 2),
         ("grid.seeds=8", 4),
         ("grid.seeds=3", 0),
-        ("figure.sizes=[50]", 0),
+        ("figure.n=[50]", 0),
     ],
 )
 def test_only_what_changes_numbers_is_computed_again(

@@ -173,6 +173,12 @@ def test_bad_settings_are_one_sentence(tmp_path: Path, override: str, message: s
     assert text.endswith(".")
 
 
+def test_a_norm_too_large_for_any_bound_is_named_before_any_fit(tmp_path: Path) -> None:
+    words = settings(tmp_path, "problem=linear", "problem.norm_bound=1e6")
+    with pytest.raises(InputError, match=r"problem\.norm_bound is 1000000\.0, so two rewards"):
+        read_sweep(words)
+
+
 def test_a_plugin_that_fails_to_import_is_named(tmp_path: Path) -> None:
     path = tmp_path / "broken.py"
     path.write_text("1 / 0\n")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.theory.test_own_class import OWN
+from tests.theory.test_own_things import LAZY
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -68,27 +69,7 @@ class Coins(Options):
     ),
     "behaviour": (
         "behaviours/lazy.py",
-        """
-from dataclasses import dataclass
-
-import torch
-
-from spac_theory.behaviours import BEHAVIOURS
-from spac_theory.checks import number
-
-
-@BEHAVIOURS.register("lazy")
-@dataclass(frozen=True)
-class Lazy:
-    dial_name = "laziness"
-    dial_range = (0.0, 1.0)
-
-    def policy(self, problem, dial):
-        share = number("dial", dial, low=0, high=1)
-        contexts, actions = problem.bandit.shape
-        first = torch.eye(actions, dtype=torch.float64)[[0] * contexts]
-        return share * first + (1 - share) / actions
-""",
+        LAZY.format(name="lazy"),
         "testing.check_behaviour('lazy')",
     ),
     "reward class": (
@@ -126,6 +107,19 @@ def test_the_page_names_the_files() -> None:
     for kind, (path, _, _) in FILES.items():
         folder = path.partition("/")[0]
         assert re.search(rf"^\| {kind}.*\| `spac_theory/{folder}/", page, re.MULTILINE), kind
+
+
+def test_every_place_that_the_page_names_is_there() -> None:
+    """`NAME` stands for the new thing; what is beside it is a file or folder of today."""
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    table = [line for line in page.splitlines() if line.startswith("| ")]
+    named = re.findall(
+        r"`((?:spac_theory|experiments|llm|conf|docs|tests)/[\w./]*)`", "\n".join(table)
+    )
+    assert len(named) >= 12
+    for name in named:
+        place = ROOT / name
+        assert (place.parent if "NAME" in place.name else place).exists(), name
 
 
 # --- a claim, and a method of the language-model path: one file, and one with its YAML ------------

@@ -2,13 +2,12 @@
 
 import pytest
 import torch
+from small_runs import Killed, silent_pipeline
 
-from experiments.claims.kills import SMALL
 from experiments.common.files import read_json
 from llm.data.row import Row
 from llm.files.digests import read_rows
 from llm.models.load import load_critic
-from llm.pipeline import Pipeline
 from llm.run import composed
 from llm.settings import Settings, build
 from llm.stages.follow import CriticLabeller, folds_of
@@ -27,14 +26,8 @@ QUICK = (
 )
 
 
-class Killed(BaseException):
-    """Stands for a signal: nothing in the project catches it."""
-
-
 def pipeline(folder, *overrides):
-    small = [o for o in SMALL if not o.startswith("methods=")]
-    values = composed("run", f"run_dir={folder}", *small, *QUICK, *overrides)
-    return Pipeline(build(Settings, values), note=lambda text: None)
+    return silent_pipeline(folder, *QUICK, *overrides)
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def options(rows: Path, model: Path, *more: str) -> dict[str, object]:
-    words = (f"rows={rows}", f"model={model}", "dimension=4", "batch=3", "part=4")
+    words = (f"data={rows}", f"model={model}", "dimension=4", "batch=3", "part=4")
     return composed("features", *words, f"output={rows.parent}/features.parquet", *more)
 
 

@@ -65,7 +65,7 @@ def test_the_command_asks_the_users_own_judge(tmp_path, prompts, monkeypatch, ca
     """A judge that prefers long answers, on a model and itself, and a model that stops at once."""
     (tmp_path / "my_judge.py").write_text(
         "def longer(prompts, answers):\n"
-        "    assert len(prompts) == len(answers) == 4 and prompts[0] == 'sun calm'\n"
+        "    assert len(prompts) == len(answers) in (1, 4) and prompts[0] == 'sun calm'\n"
         "    return [len(a.split()) for a in answers]\n"
     )
     monkeypatch.chdir(tmp_path)
@@ -126,3 +126,18 @@ def test_a_judge_that_fails_or_gives_no_numbers_is_one_sentence():
     ):
         with pytest.raises(InputError, match=says):
             finite_scores(judge, ["x", "x"], ["a", "b"])
+
+
+def test_a_judge_that_fails_is_refused_before_any_answer_is_sampled(
+    tmp_path, prompts, monkeypatch, capsys
+):
+    (tmp_path / "broken_judge.py").write_text("def broken(prompts, answers):\n    return 1 / 0\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("llm.judging.answers", None)
+    base = save(tmp_path / "base", tiny.model(tiny.tokenizer(), seed=0))
+    command = ["evaluate", base, base, "--judge", "broken_judge:broken", "--prompts", prompts]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as left:
+        evaluate.main()
+    assert left.value.code == 2
+    assert "The judge failed on 1 answers (ZeroDivisionError" in capsys.readouterr().err

@@ -6,6 +6,7 @@ language-model side works on rows of token ids through the trainer's own loss.
 
 import pytest
 import torch
+from small_runs import gradient
 from transformers import TrainingArguments
 
 from llm.data.row import Row
@@ -60,12 +61,6 @@ def bandit_loss(model, objective, reference, wins, play, joint):
     ratio = (objective.beta_c or objective.beta) / objective.beta
     critic = objective.w * tabular_preference_loss(ratio * s, beats)
     return game_value(critic, tabular_preference_loss(s, wins), objective.lam)
-
-
-def gradient(model, loss):
-    model.zero_grad()
-    loss.backward()
-    return torch.cat([p.grad.flatten() for p in model.parameters()])
 
 
 @pytest.mark.parametrize("form", ["linear", "smoothed"])

@@ -7,6 +7,7 @@ import copy
 
 import pytest
 import torch
+from small_runs import gradient
 
 from llm.data.row import Row
 from llm.data.validate import Limits, prepare
@@ -33,12 +34,6 @@ def raw_rows(count):
         }
         for x, a, b in zip(*(t.tolist() for t in language.sample_pairs(count, seed=5)), strict=True)
     ]
-
-
-def gradient(model, loss):
-    model.zero_grad()
-    loss.backward()
-    return torch.cat([p.grad.flatten() for p in model.parameters()])
 
 
 def test_loss_and_gradient_of_the_sigmoid_loss(tmp_path):

@@ -5,6 +5,7 @@ of a method are those of the algorithm it declares.
 """
 
 import dataclasses
+import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from bandit_losses import LOSSES, WIDE, Tables
 from transformers import TrainingArguments
 
 from llm.data.row import Row
-from llm.methods import METHODS, Conditions, Method, Stream, data, make_method, streams_of
+from llm.methods import METHODS, Batch, Conditions, Method, Stream, data, make_method, streams_of
 from llm.plan import Hardware, arithmetic, frozen_copies, hours, measure, memory
 from llm.run import CONFIG, composed
 from llm.settings import Settings, build
@@ -146,6 +147,30 @@ def test_the_bandits_solution_is_stationary(name):
         slope, weight = slope * options["tau"] ** 2, ridge / N * options["tau"] ** 2
     assert float((slope + weight * height.detach()).abs().max()) < 1e-6
     assert float(slope.abs().max()) > 1e-5
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+def test_hypo_is_unbiased_with_one_own_response_and_with_more(samples):
+    """Over all draws of own responses the mean gradient is that of `L_DPO + λ KL`."""
+    method = make_method("hypo", {"lam": 0.7, "samples": samples})
+    logits = torch.randn(4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    logits = logits.requires_grad_()
+    base = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64).log()
+    mean = torch.zeros(4, dtype=torch.float64)
+    for own in itertools.product(range(4), repeat=samples):
+        logp, picks = logits.log_softmax(-1), {"chosen": [0], "rejected": [1], "own": [*own]}
+        batch = Batch(
+            logp={name: logp[at][None] for name, at in picks.items()},
+            length={name: torch.ones(1, len(at)) for name, at in picks.items()},
+            anchor={"initial": {name: base[at][None] for name, at in picks.items()}},
+        )
+        chance = float(logp.detach()[[*own]].sum().exp())
+        mean += chance * torch.autograd.grad(method.loss(batch)[0], logits)[0]
+    logp = logits.log_softmax(-1)
+    ratio = logp - base
+    want = -torch.nn.functional.logsigmoid(method.beta * (ratio[0] - ratio[1]))
+    want = want + 0.7 * (logp.exp() * ratio).sum()
+    assert torch.allclose(mean, torch.autograd.grad(want, logits)[0], atol=1e-12)
 
 
 def of_tables(rows, streams, logp):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given
@@ -48,12 +50,14 @@ def tiny(kind: str) -> torch.nn.Module:
     return AutoModelForCausalLM.from_config(config).double().eval()
 
 
+def words(rng: torch.Generator, size: int) -> list[int]:
+    return torch.randint(3, 61, (size,), generator=rng).tolist()
+
+
 def forest(seed: int = 0) -> list[Tree]:
     rng = torch.Generator().manual_seed(seed)
 
-    def text(size: int) -> list[int]:
-        return torch.randint(3, 61, (size,), generator=rng).tolist()
-
+    text = partial(words, rng)
     return [
         Tree(text(1 + 3 * i), tuple(text(1 + (i + 2 * k) % 6) for k in range(3))) for i in range(4)
     ]
@@ -155,9 +159,7 @@ def test_filling_loses_nothing_and_keeps_the_budget(sizes: list[int], budget: in
 def rows(seed: int = 0) -> list[Row]:
     rng = torch.Generator().manual_seed(seed)
 
-    def text(size: int) -> list[int]:
-        return torch.randint(3, 61, (size,), generator=rng).tolist()
-
+    text = partial(words, rng)
     return [
         Row(
             text(2 + i),

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from small_runs import Killed, silent_pipeline
 
-from experiments.claims.kills import SMALL
 from experiments.common.files import read_json
 from llm.data.row import Row
 from llm.files.digests import read_rows
@@ -15,9 +15,6 @@ from llm.methods import Stream
 from llm.models.engines import Ends, GenerationSettings
 from llm.models.load import LoraSettings, add_lora
 from llm.models.logprobs import sequence_logps, with_logps
-from llm.pipeline import Pipeline
-from llm.run import composed
-from llm.settings import Settings, build
 from llm.stages.label import _matrix, count
 from llm.training import trainer as trainers
 from llm.training.batches import SEQUENCES, StreamCollator
@@ -29,14 +26,8 @@ from spac_theory.checks import InputError
 QUICK = ("rounds=1", "data.language.pairs=48", "data.language.demonstrations=256", "judge=language")
 
 
-class Killed(BaseException):
-    """Stands for a signal: nothing in the project catches it."""
-
-
 def pipeline(folder, *overrides):
-    small = [o for o in SMALL if not o.startswith("methods=")]
-    values = composed("run", f"run_dir={folder}", *small, *QUICK, *overrides)
-    return Pipeline(build(Settings, values), note=lambda text: None)
+    return silent_pipeline(folder, *QUICK, *overrides)
 
 
 BOTH = "methods=[hypo,rebel]"
@@ -82,6 +73,17 @@ def test_a_killed_run_with_rollouts_and_labels_ends_like_a_whole_one(whole, tmp_
     assert read_json(tmp_path / "manifest.json") == read_json(whole / "manifest.json")
     for path in whole.rglob("*.parquet"):
         assert read_rows(path) == read_rows(tmp_path / path.relative_to(whole))
+
+
+def judged_by_nobody(prompts, answers):
+    raise ZeroDivisionError
+
+
+def test_a_judge_that_fails_is_refused_before_the_model_is_touched(tmp_path):
+    broken = pipeline(tmp_path, "methods=[rebel]", f"judge={__name__}:judged_by_nobody")
+    with pytest.raises(InputError, match=r"The judge failed on 1 answers \(ZeroDivisionError"):
+        broken()
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"prepare"}
 
 
 def test_rollouts_follow_the_weights_and_leave_other_randomness_alone(whole, tmp_path):

@@ -87,3 +87,15 @@ def test_a_list_of_tables_says_that_it_does_not_generalise():
     cls = FiniteClass(torch.rand(2, 2, 3))
     with pytest.raises(InputError, match="contexts it was not listed for"):
         cls.reward_at(torch.tensor([0]), torch.rand(1, 3, 2))
+
+
+def test_a_baseline_of_each_data_set_gives_the_value_of_the_linear_program_of_its_own():
+    game = random_game(5, (3, 4), 12, 400)
+    baseline = torch.from_numpy(np.random.default_rng(5).dirichlet(np.ones(4), (3, 3)))
+    whole = simplex_saddle(Game(game.reward_class, game.data, game.lam, game.rho, baseline))
+    assert bool(whole.converged.all())
+    for lane in range(3):
+        data = WinnerCounts(game.data.wins[lane : lane + 1])
+        alone = Game(game.reward_class, data, game.lam[:1], game.rho, baseline[lane])
+        reference = linear_program_saddle(alone).certificate.upper
+        assert float((whole.certificate.upper[lane] - reference).abs()) < 1e-6

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
 
-from spac_theory.links import BRADLEY_TERRY, LINKS, PROBIT
+from spac_theory.links import BRADLEY_TERRY, LINKS, PROBIT, GeneralLink
 
 REFERENCE = {
     "bradley_terry": (special.expit, special.log_expit),
@@ -62,6 +62,17 @@ def test_kappa_of_probit_keeps_growing():
 def test_inverse(link, p):
     point = torch.tensor([p], dtype=torch.float64)
     torch.testing.assert_close(link.probability(link.inverse(point)), point, rtol=1e-9, atol=0)
+
+
+def test_a_link_of_ones_own_says_what_it_lacks():
+    class Half(GeneralLink):
+        name = "half"
+
+        def probability(self, z):
+            return torch.sigmoid(z)
+
+    with pytest.raises(TypeError, match=r"abstract methods? .*inverse.*loss.*loss_derivatives"):
+        Half()
 
 
 @pytest.mark.parametrize("name", LINKS)

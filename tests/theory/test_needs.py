@@ -6,11 +6,28 @@ import pytest
 import torch
 
 from experiments.engine.options import files
-from spac_theory import ALGORITHMS, BRADLEY_TERRY, InputError, make_algorithm, make_problem
+from spac_theory import (
+    ALGORITHMS,
+    BEHAVIOURS,
+    BRADLEY_TERRY,
+    PROBLEMS,
+    InputError,
+    make_algorithm,
+    make_problem,
+)
 from spac_theory.bandit.preferences import PreferenceModel
 from spac_theory.learning.needs import FEATURES, JUDGE, LABELS, NEEDS, PREFERENCES, Learner, missing
 from spac_theory.learning.trials import make_trial
-from spac_theory.options import Options, choice, described, flag, integer, number, positive
+from spac_theory.options import (
+    Options,
+    choice,
+    described,
+    flag,
+    integer,
+    interval,
+    number,
+    positive,
+)
 from spac_theory.rewards.base import likeliest_member
 from spac_theory.view import Contexts, Fit, LearnerView, TabularPolicy
 
@@ -103,6 +120,7 @@ class Sample(Options):
     rounds: int = integer(3, "rounds")
     form: str = choice("plain", "a form", ("plain", "fancy"))
     fast: bool = flag(False, "whether")
+    span: tuple[float, float] | None = interval((0.0, 1.0), "a range", optional=True)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +131,9 @@ class Sample(Options):
         ({"rounds": 0}, ["rounds is 0", "at least 1"]),
         ({"form": "odd"}, ["form is 'odd'", "fancy, plain"]),
         ({"fast": 1}, ["fast is 1", "true or false"]),
+        ({"span": (1, 0)}, ["span is (1, 0)", "low must be below high"]),
+        ({"span": [1]}, ["span is [1]", "a pair"]),
+        ({"span": "ab"}, ["span is 'ab'", "a pair"]),
     ],
 )
 def test_options_are_checked_as_declared(bad, words):
@@ -123,7 +144,8 @@ def test_options_are_checked_as_declared(bad, words):
 
 
 def test_options_that_are_right_are_kept():
-    assert dataclasses.astuple(Sample(0.0, 2.0, 1, "fancy", True)) == (0.0, 2.0, 1, "fancy", True)
+    values = (0.0, 2.0, 1, "fancy", True, None)
+    assert dataclasses.astuple(Sample(*values)) == values
     assert [(o.name, o.default, o.help) for o in described(Sample)][1] == (
         "beta",
         None,
@@ -133,9 +155,22 @@ def test_options_that_are_right_are_kept():
 
 def test_the_files_of_options_are_those_of_the_dataclasses():
     """`python -m experiments.engine.options` was run after the last change."""
-    stale = [p.name for p, text in files().items() if p.read_text(encoding="utf-8") != text]
+    found = files()
+    stale = [p.name for p, text in found.items() if p.read_text(encoding="utf-8") != text]
     assert stale == []
-    assert all(o.help for name in ALGORITHMS for o in described(ALGORITHMS[name]))
+    assert {p.parent.name for p in found} == {"algorithm", "problem", "behaviour"}
+
+
+@pytest.mark.parametrize("registry", [ALGORITHMS, PROBLEMS, BEHAVIOURS], ids=lambda r: r.kind)
+def test_every_option_of_our_own_things_is_described_and_checked(registry):
+    ours = [
+        t for t in map(registry.__getitem__, registry) if t.__module__.startswith("spac_theory.")
+    ]
+    assert all(issubclass(thing, Options) for thing in ours)
+    for thing in ours:
+        for option in dataclasses.fields(thing):
+            assert option.metadata["help"], (thing, option.name)
+            assert option.metadata["check"] is not None, (thing, option.name)
 
 
 def test_retired_words_are_refused_with_the_new_ones():

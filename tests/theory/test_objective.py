@@ -9,6 +9,8 @@ from experiments.claims.games.instances import random_simplex
 from spac_theory.keys import generator
 from spac_theory.links import LINKS
 from spac_theory.objective import (
+    LARGEST_INCIDENCE,
+    PreferenceGradient,
     tabular_game,
     tabular_preference_derivatives,
     tabular_preference_gradient,
@@ -55,8 +57,21 @@ def test_gradient_by_autograd(link, seed):
     (expected,) = torch.autograd.grad(tabular_preference_loss(point, fraction, link), point)
     alone = tabular_preference_gradient(reward, fraction, link)
     both, _ = tabular_preference_derivatives(reward, fraction, link)
+    torch.testing.assert_close(
+        PreferenceGradient(fraction, link)(reward), expected, rtol=1e-11, atol=1e-13
+    )
     torch.testing.assert_close(alone, expected, rtol=1e-11, atol=1e-13)
     torch.testing.assert_close(both, expected, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("actions", [2, LARGEST_INCIDENCE, LARGEST_INCIDENCE + 1])
+def test_gradient_of_fixed_counts_at_any_number_of_actions(actions):
+    rng = torch.Generator().manual_seed(actions)
+    reward = torch.randn(2, 3, actions, generator=rng, dtype=torch.float64, requires_grad=True)
+    fraction = torch.rand(2, 3, actions, actions, generator=rng, dtype=torch.float64)
+    (expected,) = torch.autograd.grad(tabular_preference_loss(reward, fraction).sum(), reward)
+    found = PreferenceGradient(fraction)(reward.detach())
+    torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-13)
 
 
 @links

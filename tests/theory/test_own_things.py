@@ -19,12 +19,33 @@ from spac_theory.testing import (
 QUICK = {"spac_t": {"iterations": 5}, "dpo_gradient": {"steps": 20}}
 SMALL = {"continuous": {"evaluation": 100}}
 
+# A family of one's own, under the name `{name}`.
+LAZY = """
+from dataclasses import dataclass
+
+import torch
+
+from spac_theory.behaviours import BEHAVIOURS
+from spac_theory.checks import number
+
+
+@BEHAVIOURS.register("{name}")
+@dataclass(frozen=True)
+class Lazy:
+    dial_name = "laziness"
+    dial_range = (0.0, 1.0)
+
+    def policy(self, problem, dial):
+        share = number("dial", dial, low=0, high=1)
+        contexts, actions = problem.bandit.shape
+        first = torch.eye(actions, dtype=torch.float64)[[0] * contexts]
+        return share * first + (1 - share) / actions
+"""
+
 STRANGER = """
 from dataclasses import dataclass
 import torch
 from spac_theory.algorithms import ALGORITHMS
-from spac_theory.behaviours import BEHAVIOURS
-from spac_theory.checks import number
 from spac_theory.problems import PROBLEMS, Problem
 from spac_theory.problems.tabular import Tabular
 from spac_theory.view import Fit, TabularPolicy
@@ -39,17 +60,6 @@ class Stranger:
         weight = (data.wins.sum(-1) + 1.0).double() ** self.sharpness
         return Fit(TabularPolicy(weight / weight.sum(-1, keepdim=True)), "closed form")
 
-@BEHAVIOURS.register("stranger")
-@dataclass(frozen=True)
-class Lazy:
-    dial_name = "laziness"
-    dial_range = (0.0, 1.0)
-    def policy(self, problem, dial):
-        share = number("dial", dial, low=0, high=1)
-        contexts, actions = problem.bandit.shape
-        first = torch.eye(actions, dtype=torch.float64)[[0] * contexts]
-        return share * first + (1 - share) / actions
-
 @PROBLEMS.register("stranger")
 @dataclass(frozen=True)
 class Twice:
@@ -57,7 +67,7 @@ class Twice:
     def build(self):
         inner = Tabular(2, 3, seed=self.seed).build()
         return Problem(inner.bandit, inner.reward_class, inner.profile)
-"""
+""" + LAZY.format(name="stranger")
 
 
 @pytest.fixture

@@ -3,12 +3,4 @@
 from experiments.engine.study import Study
 from experiments.studies.baseline import analysis, cells, figure
 
-STUDY = Study(
-    name="baseline",
-    settings=cells.Settings,
-    cells=cells.cells,
-    compute=cells.compute,
-    columns={},
-    report=analysis.report,
-    draw=figure.draw,
-)
+STUDY = Study.of("baseline", cells, analysis, figure)

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.common.configuration import Comparisons, Count, Positive, Probability, Several
+from experiments.engine.columns import Column
 from experiments.engine.setting import BASELINES, at_coverage
 from experiments.engine.specs import build_problem, describe, resolve
 from experiments.engine.study import Cell, Columns
 from spac_theory import make_algorithm
+
+COLUMNS: dict[str, Column] = {}  # the common ones are enough
 
 
 @dataclass(frozen=True)

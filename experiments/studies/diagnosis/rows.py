@@ -17,6 +17,7 @@ from llm.data.plain import plain_features
 from llm.data.projection import Projected, project
 from spac_theory import InputError, LearnerView, LinearClass, WinnerCounts
 from spac_theory.keys import generator
+from spac_theory.learning.needs import featured
 from spac_theory.links import BRADLEY_TERRY
 from spac_theory.solvers.design import DenseDesign
 from spac_theory.solvers.ridge import ridge_fit
@@ -148,8 +149,7 @@ def wilks_scale(problem: RowProblem, counts: WinnerCounts, curvature: float) -> 
 
     Its paper's own constant carries `κ ~ e^R`: on features of language that set holds everything.
     """
-    cls, delta, n = problem.view.reward_class, problem.view.delta, float(counts.n[0])
-    assert isinstance(cls, LinearClass)
+    cls, delta, n = featured(problem.view), problem.view.delta, float(counts.n[0])
     radius = (float(stats.chi2.ppf(1 - delta, cls.dimension)) / (n * curvature)) ** 0.5
     kappa = problem.view.link.kappa(cls.difference_bound)
     statistical = (cls.dimension - float(torch.tensor(delta).log())) * kappa**2

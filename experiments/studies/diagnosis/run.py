@@ -164,6 +164,8 @@ def write(
 
 def diagnose(values: dict[str, Any], output: Path) -> bool:
     """Read, learn, diagnose, write."""
+    if "algorithm" not in values:  # Hydra leaves out a group that nothing was chosen from
+        resolve_algorithms(None)
     settings, console = read(Settings, values), make_console()
     load(settings.plugins)
     specs = resolve_algorithms(settings.algorithm)

@@ -3,12 +3,4 @@
 from experiments.engine.study import Study
 from experiments.studies.lambda_choice import analysis, cells, figure
 
-STUDY = Study(
-    name="lambda_choice",
-    settings=cells.Settings,
-    cells=cells.cells,
-    compute=cells.compute,
-    columns=cells.COLUMNS,
-    report=analysis.report,
-    draw=figure.draw,
-)
+STUDY = Study.of("lambda_choice", cells, analysis, figure)

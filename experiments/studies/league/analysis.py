@@ -29,29 +29,21 @@ from spac_theory.concentrability.ratios import (
     largest_ratio,
     mean_ratio,
 )
+from spac_theory.learning.needs import Coefficient
 from spac_theory.problems import true_preference
 from spac_theory.statistics import FEWEST_FOR_A_MEAN
 
 Row = dict[str, Any]
-COEFFICIENTS = {
-    "C(π*)": "single-policy, reward differences to the behaviour",
-    "C(π*; chosen)": "single-policy, reward differences to the winners of the data",
-    "sup C(π)": "all-policy, reward differences",
-    "max π*/μ": "single-policy density ratio",
-    "E[π*/μ]": "single-policy L1 density ratio",
-    "max 1/μ": "all-policy density ratio",
-    "KL ball": "density ratio over policies within `kl_radius` of the reference",
-    "KL ball R/β": "the same with radius R/β, β = 0.1",
-    "coverability": "density ratio under the best law of all: of no law in particular",
-}
+NOT_NUMBERS = (Coefficient.NONE, Coefficient.UNSTATED)
+COEFFICIENTS = tuple(c for c in Coefficient if c not in NOT_NUMBERS)
 COLUMNS = {
     "tuning": text("default options, or the best of the entry's settings on other data sets: tuned")
 }
+GENERAL = (
+    "No reward explains these preferences, so an entry is tuned and judged by how far its policy can be "
+    "beaten; suboptimality is that of the Borda score, the chance to beat a uniform response.\n"
+)
 BETA = 0.1  # of the entries that need a ball of radius R/β
-NOT_NUMBERS = {
-    "none stated": "the source has no theorem about data",
-    "none": "a theorem that asks nothing of the offline comparisons",
-}
 
 
 def coefficients(problem: Problem, mu: Tensor, radius: float) -> dict[str, float]:
@@ -64,17 +56,24 @@ def coefficients(problem: Problem, mu: Tensor, radius: float) -> dict[str, float
     wins = winner_law(bandit.rho, law[2], true_preference(problem)).sum(-1)
     chosen = wins / wins.sum(-1, keepdim=True)
     wide = problem.reward_class.difference_bound / BETA
-    return {
-        "C(π*)": float(single_policy_concentrability(*law, best, mu)),
-        "C(π*; chosen)": float(single_policy_concentrability(*law, best, chosen)),
-        "sup C(π)": all_policy_concentrability(*law, mu).upper,
-        "max π*/μ": largest_ratio(best, mu),
-        "E[π*/μ]": mean_ratio(best, mu, bandit.rho),
-        "max 1/μ": every_policy_ratio(mu),
-        "KL ball": kl_ball_ratio(mu, bandit.rho, radius),
-        "KL ball R/β": kl_ball_ratio(mu, bandit.rho, wide),
-        "coverability": coverability(bandit.features.shape[1]),
+    found = {
+        Coefficient.SINGLE: float(single_policy_concentrability(*law, best, mu)),
+        Coefficient.CHOSEN: float(single_policy_concentrability(*law, best, chosen)),
+        Coefficient.ALL: all_policy_concentrability(*law, mu).upper,
+        Coefficient.BEST_RATIO: largest_ratio(best, mu),
+        Coefficient.L1: mean_ratio(best, mu, bandit.rho),
+        Coefficient.RATIO: every_policy_ratio(mu),
+        Coefficient.LOCAL: kl_ball_ratio(mu, bandit.rho, radius),
+        Coefficient.WIDE: kl_ball_ratio(mu, bandit.rho, wide),
+        Coefficient.COVERABILITY: coverability(bandit.features.shape[1]),
     }
+    return {str(each): value for each, value in found.items()}
+
+
+def metric(rows: pl.DataFrame) -> str:
+    """What entries are judged by: exploitability where no reward explains the preferences."""
+    general = "exploitability" in rows.columns and rows["exploitability"].is_not_null().any()
+    return "exploitability" if general else "suboptimality"
 
 
 def summary(table: pl.DataFrame) -> pl.DataFrame:
@@ -82,19 +81,24 @@ def summary(table: pl.DataFrame) -> pl.DataFrame:
 
     A data set's number is its mean over cells; the interval is normal, over data sets, and left out
     where they are too few for one. The rank is the mean over cells of the rank of the tuned mean.
+    What is averaged, and sorted by, is the `metric` of the table; where that is exploitability, the mean
+    suboptimality of the tuned entry stands beside it (`borda`).
     """
+    judged = metric(table)
     ran = table.filter(pl.col("suboptimality").is_not_null())
-    seeds = ran.group_by("algorithm", "tuning", "seed").agg(pl.col("suboptimality").mean())
-    spread = pl.col("suboptimality").std() / pl.len().sqrt()
+    seeds = ran.group_by("algorithm", "tuning", "seed").agg(pl.col(judged).mean())
+    spread = pl.col(judged).std() / pl.len().sqrt()
     half = pl.when(pl.len() >= FEWEST_FOR_A_MEAN).then(1.96 * spread).alias("half")
-    means = seeds.group_by("algorithm", "tuning").agg(
-        pl.col("suboptimality").mean().alias("mean"), half
-    )
+    means = seeds.group_by("algorithm", "tuning").agg(pl.col(judged).mean().alias("mean"), half)
     wide = means.pivot("tuning", index="algorithm", values=["mean", "half"])
     tuned = ran.filter(pl.col("tuning") == "tuned")
-    cells = tuned.group_by("algorithm", "dial", "n").agg(pl.col("suboptimality").mean())
-    ranked = cells.with_columns(pl.col("suboptimality").rank().over("dial", "n").alias("rank"))
-    ranks = ranked.group_by("algorithm").agg(pl.col("rank").mean())
+    cells = tuned.group_by("algorithm", "dial", "n").agg(
+        pl.col(judged).mean(), pl.col("suboptimality").mean().alias("borda")
+    )
+    ranked = cells.with_columns(pl.col(judged).rank().over("dial", "n").alias("rank"))
+    ranks = ranked.group_by("algorithm").agg(pl.col("rank").mean(), pl.col("borda").mean())
+    if judged == "suboptimality":
+        ranks = ranks.drop("borda")
     costs = ran.group_by("algorithm").agg(
         pl.col("queries").max().fill_null(0).cast(pl.Int64),
         (1000 * pl.col("seconds").mean()).alias("ms"),
@@ -111,11 +115,12 @@ def summary(table: pl.DataFrame) -> pl.DataFrame:
 def needs_table(table: pl.DataFrame, covered: list[Row], needed: dict[str, str]) -> list[Row]:
     """For each algorithm and dial: the coefficient its theory needs, and what was measured.
 
-    Measured is the mean suboptimality at the largest `n`, default and tuned.
+    Measured is the mean of the table's `metric` at the largest `n`, default and tuned.
     """
-    ran = table.filter(pl.col("suboptimality").is_not_null(), pl.col("n") == pl.col("n").max())
-    means = ran.group_by("algorithm", "dial", "tuning").agg(pl.col("suboptimality").mean())
-    found = {(r["algorithm"], r["dial"], r["tuning"]): r["suboptimality"] for r in means.to_dicts()}
+    judged = metric(table)
+    ran = table.filter(pl.col(judged).is_not_null(), pl.col("n") == pl.col("n").max())
+    means = ran.group_by("algorithm", "dial", "tuning").agg(pl.col(judged).mean())
+    found = {(r["algorithm"], r["dial"], r["tuning"]): r[judged] for r in means.to_dicts()}
     lines = []
     for label, needs in needed.items():
         for place in covered:
@@ -142,14 +147,14 @@ def write_report(
     console: Console,
 ) -> None:
     """Write `results.parquet`, `league.md` and `league.png`, and print the table."""
-    lines = summary(rows)
+    lines, judged = summary(rows), metric(rows)
     told = rows.filter(pl.col("status").is_in(["skipped", "failed"])).to_dicts()
     reasons = {row["algorithm"]: row["reason"] for row in told}
     needs = needs_table(rows, covered, needed)
     write_results(rows, folder / "results.parquet", COLUMNS)
-    write_text(folder / "league.md", page(lines, covered, needs, reasons))
-    pictures = save(league_figure(rows, lines), folder / "league", ("png",))
-    standings(lines, "League: mean suboptimality, sorted by tuned").show(console)
+    write_text(folder / "league.md", page(lines, covered, needs, reasons, judged))
+    pictures = save(league_figure(rows, lines, judged), folder / "league", ("png",))
+    standings(lines, f"League: mean {judged}, sorted by tuned").show(console)
     for label, reason in reasons.items():
         console.print(f"{label}: {reason}", style="yellow", markup=False)
     show_paths([folder / "results.parquet", folder / "league.md", *pictures], console)
@@ -158,6 +163,8 @@ def write_report(
 def standings(lines: pl.DataFrame, title: str = "") -> Table:
     """One line an entry, in words."""
     header = ["algorithm", "default", "tuned", "rank", "failures", "queries", "ms a data set"]
+    if "borda" in lines.columns:
+        header.insert(4, "suboptimality, tuned")
     return Table(title, header, [_line(line) for line in lines.to_dicts()])
 
 
@@ -173,24 +180,32 @@ def _line(line: Row) -> list[Any]:
     rank = None if line["rank"] is None else f"{line['rank']:.1f}"
     return [
         line["algorithm"], interval("default"), interval("tuned"), rank,
+        *([line["borda"]] if "borda" in line else []),
         *(line[name] for name in ("failures", "queries", "ms")),
     ]  # fmt: skip
 
 
-def page(lines: pl.DataFrame, covered: list[Row], needs: list[Row], reasons: dict[str, str]) -> str:
+def page(
+    lines: pl.DataFrame,
+    covered: list[Row],
+    needs: list[Row],
+    reasons: dict[str, str],
+    judged: str,
+) -> str:
     """The report in Markdown."""
     parts = [
         "# League\n",
         f"Tuned means: the best of {BUDGET} settings on other data sets, chosen with the true reward in "
-        "hand. Suboptimality is averaged over cells; ± is a 95 % interval over data sets.\n",
+        f"hand. {judged.capitalize()} is averaged over cells; ± is a 95 % interval over data sets.\n",
+        *([GENERAL] if judged == "exploitability" else []),
         standings(lines).markdown(),
         "## Skipped or failed\n",
         *[f"- {label}: {reason}\n" for label, reason in reasons.items()],
         "## Coverage of each dial\n",
         table_of(covered).markdown(),
-        *[f"- {key}: {text}\n" for key, text in COEFFICIENTS.items()],
+        *[f"- {each}: {each.meaning}\n" for each in COEFFICIENTS],
         "## What each theory needs, and what was measured at the largest n\n",
-        *[f"- {key}: {text}\n" for key, text in NOT_NUMBERS.items()],
+        *[f"- {each}: {each.meaning}\n" for each in NOT_NUMBERS],
         table_of(needs).markdown(),
     ]
     return "\n".join(parts)

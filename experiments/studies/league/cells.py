@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from experiments.common.configuration import WHOLE, Comparisons, Natural, Several, read
+from experiments.engine.launcher import Launcher
 from experiments.engine.specs import Spec, label_of, load, resolve, try_dials
 from experiments.engine.store import open_store
 from experiments.engine.units import Unit
@@ -33,15 +34,15 @@ class Settings:
 
     problem: dict[str, Any]
     behaviour: dict[str, Any]
-    sizes: Several[Comparisons]
+    n: Several[Comparisons]
     seeds: Annotated[int, WHOLE, Field(ge=2, le=10_000)]
     tuning_seeds: Annotated[int, WHOLE, Field(ge=1, le=10_000)]
     labels: Natural
     kl_radius: Annotated[float, Field(ge=0)]
-    algorithms: tuple[str, ...]
+    entries: tuple[str, ...]
     extra: dict[str, dict[str, Any]]
     plugins: tuple[str, ...]
-    processes: Annotated[int, WHOLE, Field(ge=0, le=1024)]
+    launcher: Launcher
     store: str
 
 
@@ -61,7 +62,7 @@ class League:
 
     def cells(self) -> Iterator[tuple[float, int, str]]:
         """Dial, sample size and entry of every cell."""
-        for n in sorted(self.settings.sizes):
+        for n in sorted(self.settings.n):
             for dial in self.dials:
                 for label in self.entries:
                     yield dial, n, label
@@ -113,9 +114,9 @@ def read_league(config: Mapping[str, Any]) -> League:
 
 def _entries(settings: Settings) -> dict[str, Entry]:
     """The entries asked for, and those of the configuration itself (one setting each)."""
-    asked = list(settings.algorithms) or list(ENTRIES)
+    asked = list(settings.entries) or list(ENTRIES)
     for label in asked:
-        checks.choice("algorithms", label, ENTRIES)
+        checks.choice("entries", label, ENTRIES)
     own = {}
     for label, spec in settings.extra.items():
         found = resolve("algorithm", f"extra.{label}", spec)

@@ -21,17 +21,20 @@ SHADES = ("#c8c8c8", "#7d7d7d", "#000000")  # from the smallest n to the largest
 GAP = 1.6  # rows of white between the two groups
 
 
-def league_figure(rows: pl.DataFrame, lines: pl.DataFrame) -> Figure:
-    """The figure of a season: `rows` as `season` returns them, `lines` as `summary` does."""
+def league_figure(rows: pl.DataFrame, lines: pl.DataFrame, judged: str) -> Figure:
+    """The figure of a season: `rows` as `season` returns them, `lines` as `summary` does.
+
+    `judged` is the column of `rows` that `lines` averages.
+    """
     height, places = _places(lines.filter(pl.col("mean_tuned").is_not_null()).to_dicts())
     dials = rows["dial"].unique().sort().to_list()
     panels = 1 + len(dials)
     size = (4.6 + 1.7 * len(dials)) / panels, 1.5 + 0.175 * height
     ratios = [2.2, *[1.0] * len(dials)]
     fig, axes = make_figure(1, panels, size, width_ratios=ratios, sharey=True)
-    _means(axes[0, 0], places)
+    _means(axes[0, 0], places, judged)
     for axis, dial in zip(axes[0, 1:], dials, strict=True):
-        _at_coverage(axis, rows.filter(pl.col("dial") == dial), places)
+        _at_coverage(axis, rows.filter(pl.col("dial") == dial), places, judged)
         axis.set_title(f"{rows['behaviour'][0].partition('(')[0]} {dial:g}")
         axis.sharex(axes[0, 1])
     axes[0, 0].set_ylim(height - 0.3, -1.2)
@@ -55,7 +58,7 @@ def _colour(label: str) -> str:
     return HOUSE if label.startswith("spac") else FIELD
 
 
-def _means(axis: Axes, places: list[tuple[float, Row]]) -> None:
+def _means(axis: Axes, places: list[tuple[float, Row]], judged: str) -> None:
     """Default (hollow) and tuned (filled) mean over cells, with 95 % intervals."""
     for y, line in places:
         colour = _colour(line["algorithm"])
@@ -75,7 +78,7 @@ def _means(axis: Axes, places: list[tuple[float, Row]]) -> None:
     axis.set_yticks([y for y, _ in places], [line["algorithm"] for _, line in places], fontsize=7.5)
     for label, (_, line) in zip(axis.get_yticklabels(), places, strict=True):
         label.set_color(_colour(line["algorithm"]))
-    axis.set_xlabel("mean suboptimality over cells (95 % interval)")
+    axis.set_xlabel(f"mean {judged} over cells (95 % interval)")
     axis.set_title("all cells")
     keys = [
         Line2D([], [], color="0.2", marker="o", mfc="white", ls="", label="defaults"),
@@ -103,11 +106,13 @@ def _headings(axis: Axes, places: list[tuple[float, Row]]) -> None:
             )
 
 
-def _at_coverage(axis: Axes, rows: pl.DataFrame, places: list[tuple[float, Row]]) -> None:
+def _at_coverage(
+    axis: Axes, rows: pl.DataFrame, places: list[tuple[float, Row]], judged: str
+) -> None:
     """Tuned means at one coverage, a dot for each sample size, darker with more data."""
-    tuned = rows.filter(pl.col("tuning") == "tuned", pl.col("suboptimality").is_not_null())
-    means = tuned.group_by("algorithm", "n").agg(pl.col("suboptimality").mean())
-    found = {(r["algorithm"], r["n"]): r["suboptimality"] for r in means.to_dicts()}
+    tuned = rows.filter(pl.col("tuning") == "tuned", pl.col(judged).is_not_null())
+    means = tuned.group_by("algorithm", "n").agg(pl.col(judged).mean())
+    found = {(r["algorithm"], r["n"]): r[judged] for r in means.to_dicts()}
     sizes = sorted(rows["n"].unique().to_list())
     for k, n in enumerate(sizes):
         points = [(found.get((line["algorithm"], n)), y) for y, line in places]

@@ -3,12 +3,4 @@
 from experiments.engine.study import Study
 from experiments.studies.misspecification import analysis, cells, figure
 
-STUDY = Study(
-    name="misspecification",
-    settings=cells.Settings,
-    cells=cells.cells,
-    compute=cells.compute,
-    columns=cells.COLUMNS,
-    report=analysis.report,
-    draw=figure.draw,
-)
+STUDY = Study.of("misspecification", cells, analysis, figure)

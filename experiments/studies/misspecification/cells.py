@@ -14,7 +14,7 @@ price `ε° = sup|Δ_{r*} − Δ_{r°}|` does not.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import torch
@@ -23,15 +23,12 @@ from torch import Tensor
 
 from experiments.common.configuration import Comparisons, Count, Positive, Probability, Several
 from experiments.engine.columns import real, text
-from experiments.engine.setting import Setting, baseline_policy
+from experiments.engine.setting import Setting, at_coverage
 from experiments.engine.study import Cell, Columns
 from spac_theory import (
     InputError,
-    LearnerView,
     checks,
     make_algorithm,
-    make_behaviour,
-    make_problem,
     pair_law,
 )
 from spac_theory.bandit.contextual import ContextualBandit
@@ -41,6 +38,8 @@ from spac_theory.bounds.upper import covering_complexity, upper_bound
 from spac_theory.concentrability.classes import Design, concentrability_of
 from spac_theory.concentrability.coverage import Coverage
 from spac_theory.concentrability.linear import AllPolicy
+from spac_theory.learning.needs import featured
+from spac_theory.learning.trials import make_trial
 from spac_theory.problems import Problem, uniform_profile
 from spac_theory.rewards.linear import LinearClass
 
@@ -132,11 +131,11 @@ class Instance:
 
 def spread(share: float) -> tuple[Instance, Tensor]:
     """The `linear` problem and the `coverage` behaviour at `share`."""
-    linear = make_problem("linear")
-    cls, bandit = linear.reward_class, linear.bandit
-    assert isinstance(cls, LinearClass)
-    found = Instance(cls, bandit.reward, outside(bandit.features), bandit.rho, bandit.name)
-    return found, make_behaviour("coverage").policy(linear, share)
+    here = at_coverage("linear", share)
+    bandit = here.problem.bandit
+    pattern = outside(bandit.features)
+    found = Instance(featured(here.view), bandit.reward, pattern, bandit.rho, bandit.name)
+    return found, here.behaviour
 
 
 def trap(share: float) -> tuple[Instance, Tensor]:
@@ -169,16 +168,15 @@ def missed(name: str, epsilon: float, share: float, delta: float) -> Setting:
         name=f"{instance.name}-missed-{epsilon:g}",
     )
     problem = Misspecified(bandit, instance.reward_class, uniform_profile(*bandit.shape))
-    nu = baseline_policy("behaviour", problem, mu)
-    view = LearnerView(instance.reward_class, bandit.rho, mu, nu, delta=delta)
-    design = Design(instance.member, bandit.rho, pair_law(mu), nu)
+    design = Design(instance.member, bandit.rho, pair_law(mu), mu)
     c = concentrability_of(instance.reward_class, design, bandit.optimal_policy)
-    return Setting(problem, mu, view, Coverage(c.value, AllPolicy(0.0, float("inf")), c.kind))
+    known = Coverage(c.value, AllPolicy(0.0, float("inf")), c.kind)
+    return Setting.of(replace(make_trial(problem, mu, delta=delta), known=known))
 
 
 def projected_distance(here: Setting) -> float:
     """`ε° = sup|Δ_{r*} − Δ_{r°}|`, and `r°` from the exact law of a label."""
-    return distance(here.problem.bandit.reward, projection(here.view.reward_class, here.law()))
+    return distance(here.problem.bandit.reward, projection(here.view.reward_class, here.law))
 
 
 def compute(cell: Cell) -> Columns:

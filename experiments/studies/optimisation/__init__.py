@@ -3,12 +3,4 @@
 from experiments.engine.study import Study
 from experiments.studies.optimisation import analysis, cells, figure
 
-STUDY = Study(
-    name="optimisation",
-    settings=cells.Settings,
-    cells=cells.cells,
-    compute=cells.compute,
-    columns=cells.COLUMNS,
-    report=analysis.report,
-    draw=figure.draw,
-)
+STUDY = Study.of("optimisation", cells, analysis, figure)

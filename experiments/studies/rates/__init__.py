@@ -3,12 +3,4 @@
 from experiments.engine.study import Study
 from experiments.studies.rates import analysis, cells, figure
 
-STUDY = Study(
-    name="rates",
-    settings=cells.Settings,
-    cells=cells.cells,
-    compute=cells.compute,
-    columns=cells.COLUMNS,
-    report=analysis.report,
-    draw=figure.draw,
-)
+STUDY = Study.of("rates", cells, analysis, figure)

@@ -18,6 +18,7 @@ from experiments.common.configuration import (
     read,
 )
 from experiments.common.style import STYLES
+from experiments.engine.launcher import Launcher
 from experiments.engine.specs import Spec, load, resolve, resolve_algorithms, try_dials
 from experiments.engine.units import Unit
 from spac_theory import InputError
@@ -45,29 +46,11 @@ class Learner:
 
 
 @dataclass(frozen=True)
-class Local:
-    """Worker processes here; null for one a core, 0 for none."""
-
-    name: Literal["local"]
-    processes: Annotated[int, WHOLE, Field(ge=0, le=1024)] | None = None
-
-
-@dataclass(frozen=True)
-class Slurm:
-    """Jobs on a cluster; `parameters` go to submitit as they are."""
-
-    name: Literal["slurm"]
-    cluster: Literal["slurm", "local"]
-    units_per_job: Count
-    parameters: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class Pictures:
     """Labels in colour, sample sizes of the figure against coverage, file formats."""
 
     algorithms: tuple[str, ...]
-    sizes: Several[Comparisons]
+    n: Several[Comparisons]
     formats: tuple[Literal["png", "pdf", "svg"], ...]
 
 
@@ -80,7 +63,7 @@ class Settings:
     algorithm: dict[str, Any]
     grid: Grid
     learner: Learner
-    launcher: Annotated[Local | Slurm, Field(discriminator="name")]
+    launcher: Launcher
     figure: Pictures
     store: str
     plugins: tuple[str, ...]
@@ -140,6 +123,8 @@ def read_sweep(config: Mapping[str, Any]) -> Sweep:
 
     Raises InputError: a sentence a line, each with the field, its value and what would be right.
     """
+    if "algorithm" not in config:  # Hydra leaves out a group that nothing was chosen from
+        resolve_algorithms(None)
     settings = read(Settings, config)
     plugins = load(settings.plugins)
     problem = resolve("problem", "problem", settings.problem)

@@ -37,7 +37,7 @@ def write_figures(curves: pl.DataFrame, options: Pictures, output: Path) -> list
         return []
     figures = {
         "suboptimality_n": against_n(drawable, labels),
-        "suboptimality_coverage": against_coverage(drawable, labels, options.sizes),
+        "suboptimality_coverage": against_coverage(drawable, labels, options.n),
     }
     return [
         path

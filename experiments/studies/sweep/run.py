@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,35 +10,16 @@ from rich.console import Console
 
 from experiments.common.table import make_console, show_paths
 from experiments.engine.columns import write_results
-from experiments.engine.executor import run_units
 from experiments.engine.progress import show_progress
 from experiments.engine.store import open_store
-from experiments.engine.units import Report, Unit, by_cost, pending
-from experiments.studies.sweep.cells import Slurm, Sweep, read_sweep
+from experiments.engine.units import Unit, by_cost, pending
+from experiments.studies.sweep.cells import Sweep, read_sweep
 
 
 def pending_units(sweep: Sweep, store: Path) -> list[Unit]:
     """What is left to do, longest first; finished cells are dropped before anything starts."""
     left = (pending(unit) for unit in sweep.units(store))
     return by_cost([unit for unit in left if unit is not None])
-
-
-def launch(units: list[Unit], sweep: Sweep, output: Path) -> Generator[Report]:
-    """Run the units where the launcher says."""
-    launcher = sweep.settings.launcher
-    if isinstance(launcher, Slurm):
-        from experiments.engine.slurm import run_on_slurm
-
-        where = launcher.cluster, launcher.units_per_job, launcher.parameters
-        return run_on_slurm(units, *where, output / "slurm")
-    return run_units(units, _cores() if launcher.processes is None else launcher.processes)
-
-
-def _cores() -> int:
-    """Processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def dry_run(units: list[Unit], console: Console) -> None:
@@ -63,7 +42,8 @@ def coverage_sweep(settings: dict[str, Any], output: Path) -> bool:
     console.print(
         f"{fits} fits to compute, in {len(units)} units" if fits else "nothing to compute"
     )
-    with closing(launch(units, sweep, output)) as reports:
+    launcher = sweep.settings.launcher
+    with closing(launcher.run(units, output / "slurm")) as reports:
         for _ in show_progress(reports, fits, console):
             pass
     return report(sweep, store, output, console)

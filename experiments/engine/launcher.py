@@ -1,0 +1,52 @@
+"""Where units run, as the group `launcher` of a configuration says: on this machine, or on a cluster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from experiments.common.configuration import WHOLE, Count
+from experiments.engine.executor import run_units
+from experiments.engine.slurm import run_on_slurm
+from experiments.engine.units import Report, Unit
+
+
+@dataclass(frozen=True)
+class Local:
+    """Worker processes here; null for one a core, 0 for none."""
+
+    name: Literal["local"]
+    processes: Annotated[int, WHOLE, Field(ge=0, le=1024)] | None = None
+
+    def run(self, units: list[Unit], logs: Path) -> Generator[Report]:
+        """A report for each unit as it ends."""
+        return run_units(units, _cores() if self.processes is None else self.processes)
+
+
+@dataclass(frozen=True)
+class Slurm:
+    """Jobs on a cluster; `parameters` go to submitit as they are."""
+
+    name: Literal["slurm"]
+    cluster: Literal["slurm", "local"]
+    units_per_job: Count
+    parameters: dict[str, Any]
+
+    def run(self, units: list[Unit], logs: Path) -> Generator[Report]:
+        """A report for each unit as its job ends; the jobs write into `logs`."""
+        return run_on_slurm(units, self.cluster, self.units_per_job, self.parameters, logs)
+
+
+Launcher = Annotated[Local | Slurm, Field(discriminator="name")]
+
+
+def _cores() -> int:
+    """Processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
