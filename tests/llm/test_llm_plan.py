@@ -102,7 +102,7 @@ def test_every_field_of_every_configuration_has_a_comment_near_it():
 def test_a_critic_is_priced_with_its_fits_scores_and_files():
     """Counted by hand: sequences read in a round, three passes each where there are gradients."""
     options = (
-        "methods.spac_t={name: spac_t, samples: 3, folds: 5, fit_epochs: 10, critic_epochs: 2%s}"
+        "methods.spac_t={name: spac_t, samples: 3, folds: 5, fit_epochs: 10, critic_epochs: 2, train: {epochs: 7}%s}"
     )
     plan = settings("model=mistral-7b", "methods=[spac_t]", "rounds=4", options % "")
     size = measure(plan)
@@ -116,7 +116,7 @@ def test_a_critic_is_priced_with_its_fits_scores_and_files():
         passes * 10 * 4 / 5 * 2 + 2
     )  # five folds of four fifths, then each scores all pairs
     assert work["held-out fits (most)"] == pytest.approx(forward * fits / 4)
-    assert work["training"] == pytest.approx(passes * forward * 3 * plan.train.epochs)
+    assert work["training"] == pytest.approx(passes * forward * 3 * 7)
     frozen = arithmetic(
         settings("model=mistral-7b", "methods=[spac_t]", "rounds=4", options % ", trunk: frozen"),
         size, 1, 10.0,
