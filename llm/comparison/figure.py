@@ -24,7 +24,8 @@ def draw(chart: Chart, path: Path) -> None:
     columns = min(len(places), 3)
     lines = -(-len(places) // columns)
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        canvas = Figure(figsize=(2.6 * columns + 2.0, 1.9 * lines + 0.8), layout="constrained")
+        size = (max(2.6 * columns + 2.0, 6.8), 1.9 * lines + 0.8)  # wide enough for the title
+        canvas = Figure(figsize=size, layout="constrained")
         panels = canvas.subplots(lines, columns, sharex=True, squeeze=False).flatten()
         left: list[str] = []
         for number, (axes, cell) in enumerate(zip(panels, places, strict=False)):
