@@ -101,7 +101,8 @@ def test_every_field_of_every_configuration_has_a_comment_near_it():
 
 def test_a_critic_is_priced_with_its_fits_scores_and_files():
     """Counted by hand: sequences read in a round, three passes each where there are gradients."""
-    options = "methods.spac_t={name: spac_t, samples: 3, folds: 5, fit_epochs: 10, critic_epochs: 2, train: {epochs: 7}%s}"
+    own = "samples: 3, folds: 5, fit_epochs: 10, critic_epochs: 2, train: {epochs: 7}"
+    options = f"methods.spac_t={{name: spac_t, {own}%s}}"
     plan = settings("model=mistral-7b", "methods=[spac_t]", "rounds=4", options % "")
     size = measure(plan)
     each = arithmetic(settings("model=mistral-7b", "methods=[spac]"), size, 1, 10.0)
