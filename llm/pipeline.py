@@ -13,8 +13,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from experiments.common.files import read_json
+from llm.data.validate import told
 from llm.files import processes
-from llm.methods import Method
+from llm.methods import Following, Method
 from llm.models.bundled import settled
 from llm.settings import Settings, require_pins
 from llm.stages import answer as iterates
@@ -24,6 +26,7 @@ from llm.stages import value as evaluation
 from llm.stages.preflight import ask, judge
 from llm.stages.round import Round
 from llm.stages.workplace import Model, Note, Workplace, train_identity
+from spac_theory.checks import InputError
 
 SPENT = ("steps", "samples")  # so far; labels are in the report where there are any
 
@@ -56,8 +59,23 @@ class Pipeline(Workplace):
         self.stage(
             "prepare",
             inputs,
-            lambda f: sources.prepare(f, self.s.data, self.s.model, self.s.seed, made),
+            lambda f: self._prepare(f, made),
         )
+        weighted = len({row.row_weight for row in self.rows}) > 1
+        critics = [k for k, m in self.s.methods.items() if isinstance(m, Following)]
+        if weighted and critics:
+            raise InputError(
+                f"methods.{critics[0]} trains a critic, which counts every pair once, and the rows have a "
+                "column weight; leave the method out, or the column."
+            )
+
+    def _prepare(self, folder: Path, made: Path | None) -> dict[str, Any]:
+        """The stage, and what became of the rows if some were lost or look strange."""
+        found = sources.prepare(folder, self.s.data, self.s.model, self.s.seed, made)
+        counts = read_json(folder / "report.json").get("counts", {})
+        if counts and told(counts):
+            self.note(f"  rows: {counts['kept']} of {counts['read']} kept ({told(counts)})")
+        return found
 
     def responses(self) -> Path:
         """The model's own answers to the sentiment prompts, scored and labelled."""

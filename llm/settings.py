@@ -12,6 +12,7 @@ from pydantic import Field, PlainValidator
 
 from experiments.common.configuration import Comparisons, Count, Natural, Positive, Share, read
 from llm.data import templates
+from llm.data.formats import FILES
 from llm.files import processes
 from llm.methods import Conditions, Method, Stream, make_method, streams_of
 from llm.models.bundled import WHEELS
@@ -25,12 +26,21 @@ from spac_theory.registry import load_plugins
 
 T = TypeVar("T")
 LANGUAGE = "language"
-RESERVED = ("initial", "prepare", "responses", "sft")
+RESERVED = ("initial", "prepare", "responses", "sft", "start")
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Kind = Literal[
-    "responses", "prepare", "sft", "sample", "fit", "critic", "label", "reference", "train",
-    "evaluate", "terms",
-]  # fmt: skip
+    "responses",
+    "prepare",
+    "sft",
+    "sample",
+    "fit",
+    "critic",
+    "label",
+    "reference",
+    "train",
+    "evaluate",
+    "terms",
+]
 
 
 def _methods(value: Any) -> dict[str, Method]:
@@ -193,13 +203,13 @@ def require_pins(settings: Settings) -> None:
     data, model, told = settings.data, settings.model, list[str | None]()
     if data.source is not None:
         path = Path(data.source).expanduser()
-        if path.suffix in (".jsonl", ".parquet"):
+        if path.suffix in FILES:
             told.append(
                 None if path.exists() else f"data.source is {data.source!r}; there is no such file."
             )
         elif not path.exists():
             told.append(_unpinned("data", "data.source", data.source, data.revision))
-    if settings.sft is None and not model.is_local and model.name not in WHEELS:
+    if settings.sft is None and not (model.is_local or model.name in WHEELS or model.unpinned):
         told.append(_unpinned("model", "model.name", model.name, model.revision))
     if any(told):
         raise InputError("\n".join(filter(None, told)))
@@ -212,7 +222,12 @@ def _unpinned(group: str, field: str, name: str, revision: str | None) -> str | 
         return f"{field} is {name!r}, and there is no such folder; check the path."
     return (
         f"{field} is the hub name {name!r} and {group}.revision is {revision!r}; set {group}.revision to "
-        "a commit (40 hexadecimal digits, listed under its files on the hub), or give a local path."
+        "a commit (40 hexadecimal digits, listed under its files on the hub), or give a local path"
+        + (
+            ", or take what the name stands for today: model.unpinned=true."
+            if group == "model"
+            else "."
+        )
     )
 
 

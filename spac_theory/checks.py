@@ -115,6 +115,25 @@ def simplex(field: str, tensor: Tensor) -> None:
         )
 
 
+def probabilities(
+    field: str, value: Any, shape: Sequence[int | None], rounding: float = 0.0
+) -> Tensor:
+    """Return probability vectors along the last axis as float64.
+
+    What sums to 1 within `rounding`, or within the precision of the type it came in (float32, say), is
+    divided by its sum; anything else must sum to 1 to 1e-9. Raises InputError otherwise.
+    """
+    tensor = as_tensor(field, value, shape)
+    given = getattr(value, "dtype", None)
+    given = torch.as_tensor(np.empty(0, given)).dtype if isinstance(given, np.dtype) else given
+    if isinstance(given, torch.dtype) and given.is_floating_point and given != torch.float64:
+        rounding = max(rounding, tensor.shape[-1] * torch.finfo(given).eps)
+    total = tensor.sum(-1, keepdim=True)
+    exact = tensor / torch.where((total - 1).abs() <= rounding, total, 1.0)
+    simplex(field, exact)
+    return exact
+
+
 def number(
     field: str,
     value: Any,

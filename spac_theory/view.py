@@ -48,12 +48,11 @@ class LearnerView:
 
     def __post_init__(self) -> None:
         contexts, actions = shape_of(self.reward_class)
-        rho = checks.as_tensor("rho", self.rho, (contexts,))
-        reference = checks.as_tensor("reference", self.reference, (contexts, actions))
+        rho = checks.probabilities("rho", self.rho, (contexts,))
+        reference = checks.probabilities("reference", self.reference, (contexts, actions))
         lanes = (None,) * (getattr(self.baseline, "ndim", 2) - 2)
-        baseline = checks.as_tensor("baseline", self.baseline, (*lanes, contexts, actions))
+        baseline = checks.probabilities("baseline", self.baseline, (*lanes, contexts, actions))
         for name, value in (("rho", rho), ("reference", reference), ("baseline", baseline)):
-            checks.simplex(name, value)
             object.__setattr__(self, name, value)
         checks.number("delta", self.delta, low=0, high=1, open_low=True, open_high=True)
 

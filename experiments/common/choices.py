@@ -64,7 +64,8 @@ def near(name: str, known: Collection[str]) -> str:
     renamed = RENAMED.get(name, "")
     if renamed and renamed.partition(".")[0] in known:
         return f" (its name is {renamed!r} now)"
-    found = difflib.get_close_matches(name, list(known), n=1)
+    longer = [k for k in known if name and k.startswith(name)]
+    found = difflib.get_close_matches(name, list(known), n=1) or longer
     return f" (did you mean {found[0]!r}?)" if found else ""
 
 

@@ -166,10 +166,15 @@ def _composition(error: Exception, folder: str, name: str) -> tuple[int, str]:
 def _no_setting(key: str, folder: str, name: str) -> str:
     """`key` is not in the configuration: what there is beside it."""
     branch: Any = {}
+    *above, last = key.split(".")
     try:
         branch = composed(name, folder=folder)
-        for part in key.split(".")[:-1]:
+        for i, part in enumerate(above):
             branch = branch[part]
+            if branch is None:
+                parent, inside = ".".join(above[: i + 1]), ".".join([*above[i + 1 :], last])
+                whole = f"'{parent}={{{inside}: VALUE}}'"
+                return f"{parent} is null and has no {inside}; give all of it: {whole}."
     except (HydraException, OmegaConfBaseException, KeyError, TypeError):
         branch = {}
     known = sorted(map(str, branch)) if isinstance(branch, dict) else []

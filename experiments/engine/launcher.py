@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +14,7 @@ from experiments.common.configuration import WHOLE, Count
 from experiments.engine.executor import run_units
 from experiments.engine.slurm import run_on_slurm
 from experiments.engine.units import Report, Unit
+from spac_theory.devices import find_device
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,15 @@ class Local:
 
     name: Literal["local"]
     processes: Annotated[int, WHOLE, Field(ge=0, le=1024)] | None = None
+    device: str = "cpu"
+
+    def check(self) -> None:
+        """InputError for a device that this machine does not have."""
+        find_device(self.device, "launcher.device")
 
     def run(self, units: list[Unit], logs: Path) -> Generator[Report]:
         """A report for each unit as it ends."""
+        units = [replace(unit, device=self.device) for unit in units]
         return run_units(units, _cores() if self.processes is None else self.processes)
 
 
@@ -36,9 +43,14 @@ class Slurm:
     cluster: Literal["slurm", "local"]
     units_per_job: Count
     parameters: dict[str, Any]
+    device: str = "cpu"
+
+    def check(self) -> None:
+        """Nothing: whether a job has its device, the job finds out."""
 
     def run(self, units: list[Unit], logs: Path) -> Generator[Report]:
         """A report for each unit as its job ends; the jobs write into `logs`."""
+        units = [replace(unit, device=self.device) for unit in units]
         return run_on_slurm(units, self.cluster, self.units_per_job, self.parameters, logs)
 
 

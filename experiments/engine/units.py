@@ -27,6 +27,7 @@ from experiments.engine.setting import Setting, forget_settings, setting_of
 from experiments.engine.specs import Spec, build_algorithm, load
 from experiments.engine.store import CellFiles, identity
 from spac_theory import Fit, InputError, Oracle
+from spac_theory.devices import find_device, on_device
 from spac_theory.registry import PLUGIN
 from spac_theory.view import Declined
 
@@ -45,6 +46,7 @@ class Unit:
     block_size: int
     algorithms: dict[str, Spec]
     plugins: tuple[str, ...] = ()
+    device: str = "cpu"  # where its fits are computed; no part of a cell's identity
 
     @property
     def seeds(self) -> range:
@@ -181,7 +183,7 @@ def judged(unit: Unit, label: str, data: Any) -> Rows:
         if reason is not None:
             raise Declined(reason)
         start = time.process_time()
-        fit = setting.fit(algorithm, mine, oracle)
+        fit = setting.fit(on_device(algorithm, find_device(unit.device)), mine, oracle)
         seconds = time.process_time() - start
     except Declined as declined:
         return referee.skipped(str(declined), oracle)

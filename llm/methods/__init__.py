@@ -97,6 +97,16 @@ class Batch:
         """`log π(y|x) − log π_a(y|x)`, `(B, K)`."""
         return self.logp[stream] - self.anchor[anchor][stream]
 
+    def row(self, i: int) -> Batch:
+        """Row `i` as a batch of its own."""
+
+        def cut(table: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: values[i : i + 1] for name, values in table.items()}
+
+        anchors = {name: cut(table) for name, table in self.anchor.items()}
+        own = (cut(t) for t in (self.score, self.wins, self.weight))
+        return Batch(cut(self.logp), cut(self.length), anchors, *own)
+
     def expect(self, stream: str, values: Tensor) -> Tensor:
         """The mean of `values (B, K)` over the responses of each row, `(B,)`."""
         return expectation(values, self.weight.get(stream))
@@ -152,14 +162,18 @@ class CriticSettings:
 
     Attributes
     ----------
+    network : "whole", a network of the policy's kind, all of it trained (its adapters under LoRA), or
+        "head", a linear layer on the frozen states of `π_1`, solved to the end
     bound : rewards lie in `(−bound/2, bound/2)`, so `R = bound`
     folds : fits with held-out pairs that are averaged to `r̂`
     fit_epochs, fit_decay : the longest a fit may take, in passes over its pairs, and its weight decay
     epochs, decay : passes over the rows a round, and weight decay, of the follower
     rate : learning rate of both
-    trunk : "own", all weights are trained; "frozen", a head on the trunk of the start
+
+    A head has no use for epochs and rate.
     """
 
+    network: str
     bound: float
     folds: int
     fit_epochs: float
@@ -167,7 +181,6 @@ class CriticSettings:
     epochs: float
     decay: float
     rate: float
-    trunk: str
 
 
 @dataclass(frozen=True)

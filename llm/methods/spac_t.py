@@ -28,12 +28,14 @@ class SpacT(Following):
     lam : "sqrt_n", a number, or "dual", which raises and lowers `λ` until `KL(r̂‖r_t)` is `radius`
     eta : the step `η > 0`
     labels : "softened", theory (11): the law of labels of the held-out fit `r̂`; "raw": the labels
+    network : the critic's: "whole" or "head"
     radius : of "dual", in nats a pair
     samples : own responses a prompt and round, at least 2
-    bound, folds, fit_epochs, fit_decay, critic_epochs, critic_decay, critic_rate, trunk : the
-        critic's, see :class:`llm.methods.CriticSettings`
+    bound, folds, fit_epochs, fit_decay, critic_epochs, critic_decay, critic_rate : the critic's,
+        see :class:`llm.methods.CriticSettings`
     """
 
+    network: str = "whole"
     lam: str | float = "sqrt_n"
     eta: float = 1.0
     labels: str = "softened"
@@ -46,7 +48,6 @@ class SpacT(Following):
     critic_epochs: float = 10.0
     critic_decay: float = 0.0
     critic_rate: float = 3.0e-3
-    trunk: str = "own"
 
     def __post_init__(self) -> None:
         if isinstance(self.lam, str):
@@ -54,7 +55,7 @@ class SpacT(Following):
         else:
             number("lam", self.lam, low=0)
         choice("labels", self.labels, ("softened", "raw"))
-        choice("trunk", self.trunk, ("own", "frozen"))
+        choice("network", self.network, ("whole", "head"))
         integer("samples", self.samples, low=2)
         integer("folds", self.folds, low=2)
         for name in ("eta", "radius", "bound", "fit_epochs", "critic_epochs", "critic_rate"):
@@ -74,6 +75,7 @@ class SpacT(Following):
     def critic(self) -> CriticSettings:
         """The critic's settings."""
         return CriticSettings(
+            self.network,
             self.bound,
             self.folds,
             self.fit_epochs,
@@ -81,7 +83,6 @@ class SpacT(Following):
             self.critic_epochs,
             self.critic_decay,
             self.critic_rate,
-            self.trunk,
         )
 
     @property

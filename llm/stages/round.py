@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from llm.data.row import Row, read_native
-from llm.files.digests import read_rows, tokenizer_digest
+from llm.files.digests import digest, read_rows, tokenizer_digest
 from llm.methods import Following, Method, Stream, identity
 from llm.models.engines import ENGINES, Ends
 from llm.models.load import is_adapter, load_model
 from llm.stages.following import Follower
 from llm.stages.label import label, make_labeller
+from llm.stages.reference import Shelf, reference
 from llm.stages.reference import asked as anchors_asked
-from llm.stages.reference import reference
 from llm.stages.sample import sample
 from llm.stages.value import language_of
 from llm.stages.workplace import Model, Workplace, train_identity
@@ -181,8 +181,15 @@ class Round:
                 place.tokenizer.pad_token_id,
                 place.s.reference_batch,
                 self.train_settings.packing,
+                self.shelf(),
             ),
         )
+
+    def shelf(self) -> Shelf:
+        """Log-probs of the data's answers under `π_1`, shared by the methods and rounds of the run."""
+        place, start, packing = self.place, self.models[0], self.train_settings.packing
+        told = (start.weights, place.rows_hash, place.s.reference_batch, packing)
+        return Shelf(start.path, place.run.directory / "start" / digest(told))
 
     def train(self) -> tuple[Model, int]:
         """Minimise the method's loss from `π_t`; the next iterate, and in how many steps."""

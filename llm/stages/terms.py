@@ -13,30 +13,24 @@ from llm.data.encode import prompt_ids, response_ids
 from llm.data.row import Row
 from llm.files.digests import read_rows
 from llm.methods import Following
-from llm.models.load import load_critic
 from llm.settings import Settings
+from llm.stages.label import Labeller
 from llm.stages.value import language_of, table_of
-from llm.training.critic import score_rows
 from llm.worlds.terms import Game, terms
 from llm.worlds.world import World
 
 
-def critic_table(
-    language: World, path: str, settings: Settings, bound: float, tokenizer: Any
-) -> torch.Tensor:
-    """`r(x,y)` of a saved critic, `(X, A)`; kept beside it, since later rounds need it again."""
+def critic_table(language: World, folder: Path, critic: Labeller, tokenizer: Any) -> torch.Tensor:
+    """`r(x,y)` of the critic of a stage, `(X, A)`; kept beside it, since later rounds need it again."""
     from safetensors.torch import load_file, save_file
 
-    cache = Path(path).parent / "rewards.safetensors"
+    cache = folder / "rewards.safetensors"
     if cache.exists():
         return load_file(cache)["rewards"]
     turns = [[{"role": "user", "content": p}] for p in language.prompts]
     answers = [response_ids(tokenizer, turns[0], response) for response in language.responses]
     rows = [Row(prompt_ids(tokenizer, turn), {"all": answers}) for turn in turns]
-    pad_id = tokenizer.pad_token_id
-    critic = load_critic(path, settings.model, pad_id)
-    scores = [score_rows(critic, [r], ("all",), pad_id, bound, 1)[0]["all"] for r in rows]
-    table = torch.tensor(scores, dtype=torch.float64)
+    table = torch.tensor(critic.scores(rows, "all"), dtype=torch.float64)
     write_atomically(cache, lambda p: save_file({"rewards": table}, p))
     return table
 
@@ -55,12 +49,15 @@ def measured(
     settings: Settings,
     method: Following,
     iterates: Sequence[str],
-    critics: Sequence[str],
+    critics: Sequence[tuple[Path, Labeller]],
     lams: Sequence[float],
     fit: Path,
     tokenizer: Any,
 ) -> dict[str, Any]:
-    """Stage: `terms.json`, the terms of the mixture of `π̂_1 … π̂_T`; `iterates` are `π̂_1 … π̂_{T+1}`."""
+    """Stage: `terms.json`, the terms of the mixture of `π̂_1 … π̂_T`; `iterates` are `π̂_1 … π̂_{T+1}`.
+
+    `critics` are the folders of the rounds' critics with what scores for each.
+    """
     language = language_of(settings)
     assert language is not None
     assert settings.data.language is not None
@@ -69,7 +66,7 @@ def measured(
     found = terms(
         language,
         [table_of(language, path, settings.model, tokenizer) for path in iterates],
-        [critic_table(language, path, settings, bound, tokenizer) for path in critics],
+        [critic_table(language, place, critic, tokenizer) for place, critic in critics],
         lams,
         method.step,
         bound,

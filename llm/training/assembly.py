@@ -17,6 +17,7 @@ from llm.training.batches import DemonstrationCollator, StreamCollator
 from llm.training.rollouts import Rollouts
 from llm.training.settings import TrainSettings, arguments
 from llm.training.trainer import MethodTrainer, SftTrainer
+from llm.training.weights import balanced
 
 
 def prepare_model(model: Any, settings: ModelSettings, train: TrainSettings, seed: int) -> Any:
@@ -57,7 +58,7 @@ def method_trainer(
         rollouts=rollouts,
         logp_chunk=train.logp_chunk,
         args=arguments(train, folder, seed),
-        train_dataset=list(rows),
+        train_dataset=balanced(rows),
         data_collator=StreamCollator(tokenizer.pad_token_id, streams, packed),
     )
 

@@ -20,7 +20,7 @@ from llm.data.row import Row
 from llm.data.trees import unpacked
 from llm.methods import Batch, Metrics, Stream
 from llm.models.load import ModelSettings, add_lora
-from llm.models.packs import HEAD, pack_outputs, with_critic_packs
+from llm.models.packs import pack_outputs, with_critic_packs
 from llm.training.batches import StreamCollator, Tensors, read
 from llm.training.settings import TrainSettings, arguments
 from llm.training.trainer import SequenceTrainer
@@ -53,7 +53,7 @@ def score_rows(
     model.eval()
     device = next(model.parameters()).device
     responses = [y for r in rows for n in names for y in r.responses[n]]
-    chunk = size * max(1, len(responses) // len(rows))
+    chunk = size * max(1, min(8, len(responses) // len(rows)))
 
     def values(prompts: list[Ids], responses: list[Ids]) -> list[float]:
         found: list[float] = []
@@ -114,17 +114,10 @@ def critic_trainer(
     folder: Path,
     pad_id: int,
     seed: int,
-    trunk: str = "own",
 ) -> CriticTrainer:
-    """The trainer of a critic on native rows; under LoRA the adapters and the head are trained.
-
-    With `trunk` "frozen" the head alone is.
-    """
+    """The trainer of a critic on native rows; under LoRA the adapters and the head are trained."""
     if settings.lora is not None and not hasattr(model, "peft_config"):
         model = add_lora(model, settings.lora, "SEQ_CLS")
-    if trunk == "frozen":
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(f"{HEAD}." in name)
     packed = train.packing and with_critic_packs(model)
     return CriticTrainer(
         model,

@@ -17,10 +17,11 @@ from transformers import Trainer
 
 from llm.data.trees import unpacked
 from llm.files.failures import Diverged
-from llm.methods import Method, Stream
+from llm.methods import Batch, Method, Metrics, Stream
 from llm.models.logprobs import DEFAULT_CHUNK, pack_logps, sequence_logps, with_logps
-from llm.training.batches import read
+from llm.training.batches import ROW_WEIGHT, read
 from llm.training.rollouts import Rollouts
+from llm.training.weights import weighted
 from spac_theory.checks import InputError
 
 
@@ -167,7 +168,7 @@ class MethodTrainer(SequenceTrainer):
         """The method's loss on what the batch holds; refuses a loss that is not one number."""
         kind = type(self.method).__name__
         try:
-            loss, metrics = self.method.loss(read(inputs, logps, self.streams))
+            loss, metrics = self._loss(read(inputs, logps, self.streams), inputs.get(ROW_WEIGHT))
         except KeyError as error:
             names = ", ".join(s.name for s in self.streams)
             raise InputError(
@@ -181,6 +182,13 @@ class MethodTrainer(SequenceTrainer):
                 "gradient."
             )
         return loss, metrics
+
+    def _loss(self, batch: Batch, weights: Tensor | None) -> tuple[Tensor, Metrics]:
+        return (
+            self.method.loss(batch)
+            if weights is None
+            else weighted(self.method.loss, batch, weights)
+        )
 
 
 class SftTrainer(SequenceTrainer):

@@ -28,7 +28,7 @@ KEPT_ABOVE = 4.5  # the released rule; it says "or all scores are 5", which is a
 def prompt_library(view: LearnerView, size: int, temperature: float) -> Tensor:
     """`size` policies `(M, X, A)`: `π_ref` first, the others tilted by random rewards in [0, 1]."""
     rng = generator("prompt-library", view.key)
-    reward = torch.from_numpy(rng.uniform(0, 1, (size, *view.reference.shape)))
+    reward = torch.as_tensor(rng.uniform(0, 1, (size, *view.reference.shape)))
     reward[0] = 0
     return torch.softmax(log_reference(view) + reward / temperature, -1)
 
@@ -113,7 +113,7 @@ class Drpo(Learner):
         """Each prompt and `proposals` mutations of it, `(S, B (1 + proposals))`."""
         shape = (prompts.shape[1], self.proposals)
         drawn = np.stack([s.integers(0, nearest.shape[1], shape) for s in streams])
-        mutated = nearest[prompts].gather(-1, torch.from_numpy(drawn))
+        mutated = nearest[prompts].gather(-1, torch.as_tensor(drawn))
         return torch.cat([prompts.unsqueeze(-1), mutated], -1).flatten(1)
 
     def _score(
@@ -128,7 +128,7 @@ class Drpo(Learner):
         """The judge's mean score of one response of each prompt to the query, or `-∞`, `(S, M)`."""
         law = library[prompts, query[:, None]].cumsum(-1)
         draws = np.stack([s.uniform(size=prompts.shape[1]) for s in streams])
-        action = (torch.from_numpy(draws).unsqueeze(-1) > law[..., :-1]).sum(-1)
+        action = (torch.as_tensor(draws).unsqueeze(-1) > law[..., :-1]).sum(-1)
         context = query[:, None].expand_as(action)
         if self.judge == "reward":
             scores = access.judge(context, action, self.criteria, self.noise, asked).mean(-1)

@@ -36,7 +36,7 @@ def sampled_divergence_gradient(
     (leave-one-out); one response has no baseline, `b = 0`. Here
     `∇ log π(y) = e_y − π`. `log_pi (S, X, A)`, `base (X, A) = log π_ref`, `rho (X,)`.
     """
-    draws = torch.from_numpy(np.stack([s.random((prompts, 1 + samples)) for s in streams]))
+    draws = torch.as_tensor(np.stack([s.random((prompts, 1 + samples)) for s in streams]))
     edges = rho.cumsum(-1)[:-1].contiguous()
     x = torch.searchsorted(edges, draws[..., 0].contiguous(), right=True)  # (S, P)
     lane = torch.arange(len(streams))[:, None]

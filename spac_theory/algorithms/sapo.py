@@ -90,7 +90,7 @@ def segment_kernel(
     kernel = policy.new_zeros(*policy.shape, policy.shape[-1])
     for same, places in cuts:
         rewritten = torch.stack([laws[place] for place in places]).prod(0)
-        kernel += same * rewritten.unsqueeze(-2) / len(cuts)
+        kernel += same.to(policy.device) * rewritten.unsqueeze(-2) / len(cuts)
     return kernel
 
 
@@ -135,7 +135,7 @@ class ReplayBuffer:
         The weights are those before the batch; what it draws counts afterwards.
         """
         weight = 1 / (1 + self.drawn[:, : self.held].to(torch.float64))
-        uniform = torch.from_numpy(np.stack([stream.random(count) for stream in streams]))
+        uniform = torch.as_tensor(np.stack([stream.random(count) for stream in streams]))
         places = draw(weight, uniform)
         self.drawn.scatter_add_(1, places, torch.ones_like(places))
         return self.pairs.gather(1, places.unsqueeze(-1).expand(-1, -1, 3))
@@ -240,7 +240,7 @@ class Sapo(Learner):
     ) -> Tensor:
         """`batch` winners and their rewritings, as `(context, good, bad)`, `(S, batch, 3)`."""
         lanes, actions = len(good), good.shape[-1]
-        uniform = torch.from_numpy(np.stack([s.random((2, self.batch)) for s in streams]))
+        uniform = torch.as_tensor(np.stack([s.random((2, self.batch)) for s in streams]))
         cell = draw(good.flatten(1), uniform[:, 0].contiguous())
         x, y = cell // actions, cell % actions
         law = rewritten[torch.arange(lanes)[:, None], x, y]

@@ -103,7 +103,7 @@ class SimOprl(Learner):
         else:
             root = torch.linalg.cholesky(covariance)
             shape = (self.members, *reward.shape[1:])
-            noise = torch.stack([torch.from_numpy(s.normal(size=shape)) for s in streams])
+            noise = torch.stack([torch.as_tensor(s.normal(size=shape)) for s in streams])
             samples = reward.unsqueeze(1) + torch.einsum("sxab,smxb->smxa", root, noise)
             best = greedy(samples).amax(1) > 0
             allowed = best.unsqueeze(-1) & best.unsqueeze(-2)

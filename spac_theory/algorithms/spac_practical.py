@@ -43,15 +43,17 @@ def sampled_pairs(
     seeds, contexts, actions, _ = wins.shape
     out = np.zeros((seeds, contexts, actions, actions))
     for row, stream in enumerate(streams):
-        law = policy[row].numpy()
+        law = policy[row].numpy(force=True)
         law = (law / law.sum(-1, keepdims=True))[:, None, None, :]
-        drawn = stream.multinomial(wins[row].numpy(), law)  # (X, A winner, A loser, A own)
+        drawn = stream.multinomial(
+            wins[row].numpy(force=True), law
+        )  # (X, A winner, A loser, A own)
         chosen, rejected = drawn.sum(2), drawn.sum(1)
         out[row] = {"chosen": chosen, "rejected": rejected, "both": (chosen + rejected) / 2}[
             baseline
         ]
     total = out.sum((-3, -2, -1), keepdims=True)
-    return torch.from_numpy(out / total)
+    return torch.as_tensor(out / total)
 
 
 @ALGORITHMS.register("spac_practical")

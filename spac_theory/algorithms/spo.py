@@ -84,7 +84,7 @@ class Spo(Learner):
         edited = edited / self.levels
         rng = generator("spo", view.key)
         shapes = ((bits.shape[1], self.width), (contexts, self.width), (self.width, self.levels))
-        start = [torch.from_numpy(rng.normal(0, 0.3, shape)) for shape in shapes]
+        start = [torch.as_tensor(rng.normal(0, 0.3, shape)) for shape in shapes]
         encoder, heads, classifier = (
             v.expand(seeds, *v.shape).clone().requires_grad_(True) for v in start
         )

@@ -39,8 +39,7 @@ class ContextualBandit:
                 f"reward has shape {tuple(reward.shape)}; a bandit needs X >= 1 contexts and A >= 2 "
                 "actions."
             )
-        rho = checks.as_tensor("rho", self.rho, (reward.shape[0],))
-        checks.simplex("rho", rho)
+        rho = checks.probabilities("rho", self.rho, (reward.shape[0],))
         features = checks.as_tensor("features", self.features, (*reward.shape, None))
         for field, value in (("rho", rho), ("features", features), ("reward", reward)):
             object.__setattr__(self, field, value)

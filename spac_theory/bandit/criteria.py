@@ -41,12 +41,12 @@ def make_criteria(reward: Tensor, pool: int, *key: str) -> Criteria:
     checks.integer("pool", pool, low=FEWEST)
     rng = generator("criteria", *key)
     contexts, actions = reward.shape
-    table = torch.from_numpy(rng.uniform(0, 1, (contexts, actions, pool)))
+    table = torch.as_tensor(rng.uniform(0, 1, (contexts, actions, pool)))
     relevant = torch.zeros(contexts, pool, dtype=torch.bool)
     for x in range(contexts):
         count = int(rng.integers(FEWEST, min(MOST, pool) + 1))
-        chosen = torch.from_numpy(rng.permutation(pool)[:count])
+        chosen = torch.as_tensor(rng.permutation(pool)[:count])
         relevant[x, chosen] = True
-        off = torch.from_numpy(rng.normal(0, 0.2, (actions, count)))
+        off = torch.as_tensor(rng.normal(0, 0.2, (actions, count)))
         table[x, :, chosen] = reward[x][:, None] + off - off.mean(-1, keepdim=True)
     return Criteria(table, relevant)

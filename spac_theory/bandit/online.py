@@ -44,7 +44,7 @@ class OnlineAccess:
     ) -> None:
         self.budget = checks.integer("budget", budget)
         self._preference = preference.probability
-        self._rho = (rho / rho.sum()).numpy()
+        self._rho = (rho / rho.sum()).numpy(force=True)
         self._reward, self._key = reward, tuple(key)
         self._streams = [generator("online", *key, int(seed)) for seed in seeds]
         self.labels = torch.zeros(len(seeds), dtype=torch.int64)
@@ -63,7 +63,7 @@ class OnlineAccess:
     def prompts(self, count: int) -> Tensor:
         """How often each context comes up among `count` fresh prompts, `(S, X)`; free."""
         rows = [stream.multinomial(count, self._rho) for stream in self._streams]
-        return torch.from_numpy(np.stack(rows))
+        return torch.as_tensor(np.stack(rows))
 
     def pairs(self, count: int, first: Tensor, second: Tensor, *, distinct: bool = False) -> Tensor:
         """Draw `count` prompts and a response to each from `first` and `second`, `(S, X, A)`.
@@ -78,10 +78,10 @@ class OnlineAccess:
             total = other.sum((-2, -1), keepdim=True)
             both = torch.where(total > 0, other / total.clamp_min(1e-300), both)
         law = torch.as_tensor(self._rho)[:, None, None] * both
-        cells = law.flatten(1).numpy()
+        cells = law.flatten(1).numpy(force=True)
         cells = cells / cells.sum(-1, keepdims=True)
         rows = [s.multinomial(count, c) for s, c in zip(self._streams, cells, strict=True)]
-        return torch.from_numpy(np.stack(rows)).reshape(law.shape)
+        return torch.as_tensor(np.stack(rows)).reshape(law.shape)
 
     def label(self, requests: Tensor) -> Tensor:
         """Label `requests[s,x,a,b]` comparisons of `a` and `b` at `x`; returns winner counts.
@@ -100,11 +100,11 @@ class OnlineAccess:
         cells = requests.nonzero(as_tuple=True)  # in the order of the data sets
         lane, x, a, b = cells
         count = requests[cells]
-        chance = self._preference[x, a, b].numpy()
-        ends = torch.bincount(lane, minlength=len(requests)).cumsum(0)[:-1].numpy()
-        rows = zip(np.split(count.numpy(), ends), np.split(chance, ends), strict=True)
+        chance = self._preference[x, a, b].numpy(force=True)
+        ends = torch.bincount(lane, minlength=len(requests)).cumsum(0)[:-1].numpy(force=True)
+        rows = zip(np.split(count.numpy(force=True), ends), np.split(chance, ends), strict=True)
         draws = [s.binomial(k, p) for s, (k, p) in zip(self._streams, rows, strict=True)]
-        won = torch.from_numpy(np.concatenate(draws))
+        won = torch.as_tensor(np.concatenate(draws))
         wins = torch.zeros_like(requests)
         wins.index_put_(cells, won, accumulate=True)
         wins.index_put_((lane, x, b, a), count - won, accumulate=True)
@@ -132,9 +132,7 @@ class OnlineAccess:
         """
         pool = criteria.relevant.shape[-1]
         streams = zip(self._streams, asked.sum(-1).tolist(), strict=True)
-        draws = torch.from_numpy(
-            np.concatenate([s.normal(0, noise, (k, pool)) for s, k in streams])
-        )
+        draws = torch.as_tensor(np.concatenate([s.normal(0, noise, (k, pool)) for s, k in streams]))
         x, a = context[asked], action[asked]
         scores = (1 + 4 * criteria.reward[x, a] + draws).round().clamp(1, 5)
         used = torch.full(x.shape, pool) if fixed else criteria.relevant[x].sum(-1)
@@ -171,5 +169,5 @@ class OnlineAccess:
         ]
         mean = 1 + 4 * self._reward[context[asked], action[asked]].unsqueeze(-1)
         scores = torch.zeros(*context.shape, criteria, dtype=torch.float64)
-        scores[asked] = (mean + torch.from_numpy(np.concatenate(draws))).round().clamp(1, 5)
+        scores[asked] = (mean + torch.as_tensor(np.concatenate(draws))).round().clamp(1, 5)
         return scores

@@ -148,11 +148,11 @@ class WinnerCounts:
         flat = (arrays["context"] * actions + arrays["winner"]) * actions + arrays["loser"]
         counts = np.zeros(contexts * actions * actions, dtype=np.int64)
         np.add.at(counts, flat, 1 if weight is None else _weights(weight, len(flat)))
-        return WinnerCounts(torch.from_numpy(counts).reshape(1, contexts, actions, actions), unit)
+        return WinnerCounts(torch.as_tensor(counts).reshape(1, contexts, actions, actions), unit)
 
     def to_triples(self, index: int = 0) -> np.ndarray:
         """The `(n, 3)` array of triples `(x, a⁺, a⁻)` of data set `index`, in lexicographic order."""
-        wins = self.wins[index].numpy()
+        wins = self.wins[index].numpy(force=True)
         cells = np.argwhere(wins > 0)
         return np.repeat(cells, wins[tuple(cells.T)], axis=0)
 
@@ -196,19 +196,19 @@ def _indices(field: str, value: Any, limit: int) -> np.ndarray:
 
 def _fingerprint(wins: Tensor) -> int:
     """A number that tells data sets apart."""
-    flat = wins.flatten().numpy()
+    flat = wins.flatten().numpy(force=True)
     return int(np.dot(flat % 1_000_003, np.arange(1, len(flat) + 1)))
 
 
 def _thin(wins: Tensor, share: float, key: tuple[str | int, ...]) -> Tensor:
     """Each comparison goes to the held-out side with probability `share`; no side stays empty."""
-    flat = wins.flatten().numpy()
+    flat = wins.flatten().numpy(force=True)
     held = generator("split", *key, int(flat.sum()), _fingerprint(wins)).binomial(flat, share)
     if held.sum() == 0:
         held[flat.argmax()] = 1
     if held.sum() == flat.sum():
         held[flat.argmax()] -= 1
-    return torch.from_numpy(held).reshape(wins.shape)
+    return torch.as_tensor(held).reshape(wins.shape)
 
 
 @dataclass(frozen=True)
@@ -277,11 +277,11 @@ def sample_winner_counts(law: Tensor, n: int, seeds: range | list[int], *key: st
         )
     seeds = [checks.integer("seeds", seed) for seed in seeds]
     checks.simplex("law", law.flatten())
-    cells = law.flatten().numpy()
+    cells = law.flatten().numpy(force=True)
     cells = cells / cells.sum()
     rungs = ladder(n)
     wins = np.zeros((len(seeds), cells.size), dtype=np.int64)
     for row, seed in enumerate(seeds):
         for below, rung in zip([0, *rungs[:-1]], rungs, strict=True):
             wins[row] += generator("data", *key, seed, rung).multinomial(rung - below, cells)
-    return WinnerCounts(torch.from_numpy(wins).reshape(len(seeds), *law.shape))
+    return WinnerCounts(torch.as_tensor(wins).reshape(len(seeds), *law.shape))

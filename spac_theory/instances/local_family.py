@@ -98,10 +98,10 @@ class LocalInstance:
         """`seeds` independent data sets of `n` comparisons; more seeds leave the first ones alone."""
         model = PreferenceModel.from_reward(self.reward)
         law = winner_law(self.rho, pair_law(self.behaviour), model)
-        cells = law.flatten().numpy()
+        cells = law.flatten().numpy(force=True)
         name = f"{self.coverage:.12g}-{self.gap:.12g}-{self.contexts}-{self.truth}"
         draws = generator("local", name, n, *key).multinomial(n, cells / cells.sum(), size=seeds)
-        return WinnerCounts(torch.from_numpy(draws).reshape(seeds, *law.shape))
+        return WinnerCounts(torch.as_tensor(draws).reshape(seeds, *law.shape))
 
     def game(self, data: WinnerCounts, lam: Tensor) -> Game:
         """The game on this instance."""

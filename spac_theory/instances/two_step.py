@@ -62,10 +62,10 @@ def trap_problem(
     checks.number("rare", rare, low=0, high=1, open_high=True)
     rng = generator("problem", "two-step", seed)
     worth = torch.linspace(0, 1, states, dtype=torch.float64)
-    second = 0.5 * worth[:, None] + 0.5 * torch.from_numpy(rng.uniform(0, 1, (states, actions)))
-    transition = torch.from_numpy(rng.dirichlet([1.0] * states, actions))
+    second = 0.5 * worth[:, None] + 0.5 * torch.as_tensor(rng.uniform(0, 1, (states, actions)))
+    transition = torch.as_tensor(rng.dirichlet([1.0] * states, actions))
     transition[0] = torch.softmax(-8 * worth, 0)
-    first = torch.from_numpy(rng.uniform(0, 0.2, actions))
+    first = torch.as_tensor(rng.uniform(0, 0.2, actions))
     first[0] = 0.35
     behaviour = torch.full((actions,), (1 - rare) / (actions - 1), dtype=torch.float64)
     behaviour[0] = rare
@@ -185,7 +185,7 @@ class SimOprlTwoStep:
     ) -> tuple[Trajectory, Trajectory]:
         """Roll out, in the model, the two plausible optima whose comparison is least certain."""
         shape = (self.members, mean.shape[-1])
-        noise = torch.from_numpy(np.stack([s.normal(size=shape) for s in streams]))
+        noise = torch.as_tensor(np.stack([s.normal(size=shape) for s in streams]))
         root = torch.linalg.cholesky(covariance)
         samples = mean.unsqueeze(1) + noise @ root.transpose(-1, -2)
         first, second = self._plan(problem, samples, model.unsqueeze(1), doubt.unsqueeze(1))
@@ -217,9 +217,9 @@ def _draw(law: Tensor, streams: list[np.random.Generator]) -> Tensor:
 def _offline_counts(
     problem: TwoStepProblem, offline: int, streams: list[np.random.Generator]
 ) -> Tensor:
-    law = (problem.behaviour[:, None] * problem.transition).flatten().numpy()
+    law = (problem.behaviour[:, None] * problem.transition).flatten().numpy(force=True)
     rows = [s.multinomial(offline, law / law.sum()) for s in streams]
-    return torch.from_numpy(np.stack(rows)).reshape(-1, *problem.transition.shape).to(torch.float64)
+    return torch.as_tensor(np.stack(rows)).reshape(-1, *problem.transition.shape).to(torch.float64)
 
 
 def _buffer(problem: TwoStepProblem, streams: list[np.random.Generator]) -> Trajectory:

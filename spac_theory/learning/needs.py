@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import StrEnum
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
+from torch import Tensor
+
+from spac_theory.devices import beside
 from spac_theory.options import Options
 from spac_theory.rewards.base import FEATURES, TABLE
 from spac_theory.rewards.linear import LinearClass
@@ -130,6 +133,10 @@ MEANINGS = {
 }
 
 
+def _of_the_view(learner: Any, view: LearnerView, *rest: Any, **options: Any) -> Tensor:
+    return view.rho
+
+
 class Learner(Options):
     """What most algorithms share: options that check themselves, and declarations in place of tests.
 
@@ -145,6 +152,13 @@ class Learner(Options):
     needs: ClassVar[frozenset[str]] = frozenset()
     coefficient: ClassVar[Coefficient] = Coefficient.UNSTATED
     solves_game: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        """Let `fit` make its tensors where those of the view are."""
+        super().__init_subclass__()
+        fit = cls.__dict__.get("fit")
+        if fit is not None:
+            setattr(cls, "fit", beside(_of_the_view)(fit))  # noqa: B010 (a base has no `fit`)
 
     @property
     def solves_constraint_form(self) -> bool:

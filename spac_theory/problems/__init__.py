@@ -37,8 +37,8 @@ class Problem:
     preference: PreferenceModel | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        profile = checks.as_tensor("profile", self.profile, self.bandit.shape)
-        checks.simplex("profile", profile)
+        profile = checks.probabilities("profile", self.profile, self.bandit.shape)
+        object.__setattr__(self, "profile", profile)
         if not self.reward_class.contains(self.bandit.reward):
             raise InputError(
                 f"reward_class of problem {self.bandit.name!r} does not contain the true reward; "

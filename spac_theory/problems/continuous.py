@@ -34,11 +34,11 @@ class Continuous(Options):
         """Draw the map, the parameter and the evaluation contexts."""
         rng = generator("problem", "continuous", self.seed)
         size = f"{self.coordinates}x{self.actions}x{self.dimension}"
-        matrices = torch.from_numpy(
+        matrices = torch.as_tensor(
             rng.standard_normal((self.actions, self.dimension, self.coordinates))
         )
-        offsets = torch.from_numpy(rng.standard_normal((self.actions, self.dimension)))
-        theta = torch.from_numpy(rng.standard_normal(self.dimension))
+        offsets = torch.as_tensor(rng.standard_normal((self.actions, self.dimension)))
+        theta = torch.as_tensor(rng.standard_normal(self.dimension))
         theta = theta * (self.norm_bound / theta.norm())
 
         def features(x: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ class Continuous(Options):
             return scaled
 
         def draw(stream: np.random.Generator, contexts: int) -> Problem:
-            x = torch.from_numpy(stream.standard_normal((contexts, self.coordinates)))
+            x = torch.as_tensor(stream.standard_normal((contexts, self.coordinates)))
             phi = features(x)
             bandit = ContextualBandit(
                 rho=torch.full((contexts,), 1 / contexts, dtype=torch.float64),

@@ -34,8 +34,8 @@ class Cyclic(Options):
         """Draw the preferences."""
         rng = generator("problem", "cyclic", self.seed)
         shape = (self.contexts, self.actions)
-        merit = torch.from_numpy(rng.normal(0, 1, shape))
-        noise = torch.from_numpy(rng.normal(0, 1, (*shape, self.actions)))
+        merit = torch.as_tensor(rng.normal(0, 1, shape))
+        noise = torch.as_tensor(rng.normal(0, 1, (*shape, self.actions)))
         skew = (noise - noise.transpose(-1, -2)) / 2**0.5
         margin = (
             float(self.merit) * (merit.unsqueeze(-1) - merit.unsqueeze(-2))

@@ -62,7 +62,7 @@ def draw_comparisons(
     contexts, actions = problem.bandit.shape
     rng = generator("comparisons", problem.bandit.name, *key)
     cumulative = behaviour.cumsum(-1)
-    uniform = torch.from_numpy(rng.uniform(size=(contexts, 3)))
+    uniform = torch.as_tensor(rng.uniform(size=(contexts, 3)))
     first, second = (
         torch.searchsorted(cumulative, u.reshape(-1, 1).contiguous())
         .squeeze(-1)

@@ -37,7 +37,7 @@ class Finite(Options):
         bandit = ContextualBandit(
             rho=torch.full((self.contexts,), 1 / self.contexts, dtype=torch.float64),
             features=one_hot_features(*shape),
-            reward=torch.from_numpy(truth),
+            reward=torch.as_tensor(truth),
             name=f"finite-{self.contexts}x{self.actions}x{self.members}-{self.seed}",
         )
-        return Problem(bandit, FiniteClass(torch.from_numpy(members)), uniform_profile(*shape))
+        return Problem(bandit, FiniteClass(torch.as_tensor(members)), uniform_profile(*shape))

@@ -29,6 +29,6 @@ class ItemSets(Options):
         worth = self.shared * rng.normal(0.5, 1, self.items)
         worth = worth + (1 - self.shared) * rng.normal(0, 1, (self.contexts, self.items))
         bits = torch.arange(2**self.items)[:, None] >> torch.arange(self.items) & 1
-        reward = torch.from_numpy(worth) @ bits.to(torch.float64).T
+        reward = torch.as_tensor(worth) @ bits.to(torch.float64).T
         size = f"{self.contexts}x{self.items}"
         return unit_table(reward, f"item_sets-{size}-{self.shared:g}-{self.seed}")

@@ -38,16 +38,14 @@ class Kernel(Options):
             "polynomial": {"degree": self.degree},
         }
         rng = generator("problem", "kernel", self.seed)
-        points = torch.from_numpy(
-            rng.uniform(0, 1, (self.contexts, self.actions, self.coordinates))
-        )
+        points = torch.as_tensor(rng.uniform(0, 1, (self.contexts, self.actions, self.coordinates)))
         kernel = make_kernel(self.kernel, **options[self.kernel])
         shape_of_kernel = "-".join(f"{value:g}" for value in options[self.kernel].values())
         size = f"{self.contexts}x{self.actions}x{self.coordinates}"
         cls = KernelClass.of(points, kernel, self.norm_bound)
         # Random kernel sections, not a random direction: the sections weigh the leading
         # eigendirections, so the reward is as smooth as the kernel.
-        centres = torch.from_numpy(rng.standard_normal(self.contexts * self.actions))
+        centres = torch.as_tensor(rng.standard_normal(self.contexts * self.actions))
         theta = torch.einsum("z,zd->d", centres, cls.features.flatten(0, 1))
         shape = (self.contexts, self.actions)
         spread = cls.features @ (theta / theta.norm())

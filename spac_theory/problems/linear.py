@@ -37,12 +37,12 @@ class Linear(Options):
         phi /= np.linalg.norm(phi, axis=-1, keepdims=True)
         theta = rng.standard_normal(self.dimension)
         theta /= np.linalg.norm(theta)
-        features = torch.from_numpy(phi)
+        features = torch.as_tensor(phi)
         size = f"{self.contexts}x{self.actions}x{self.dimension}"
         bandit = ContextualBandit(
             rho=torch.full((self.contexts,), 1 / self.contexts, dtype=torch.float64),
             features=features,
-            reward=features @ torch.from_numpy(theta),
+            reward=features @ torch.as_tensor(theta),
             name=f"linear-{size}-{self.seed}",
         )
         cls = LinearClass(features, self.norm_bound, self.reward_range)

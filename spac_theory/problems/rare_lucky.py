@@ -46,8 +46,8 @@ class RareLucky(Options):
         """Place the actions, draw the rare rewards."""
         rng = generator("problem", "rare_lucky", self.seed)
         shape = (self.contexts, self.actions)
-        reward = torch.from_numpy(rng.uniform(0.2, 0.5, shape))
-        places = torch.from_numpy(rng.permuted(torch.arange(self.actions).expand(shape), axis=1))
+        reward = torch.as_tensor(rng.uniform(0.2, 0.5, shape))
+        places = torch.as_tensor(rng.permuted(torch.arange(self.actions).expand(shape), axis=1))
         rows, best, common = torch.arange(self.contexts), places[:, 0], places[:, 1]
         reward[rows, best], reward[rows, common] = 1.0, 0.5
         profile = torch.full(shape, self.rare_mass / (self.actions - 2), dtype=torch.float64)

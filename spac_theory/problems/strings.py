@@ -27,8 +27,8 @@ class Strings(Options):
         actions = torch.arange(self.symbols**self.length)
         powers = self.symbols ** torch.arange(self.length).flip(0)
         digits = actions[:, None] // powers % self.symbols
-        place = torch.from_numpy(rng.normal(0, 1, (self.contexts, self.length, self.symbols)))
-        pair = torch.from_numpy(rng.normal(0, 0.5, (self.contexts, self.symbols, self.symbols)))
+        place = torch.as_tensor(rng.normal(0, 1, (self.contexts, self.length, self.symbols)))
+        pair = torch.as_tensor(rng.normal(0, 0.5, (self.contexts, self.symbols, self.symbols)))
         reward = sum(place[:, k, digits[:, k]] for k in range(self.length))
         for k in range(self.length - 1):
             reward = reward + pair[:, digits[:, k], digits[:, k + 1]]

@@ -33,9 +33,9 @@ class Tabular(Options):
         rng = generator("problem", "tabular", self.seed)
         shape = (self.contexts, self.actions)
         bandit = ContextualBandit(
-            rho=torch.from_numpy(rng.dirichlet([5.0] * self.contexts)),
+            rho=torch.as_tensor(rng.dirichlet([5.0] * self.contexts)),
             features=one_hot_features(*shape),
-            reward=torch.from_numpy(rng.uniform(0, 1, shape)),
+            reward=torch.as_tensor(rng.uniform(0, 1, shape)),
             name=f"tabular-{self.contexts}x{self.actions}-{self.seed}",
         )
         cls = tabular_class(*shape, norm_bound=self.norm_bound, reward_range=self.reward_range)

@@ -112,7 +112,7 @@ class NeuralClass:
         weights = []
         for a, b in self._shapes():
             scale = 1 / math.sqrt(a) if a > 1 else 0.1
-            draw = torch.from_numpy(rng.standard_normal((self.starts, a, b)) * scale)
+            draw = torch.as_tensor(rng.standard_normal((self.starts, a, b)) * scale)
             weights.append(draw.repeat(lanes, 1, 1))
         self.project(weights)
         return weights

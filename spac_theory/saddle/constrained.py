@@ -27,6 +27,7 @@ from torch import Tensor
 from spac_theory import checks
 from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.checks import InputError
+from spac_theory.devices import beside
 from spac_theory.links import Link
 from spac_theory.objective import tabular_preference_loss
 from spac_theory.rewards.base import BestResponse
@@ -73,6 +74,7 @@ def best_fit(game: Game, radius: Tensor) -> BestResponse:
     return replace(fit, value=fit.value * radius, gap=fit.gap * radius)
 
 
+@beside(lambda game, *rest, **options: game.lam)
 def constrained_saddle(game: Game, radius: Tensor, tolerance: float = 1e-8) -> ConstrainedSaddle:
     """Solve `max_π min_{r∈V} L` to a certified gap of `tolerance · max(1, |L|)`.
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from spac_theory import checks
 from spac_theory.bandit.preferences import WinnerCounts
 from spac_theory.checks import InputError
+from spac_theory.devices import beside
 from spac_theory.links import BRADLEY_TERRY, Link
 from spac_theory.objective import tabular_game, tabular_preference_loss
 from spac_theory.rewards.base import BestResponse, RewardClass, shape_of
@@ -79,6 +80,7 @@ class Game:
             loss = tabular_preference_loss(reward, self.data.fraction, self.link)
         return (self.rho * relative).sum(-1) + self.lam * loss
 
+    @beside(lambda game, *rest, **options: game.lam)
     def best_response(
         self, policy: Tensor, tolerance: float = 1e-9, warm: object = None
     ) -> BestResponse:
@@ -170,6 +172,7 @@ class Saddle:
         )
 
 
+@beside(lambda game, *rest, **options: game.lam)
 def certify(
     game: Game,
     policy: Tensor,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from spac_theory import checks
+from spac_theory.devices import beside
 from spac_theory.objective import tabular_preference_loss
 from spac_theory.saddle.follower import follower_of
 from spac_theory.saddle.game import Certificate, Game, certify
@@ -57,6 +58,7 @@ def hedge_width(start: Tensor) -> float:
     return float(-start.min().log()) if float(start.min()) > 0 else math.inf
 
 
+@beside(lambda game, *rest, **options: game.lam)
 def mirror_descent(
     game: Game,
     iterations: int,

@@ -16,6 +16,7 @@ from functools import singledispatch
 
 import torch
 
+from spac_theory.devices import beside
 from spac_theory.rewards.base import RewardClass, gap_kind
 from spac_theory.rewards.finite import FiniteClass
 from spac_theory.rewards.linear import LinearClass
@@ -66,6 +67,7 @@ def _(reward_class: NeuralClass, game: Game, tolerance: float) -> Saddle:
     return neural_saddle(game)
 
 
+@beside(lambda game, *rest, **options: game.lam)
 def solve_saddle(game: Game, tolerance: float = 1e-8) -> Saddle:
     """`max_π min_{r∈𝓡} G`, certified to `tolerance` of value (`max(1, |L|)`) where the class allows."""
     saddle = saddle_of(game.reward_class, game, tolerance)

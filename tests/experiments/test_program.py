@@ -60,6 +60,7 @@ CHOICES = [
     (["algorithm=[dpo]", "problem=linear", "grid=quick"], None),
     (["+algorithm.mine={name: x}", "problem.seed=0,1", "~algorithm.dpo", "--multirun"], None),
     (["algorithm=[none]"], "algorithm is 'none'; it must be one of: behaviour_cloning, "),
+    (["problem=tab"], "problem is 'tab' (did you mean 'tabular'?); "),
     (["problem=linear,tabulr", "--multirun"], "problem is 'tabulr' (did you mean 'tabular'?); "),
     (["algorithm=[dpo],[dp]", "--multirun"], "algorithm is 'dp' (did you mean 'dpo'?); "),
 ]

@@ -160,6 +160,16 @@ WORDS = [
     (SWEEP, "algorithm=[spac_certifid]", "did you mean"),
     (SWEEP, "problem={name: none}", "problem: problem is 'none'"),
     (SWEEP, "launcher.processes=-1", "launcher.processes is -1; it must be at least 0"),
+    (
+        SWEEP,
+        "launcher.device=cuda:99",
+        "launcher.device is 'cuda:99', which this machine does not have",
+    ),
+    (
+        LEAGUE,
+        "launcher.device=hearts",
+        "launcher.device is 'hearts', which this machine does not have",
+    ),
     (LEAGUE, "sizes=[300]", "sizes is no setting (its name is 'n' now)"),
     (LEAGUE, "+processes=2", "processes is no setting (its name is 'launcher.processes' now)"),
     (LEAGUE, "algorithms=[spac]", "algorithms is no setting (its name is 'entries' now)"),

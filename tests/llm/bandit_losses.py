@@ -75,7 +75,12 @@ def rebel(algorithm, tables):
     return (pairs * residual.square()).sum()
 
 
+def behaviour_cloning(algorithm, tables):
+    return -(tables.wins.sum(-1) * tables.logp).sum()
+
+
 LOSSES = {
+    "behaviour_cloning": behaviour_cloning,
     "spac_practical": spac_practical,
     "ipo": ipo,
     "rpo": rpo,

@@ -1,15 +1,23 @@
 """A critic of its own: its stages resume, its rewards add up, and the report says what it found."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
+from safetensors.torch import load_file
 from small_runs import Killed, silent_pipeline
+from transformers import AutoModelForCausalLM
 
 from experiments.common.files import read_json
 from llm.data.row import Row
 from llm.files.digests import read_rows
-from llm.models.load import load_critic
+from llm.methods import Batch
+from llm.models.heads import Head, States
+from llm.models.load import load_critic, load_tokenizer
 from llm.run import composed
 from llm.settings import Settings, build
+from llm.stages import follow_head
 from llm.stages.follow import CriticLabeller, folds_of
 from llm.training.critic import CriticTrainer, rewards
 from llm.worlds.terms import Game, terms
@@ -90,6 +98,89 @@ def test_the_fit_is_the_mean_of_networks_that_did_not_see_a_fold(whole):
     assert float((torch.tensor(each[0]) - torch.tensor(each[1])).abs().max()) > 1e-3
     parts = folds_of(10, 3, seed=0)
     assert sorted(torch.bincount(parts).tolist()) == [3, 3, 4]
+
+
+HEAD = ("methods=[spac_t-head]", "methods.spac_t-head.folds=2", "methods.spac_t-head.bound=4")
+
+
+def head_run(folder):
+    return silent_pipeline(folder, *QUICK[:2], *HEAD)()["spac_t-head"]
+
+
+@pytest.fixture(scope="module")
+def headed(tmp_path_factory):
+    """A run of two rounds whose critic is a head on the states of the start."""
+    folder = tmp_path_factory.mktemp("headed")
+    return folder, head_run(folder)
+
+
+def test_a_head_reads_the_mean_state_of_an_answer_under_the_start(headed):
+    """One response at a time, from `output_hidden_states` of the plain model; rewards of rounds add up."""
+    folder = headed[0] / "spac_t-head"
+    model = AutoModelForCausalLM.from_pretrained(headed[0] / "sft/model").eval()
+    heads = [load_file(folder / f"round-0{t}/critic/model/head.safetensors") for t in (1, 2)]
+    for row in map(Row.of, read_rows(folder / "round-02/reference/streams.parquet")[:4]):
+        for response, score in zip(row.responses["own"], row.score["own"], strict=True):
+            ids = torch.tensor([[*row.prompt, *response]])
+            with torch.no_grad():
+                states = model(ids, output_hidden_states=True).hidden_states[-1][0].double()
+            mean = states[-len(response) :].mean(0)
+            found = 0.0
+            for head in heads:
+                part = (mean - head["centre"]) / head["spread"] / len(mean) ** 0.5
+                found += 2 * math.tanh(float(part @ head["weight"]) / 2)
+            assert score == pytest.approx(found, abs=1e-4)
+    assert float((heads[0]["weight"] - heads[1]["weight"]).abs().max()) > 0
+
+
+def test_the_head_of_a_round_is_the_best_answer_among_heads(headed):
+    """No step in a random direction lowers the critic's loss, decay included, and it reports its gain."""
+    folder, rounds = headed
+    settings = build(Settings, composed("run", *HEAD))
+    method = settings.methods["spac_t-head"]
+    place = folder / "spac_t-head"
+    head = Head.load(place / "round-01/critic/model")
+    records = read_rows(folder / "prepare/rows.parquet")
+    for more in ("round-01/sample-own/samples", "fit/fit"):
+        for record, row in zip(records, read_rows(place / f"{more}.parquet"), strict=True):
+            record |= row
+    rows = [Row.of(record) for record in records]
+    tokenizer = load_tokenizer(str(folder / "prepare/tokenizer"))
+    start = str(folder / "sft/model")
+    states = States(folder / "none", start, "x", settings.model, tokenizer, 16)
+    table = {name: states.of(rows, name) for name in ("chosen", "rejected", "own")}
+    scores = {n: torch.tensor([r.score[n] for r in rows]).double() for n in ("chosen", "rejected")}
+
+    def loss(weight):
+        there = replace(head, weight=weight)
+        rewards = {n: there.rewards(t, method.bound) for n, t in table.items()}
+        value, _ = method.critic_loss(Batch(rewards, {}, {}, score=scores), 48**0.5)
+        return float(value + method.critic_decay / 2 * weight @ weight)
+
+    g, best = torch.Generator().manual_seed(0), loss(head.weight)
+    for size in (1e-2, 1e-1, 1.0):
+        for _ in range(20):
+            step = size * torch.randn(len(head.weight), generator=g, dtype=torch.float64)
+            assert loss(head.weight + step) > best
+    assert rounds[0]["critic_lam"] == pytest.approx(48**0.5)
+    assert best < loss(torch.zeros_like(head.weight))
+
+
+def test_a_killed_run_with_a_head_ends_like_a_whole_one(headed, tmp_path, monkeypatch):
+    solve, left = follow_head.solve, [2]
+
+    def dying(*args):
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+        return solve(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(follow_head, "solve", dying)
+        with pytest.raises(Killed):
+            head_run(tmp_path)
+    head_run(tmp_path)
+    assert read_json(tmp_path / "manifest.json") == read_json(headed[0] / "manifest.json")
 
 
 def test_every_round_reports_its_critic(whole):

@@ -98,7 +98,7 @@ def drawn(tmp_path_factory):
     values["chart"]["ablations"] = {
         "cells": [["misleads", 0.1, 40]],
         "seeds": [2],
-        "settings": {"a head alone": {"trunk": "frozen"}},
+        "settings": {"a head alone": {"network": "head"}},
     }
     values["data"]["language"]["demonstrations"] = 256
     values["train"] |= {"epochs": 1, "batch": 40, "micro_batch": 40}

@@ -83,6 +83,7 @@ def read_league(config: Mapping[str, Any]) -> League:
     Raises InputError: a sentence a line, each with the field, its value and what would be right.
     """
     settings = read(Settings, config)
+    settings.launcher.check()
     plugins = load(settings.plugins)
     parts = {k: settings.behaviour[k] for k in ("name", "dials") if k in settings.behaviour}
     dials = read(Behaviour, parts, "behaviour").dials

@@ -126,6 +126,7 @@ def read_sweep(config: Mapping[str, Any]) -> Sweep:
     if "algorithm" not in config:  # Hydra leaves out a group that nothing was chosen from
         resolve_algorithms(None)
     settings = read(Settings, config)
+    settings.launcher.check()
     plugins = load(settings.plugins)
     problem = resolve("problem", "problem", settings.problem)
     options = {k: v for k, v in settings.behaviour.items() if k != "dials"}
