@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -128,4 +128,4 @@ def _alone(model: Any) -> Tensor:
 
 def _outputs_alone(model: Any) -> Tensor:
     found = [own_logits(model, ids, torch.ones_like(ids))[0, 0] for _, ids in _sequences(model)]
-    return torch.stack(cast(list[Tensor], found))
+    return torch.stack(found)
