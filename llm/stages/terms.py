@@ -29,7 +29,9 @@ def critic_table(language: World, folder: Path, critic: Labeller, tokenizer: Any
     if cache.exists():
         return load_file(cache)["rewards"]
     turns = [[{"role": "user", "content": p}] for p in language.prompts]
-    answers: list[Ids] = [response_ids(tokenizer, turns[0], response) for response in language.responses]
+    answers: list[Ids] = [
+        response_ids(tokenizer, turns[0], response) for response in language.responses
+    ]
     rows = [Row(prompt_ids(tokenizer, turn), {"all": answers}) for turn in turns]
     table = torch.tensor(critic.scores(rows, "all"), dtype=torch.float64)
     write_atomically(cache, lambda p: save_file({"rewards": table}, p))
