@@ -26,7 +26,7 @@ from llm.data.formats import normalise
 from llm.data.judgements import Reading
 from llm.data.validate import Limits, prepare
 from llm.worlds import tiny
-from llm.worlds.language import MOODS, SYMBOLS, TOPICS
+from llm.worlds.world import MOODS, SYMBOLS, TOPICS
 from spac_theory import InputError
 
 OPTIONS = RowSettings(dimension=8, held_out=0.25, permutations=19, clusters=3, queries=5)
