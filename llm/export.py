@@ -16,19 +16,34 @@ from typing import Any
 from experiments.common.files import read_json, write_json
 from experiments.common.program import guarded
 from llm.files.digests import model_digest
+from llm.models.bundled import MARK
 from llm.stages.answer import models_of
 from spac_theory.checks import InputError
 
 CARD = """---
 library_name: transformers
+pipeline_tag: text-generation
+base_model: {base}
+license: {licence}
 tags: [preference-optimisation, spac]
 ---
 # {name}
 
-A language model trained on preference pairs by the method below.
+{base}, trained on preference pairs by the method below.
+
+```python
+from transformers import pipeline
+
+write = pipeline("text-generation", model="FOLDER")  # where these files are
+{usage}
+```
+
+The licence is that of the base model ({terms}); the data may add conditions of their own.
 
 | | |
 |---|---|
+| base model | {base} {weights_of_base} |
+| data | {data} |
 | start of the round | `{policy}` (hash of its weights) |
 | rows with reference log-probs | `{streams}` (hash) |
 | method | {method} |
@@ -86,6 +101,7 @@ def card(iterate: Path, name: str, saved: Path) -> str:
     stage = read_json(record) if record.exists() else {"inputs": {}, "outputs": {}}
     given, made = stage["inputs"], stage["outputs"]
     return CARD.format(
+        **origin(iterate, saved),
         name=name,
         policy=given.get("policy"),
         streams=given.get("streams"),
@@ -95,6 +111,48 @@ def card(iterate: Path, name: str, saved: Path) -> str:
         loss=made.get("final_loss"),
         weights=model_digest(saved),
     )
+
+
+def origin(iterate: Path, saved: Path) -> dict[str, str]:
+    """Base model, its licence, data and a line of usage, from the run's `prepare` stage."""
+    records = (folder / "prepare" / "stage.json" for folder in iterate.resolve().parents)
+    record = next((path for path in records if path.is_file()), None)
+    found = read_json(record)["inputs"] if record else {}
+    base, data = found.get("model") or {}, found.get("data") or {}
+    mark = _mark(iterate)
+    chat = any((saved / name).exists() for name in ("chat_template.jinja",))
+    asked = (
+        '[{"role": "user", "content": "…"}]'
+        if chat and not data.get("sentiment")
+        else '"In short,"'
+    )
+    return {
+        "base": str(mark.get("name") or base.get("name") or "unknown"),
+        "weights_of_base": f"`{base['weights']}`" if base.get("weights") else "",
+        "licence": str(mark.get("licence") or "other").lower(),
+        "terms": str(mark.get("terms") or mark.get("licence") or "not recorded here; look it up"),
+        "data": _data(data, found.get("source")),
+        "usage": f"print(write({asked}, max_new_tokens=64))",
+    }
+
+
+def _mark(iterate: Path) -> dict[str, Any]:
+    """What a bundled base says of itself."""
+    adapter = iterate / "adapter_config.json"
+    base = Path(str(read_json(adapter)["base_model_name_or_path"])) if adapter.exists() else iterate
+    return dict(read_json(base / MARK)) if (base / MARK).is_file() else {}
+
+
+def _data(data: dict[str, Any], digest: str | None) -> str:
+    """The rows in a few words."""
+    if data.get("sentiment"):
+        return f"the model's own answers, labelled by a lexicon ({_words(data['sentiment'])})"
+    if data.get("language"):
+        return f"a synthetic language ({_words(data['language'])})"
+    if not data.get("source"):
+        return "unknown"
+    at = data.get("revision") or (f"hash {digest}" if digest else None)
+    return f"{Path(data['source']).name}, split {data['split']}" + (f", {at}" if at else "")
 
 
 def _words(values: dict[str, Any] | None) -> str:

@@ -1,7 +1,8 @@
-"""`python -m llm.features rows.jsonl model=MODEL`: features of every answer from a causal model.
+"""`python -m llm.features rows.jsonl model=MODEL`: features of every answer from a model's states.
 
-The model's states at the end of prompt + answer are taken in parts (run it again to go on), reduced by the
-principal axes of what tells a prompt's answers apart, and written as Parquet for
+Those of a causal model at the end of prompt + answer, or of an encoder in the mean over the answer, are taken
+in parts (run it again to go on), reduced by the principal axes of what tells a prompt's answers apart, and
+written as Parquet for
 `python -m experiments.diagnose data=rows.jsonl features=features.parquet`.
 """
 
@@ -11,7 +12,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -28,9 +29,12 @@ from llm.files.digests import Rows, digest
 from llm.files.parts import make_parts, pieces
 from llm.files.progress import Progress
 from llm.models.bundled import settled
-from llm.models.load import ModelSettings, load_model, load_tokenizer
+from llm.models.load import ModelSettings, load_encoder, load_model, load_tokenizer
 from llm.run import quiet
 from spac_theory.checks import InputError, integer
+
+if TYPE_CHECKING:
+    from llm.models.states import StateReader
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,8 @@ class FeatureSettings:
     dtype: Literal["float32", "bfloat16"]
     attention: Literal["sdpa", "eager", "flash_attention_2", "flex_attention"]
     chat_template: str | None
-    pooling: Literal["last", "mean"]
+    kind: Literal["causal", "encoder"]
+    pooling: Literal["last", "mean"] | None
     max_length: Count
     dimension: Count
     batch: Count
@@ -55,6 +60,11 @@ class FeatureSettings:
         integer("max_length", self.max_length, low=2)
         if not self.model:
             raise InputError(f"model is {self.model!r}; name a folder or a hub name.")
+
+    @property
+    def pooled(self) -> str:
+        """The pooling asked for, else the last state of a causal model and the mean of an encoder's."""
+        return self.pooling or ("last" if self.kind == "causal" else "mean")
 
     @property
     def base(self) -> ModelSettings:
@@ -73,14 +83,7 @@ def texts(data: Comparisons) -> list[tuple[Any, str]]:
 
 def raw_states(settings: FeatureSettings, data: Comparisons, folder: Path) -> tuple[Tensor, int]:
     """States of every answer, part by part: what is on disk is not made again; and texts cut now."""
-    from llm.data import templates
-    from llm.models.states import Reader
-
-    base = settings.base
-    tokenizer = templates.install(load_tokenizer(base.name, base.revision), settings.chat_template)
-    model = load_model(base.name, base).to(processes.device())
-    reader = Reader(model, tokenizer, settings.pooling, settings.max_length)
-    pairs = texts(data)
+    reader, pairs = make_reader(settings), texts(data)
 
     def make(number: int, rows: range) -> Rows:
         states = reader.states([pairs[i] for i in rows], settings.batch)
@@ -91,6 +94,20 @@ def raw_states(settings: FeatureSettings, data: Comparisons, folder: Path) -> tu
             bar.advance(done)
     processes.barrier()
     return joined(folder, len(pairs), settings.part), reader.cut
+
+
+def make_reader(settings: FeatureSettings) -> StateReader:
+    """The model, on its device, with its tokenizer."""
+    from llm.data import templates
+    from llm.models.states import EncoderReader, Reader
+
+    base = settings.base
+    tokenizer = templates.install(load_tokenizer(base.name, base.revision), settings.chat_template)
+    load, kind = (
+        (load_model, Reader) if settings.kind == "causal" else (load_encoder, EncoderReader)
+    )
+    model = load(base.name, base).to(processes.device())
+    return kind(model, tokenizer, settings.pooled, settings.max_length)
 
 
 def joined(folder: Path, total: int, size: int) -> Tensor:
@@ -113,7 +130,8 @@ def execute(values: dict[str, Any], folder: Path | None = None) -> None:
     output = Path(settings.output).expanduser()
     facts: dict[str, Any] = {
         "model": settings.base.identity,
-        "pooling": settings.pooling,
+        "kind": settings.kind,
+        "pooling": settings.pooled,
         "max_length": settings.max_length,
         "template": settings.chat_template,
     }

@@ -8,13 +8,16 @@ Every stage names, by hash, what it consumed; see :mod:`llm.stages.directory`. N
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from experiments.common.files import read_json
+from llm.data.validate import told
 from llm.files import processes
 from llm.files.digests import model_digest
-from llm.methods import Method, identity
+from llm.methods import Following, Method, identity
 from llm.methods.drpo import Drpo
 from llm.methods.kinds import Decoding
 from llm.models.bundled import settled
@@ -28,6 +31,9 @@ from llm.stages.decoded import spoken
 from llm.stages.preflight import ask, judge
 from llm.stages.round import Round
 from llm.stages.workplace import Model, Note, Workplace, train_identity
+from spac_theory.checks import InputError
+
+SPENT = ("steps", "samples")  # so far; labels are in the report where there are any
 
 
 class Pipeline(Workplace):
@@ -58,8 +64,23 @@ class Pipeline(Workplace):
         self.stage(
             "prepare",
             inputs,
-            lambda f: sources.prepare(f, self.s.data, self.s.model, self.s.seed, made),
+            lambda f: self._prepare(f, made),
         )
+        weighted = len({row.row_weight for row in self.rows}) > 1
+        critics = [k for k, m in self.s.methods.items() if isinstance(m, Following)]
+        if weighted and critics:
+            raise InputError(
+                f"methods.{critics[0]} trains a critic, which counts every pair once, and the rows have a "
+                "column weight; leave the method out, or the column."
+            )
+
+    def _prepare(self, folder: Path, made: Path | None) -> dict[str, Any]:
+        """The stage, and what became of the rows if some were lost or look strange."""
+        found = sources.prepare(folder, self.s.data, self.s.model, self.s.seed, made)
+        counts = read_json(folder / "report.json").get("counts", {})
+        if counts and told(counts):
+            self.note(f"  rows: {counts['kept']} of {counts['read']} kept ({told(counts)})")
+        return found
 
     def responses(self) -> Path:
         """The model's own answers to the sentiment prompts, scored and labelled."""
@@ -93,14 +114,16 @@ class Pipeline(Workplace):
         if isinstance(method, Decoding):
             found, given = self.searched(name, method, start)
             return [self.evaluate(f"{name}/round-01", [start], start, given, found)]
-        models, results, given = [start], [], dict[str, int]()
+        models, results, spent = [start], [], Counter[str]()
         for t in range(1, self.s.rounds + 1):
-            done = Round(self, f"{name}/round-{t:02d}", method, models, t)()
+            this = Round(self, f"{name}/round-{t:02d}", method, list(models), t)
+            done = this()
             models.append(done.model)
-            given = {key: given.get(key, 0) + value for key, value in done.given.items()}
-            spent = given | {"pairs": self.pairs_of(method)}
-            report = self.evaluate(f"{name}/round-{t:02d}", models, start, spent)
-            results.append({**report, **done.notes})
+            spent += done.spent
+            given = {**spent, "pairs": self.pairs_of(method)}
+            report = self.evaluate(f"{name}/round-{t:02d}", models, start, given)
+            more = {**done.notes, **this.terms(done.model), **{k: spent[k] for k in SPENT}}
+            results.append({**report, **more})
         if processes.is_main():
             chosen = iterates.answer(self.s.iterate, [m.path for m in models], results)
             iterates.write_answer(self.run.directory, name, self.s.iterate, chosen)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -12,23 +12,35 @@ from pydantic import Field, PlainValidator
 
 from experiments.common.configuration import Comparisons, Count, Natural, Positive, Share, read
 from llm.data import templates
+from llm.data.formats import FILES
 from llm.files import processes
 from llm.methods import Conditions, Method, Stream, make_method, streams_of
 from llm.models.bundled import WHEELS
 from llm.models.engines import GenerationSettings
 from llm.models.load import ModelSettings
 from llm.training.settings import TrainSettings
-from llm.worlds.language import RARE
+from llm.worlds.language import RARE, REWARDS
 from llm.worlds.sentiment import SentimentSettings
 from spac_theory.checks import InputError
 from spac_theory.registry import load_plugins
 
 T = TypeVar("T")
 LANGUAGE, CYCLE = "language", "cycle"
-RESERVED = ("initial", "prepare", "responses", "sft")
+RESERVED = ("initial", "prepare", "responses", "sft", "start")
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Kind = Literal[
-    "responses", "prepare", "sft", "sample", "label", "reference", "train", "search", "evaluate"
+    "responses",
+    "prepare",
+    "sft",
+    "sample",
+    "fit",
+    "critic",
+    "label",
+    "reference",
+    "train",
+    "search",
+    "evaluate",
+    "terms",
 ]
 
 
@@ -64,7 +76,7 @@ def _folder(name: str) -> None:
 class LanguageSettings:
     """A synthetic language and how much data it gives."""
 
-    name: Literal["misleads", "extrapolates"]
+    name: Literal["misleads", "extrapolates", "chains", "paths"]
     coverage: Annotated[float, Field(ge=0, le=1 - RARE)]
     scale: Positive
     pairs: Comparisons
@@ -149,14 +161,29 @@ class Settings:
                 f"judge is {self.judge!r} and data.language is null; only a language knows its judge, so "
                 "name module:function or the folder of a reward model."
             )
+        if self.judge == CYCLE and self.data.language and self.data.language.name not in REWARDS:
+            raise InputError(
+                f"judge is 'cycle' and data.language.name is {self.data.language.name!r}, which has no "
+                f"flattering symbols to go round in a circle; use one of: {', '.join(REWARDS)}."
+            )
         if self.sft is not None and self.data.language is None:
             raise InputError(
                 "sft is set and data.language is null; only a language has demonstrations, so set sft "
                 "to null and model.name to a model that is fine-tuned already."
             )
+        for name, method in self.methods.items():
+            self.training(method, f"methods.{name}.train")
         found = [_cannot(name, method, self) for name, method in self.methods.items()]
         if any(found):
             raise InputError("\n".join(filter(None, found)))
+
+    def training(self, method: Method, field: str = "") -> TrainSettings:
+        """How a method is optimised: the train group with the method's own fields in it."""
+        return (
+            read(TrainSettings, {**asdict(self.train), **method.train}, field)
+            if method.train
+            else self.train
+        )
 
     def streams(self, method: Method) -> tuple[Stream, ...]:
         """The streams of a method with their counts."""
@@ -182,13 +209,13 @@ def require_pins(settings: Settings) -> None:
     data, model, told = settings.data, settings.model, list[str | None]()
     if data.source is not None:
         path = Path(data.source).expanduser()
-        if path.suffix in (".jsonl", ".parquet"):
+        if path.suffix in FILES:
             told.append(
                 None if path.exists() else f"data.source is {data.source!r}; there is no such file."
             )
         elif not path.exists():
             told.append(_unpinned("data", "data.source", data.source, data.revision))
-    if settings.sft is None and not model.is_local and model.name not in WHEELS:
+    if settings.sft is None and not (model.is_local or model.name in WHEELS or model.unpinned):
         told.append(_unpinned("model", "model.name", model.name, model.revision))
     if any(told):
         raise InputError("\n".join(filter(None, told)))
@@ -201,7 +228,12 @@ def _unpinned(group: str, field: str, name: str, revision: str | None) -> str | 
         return f"{field} is {name!r}, and there is no such folder; check the path."
     return (
         f"{field} is the hub name {name!r} and {group}.revision is {revision!r}; set {group}.revision to "
-        "a commit (40 hexadecimal digits, listed under its files on the hub), or give a local path."
+        "a commit (40 hexadecimal digits, listed under its files on the hub), or give a local path"
+        + (
+            ", or take what the name stands for today: model.unpinned=true."
+            if group == "model"
+            else "."
+        )
     )
 
 

@@ -6,6 +6,7 @@ what would be right. Checks run before any work starts, so nothing is left half 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -115,6 +116,25 @@ def simplex(field: str, tensor: Tensor) -> None:
         )
 
 
+def probabilities(
+    field: str, value: Any, shape: Sequence[int | None], rounding: float = 0.0
+) -> Tensor:
+    """Return probability vectors along the last axis as float64.
+
+    What sums to 1 within `rounding`, or within the precision of the type it came in (float32, say), is
+    divided by its sum; anything else must sum to 1 to 1e-9. Raises InputError otherwise.
+    """
+    tensor = as_tensor(field, value, shape)
+    given = getattr(value, "dtype", None)
+    given = torch.as_tensor(np.empty(0, given)).dtype if isinstance(given, np.dtype) else given
+    if isinstance(given, torch.dtype) and given.is_floating_point and given != torch.float64:
+        rounding = max(rounding, tensor.shape[-1] * torch.finfo(given).eps)
+    total = tensor.sum(-1, keepdim=True)
+    exact = tensor / torch.where((total - 1).abs() <= rounding, total, 1.0)
+    simplex(field, exact)
+    return exact
+
+
 def number(
     field: str,
     value: Any,
@@ -169,3 +189,25 @@ def choice(field: str, value: Any, allowed: Iterable[str]) -> str:
     if not isinstance(value, str) or value not in names:
         raise InputError(f"{field} is {shown(value)}; it must be one of: {', '.join(names)}.")
     return str(value)
+
+
+# --- a short repr: what a thing is and the shapes in it, never its numbers ----------------------
+
+
+def brief(thing: Any) -> str:
+    """`Name(field=value, ...)` in one line: tensors by their shape, fields that hold nothing left out."""
+    shown = []
+    for field in dataclasses.fields(thing):
+        value = getattr(thing, field.name)
+        if field.repr and value is not None and value != {}:
+            shown.append(f"{field.name}={_short(value)}")
+    return f"{type(thing).__name__}({', '.join(shown)})"
+
+
+def _short(value: Any) -> str:
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"<{' × '.join(map(str, value.shape)) or 'number'}>"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_short(part)}" for key, part in value.items()) + "}"
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:119]}…"

@@ -16,7 +16,7 @@ from torch import Tensor
 from spac_theory import checks
 from spac_theory.bandit.online import OnlineAccess
 from spac_theory.bandit.preferences import PreferenceModel, WinnerCounts
-from spac_theory.checks import InputError
+from spac_theory.checks import InputError, brief
 from spac_theory.links import BRADLEY_TERRY, Link
 from spac_theory.rewards.base import RewardClass, shape_of
 
@@ -37,6 +37,8 @@ class LearnerView:
     key : names the random streams of the learner itself
     """
 
+    __repr__ = brief
+
     reward_class: RewardClass
     rho: Tensor
     reference: Tensor
@@ -48,12 +50,11 @@ class LearnerView:
 
     def __post_init__(self) -> None:
         contexts, actions = shape_of(self.reward_class)
-        rho = checks.as_tensor("rho", self.rho, (contexts,))
-        reference = checks.as_tensor("reference", self.reference, (contexts, actions))
+        rho = checks.probabilities("rho", self.rho, (contexts,))
+        reference = checks.probabilities("reference", self.reference, (contexts, actions))
         lanes = (None,) * (getattr(self.baseline, "ndim", 2) - 2)
-        baseline = checks.as_tensor("baseline", self.baseline, (*lanes, contexts, actions))
+        baseline = checks.probabilities("baseline", self.baseline, (*lanes, contexts, actions))
         for name, value in (("rho", rho), ("reference", reference), ("baseline", baseline)):
-            checks.simplex(name, value)
             object.__setattr__(self, name, value)
         checks.number("delta", self.delta, low=0, high=1, open_low=True, open_high=True)
 
@@ -107,6 +108,8 @@ class Policy(Protocol):
 class TabularPolicy:
     """A table of probabilities, `(S, X, A)`."""
 
+    __repr__ = brief
+
     table: Tensor
 
     def probabilities(self, contexts: Contexts | None = None) -> Tensor:
@@ -119,6 +122,8 @@ class TabularPolicy:
 @dataclass(frozen=True)
 class GeneralPolicy:
     """A policy that is a rule: `table (S, X, A)` where it was learned, `rule` everywhere else."""
+
+    __repr__ = brief
 
     table: Tensor
     rule: Callable[[Contexts], Tensor]
@@ -154,6 +159,8 @@ class Fit:
     converged : (S,) bool or None; False where the promised accuracy was not reached
     extra : further `(S,)` columns for the results table
     """
+
+    __repr__ = brief
 
     policy: Policy
     gap_kind: str

@@ -23,6 +23,7 @@ LANES = 64
 CRITIC = 1e-9
 JUDGED = (1e-3, 1e3)  # the λ at which the reference solvers are accurate to AGREED
 AGREED = 1e-5
+SHARE = 2e-3  # of the lanes, allowed to miss their tolerance
 
 
 @dataclass
@@ -36,20 +37,21 @@ class Count:
     worst: float = 0.0
     judged: int = 0
     apart: int = 0
+    silent: int = 0
 
     @property
     def holds(self) -> bool:
-        """No NaN, no certificate that excludes the truth, at most 1 lane in 100 beyond its tolerance."""
-        few = max(self.saddles, self.critics) <= self.lanes / 100
-        return self.nans == 0 and self.apart == 0 and few
+        """No NaN, no certificate that excludes the truth, few lanes beyond their tolerance, each said."""
+        few = max(self.saddles, self.critics) <= max(1, self.lanes * SHARE)
+        return self.nans == 0 and self.apart == 0 and self.silent == 0 and few
 
     @property
     def words(self) -> str:
         """The line on the page of claims."""
         return (
             f"{self.lanes} lanes: {self.nans} with a NaN; beyond the tolerance the saddle in {self.saddles}, "
-            f"the critic in {self.critics} (largest gap {self.worst:.1g}, known and reported); of "
-            f"{self.judged} certificates {self.apart} exclude the value of Clarabel or HiGHS"
+            f"the critic in {self.critics} (largest gap {self.worst:.1g}; {self.silent} of them not said); "
+            f"of {self.judged} certificates {self.apart} exclude the value of Clarabel or HiGHS"
         )
 
 
@@ -100,7 +102,7 @@ def no_nan_and_certified(size: str) -> Outcome:
     """The exact solvers never answer NaN, and certify what they answer.
 
     Over every class with n from 1 to 1e12, λ from 1e-8 to 1e8 and ordinary, weak, separable or empty
-    preferences no policy, reward or bound is NaN, at most one lane in 100 misses its tolerance, and says
+    preferences no policy, reward or bound is NaN, at most two lanes in 1000 miss their tolerance, and say
     so; certificates hold the values of Clarabel and HiGHS.
     """
     batches, judged = (1, 1) if size == "small" else (200, 40)
@@ -116,7 +118,10 @@ def no_nan_and_certified(size: str) -> Outcome:
         gaps = torch.stack([saddle.certificate.gap, response.gap])
         count.nans += int((~torch.isfinite(gaps)).any(0).sum())
         count.saddles += int((~saddle.converged).sum())
-        count.critics += int(_late(batch, response.reward, response.gap).sum())
+        late = _late(batch, response.reward, response.gap)
+        count.critics += int(late.sum())
+        if response.converged is not None:
+            count.silent += int((late & response.converged).sum())
         count.worst = max(count.worst, float(gaps.max()))
         if index < judged:
             _judge(count, kind, batch.game, saddle, 1)

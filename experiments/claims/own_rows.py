@@ -20,7 +20,6 @@ from experiments.claims import CLAIMS, Outcome
 from experiments.common.configuration import read as configured
 from experiments.common.program import composed
 from experiments.engine.specs import resolve_algorithms
-from experiments.studies.diagnosis.learned import suited
 from experiments.studies.diagnosis.logs import Settings
 from experiments.studies.diagnosis.page import Findings
 from experiments.studies.diagnosis.row_run import find
@@ -102,7 +101,7 @@ def diagnosed(made: Made, *overrides: str) -> Findings:
     settings = configured(Settings, composed("diagnose", *words, *overrides))
     data = read(settings.data, settings.reading)
     problem = make_problem(data, settings.features, settings.rows, None, settings.delta)
-    return find(problem, suited(resolve_algorithms(settings.algorithm)), settings)
+    return find(problem, resolve_algorithms(settings.algorithm), settings)
 
 
 @dataclass(frozen=True)

@@ -13,29 +13,47 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.claims import CLAIMS, Outcome
+from experiments.claims import CLAIMS, Outcome, reviewer
 from experiments.common.files import read_json
 
 Rounds = dict[str, list[dict[str, Any]]]
 LABELLED = ("dpo", "moving-dpo", "spac")
-SIZE = ("model=smollm2-135m", "train.save_every=1000000", "train.report_to=[]")
+WINNERS_ONLY = ("sft_chosen", "spin")
+QUIET = ("train.save_every=1000000", "train.report_to=[]")
+FULL = ("model=smollm2-135m",)
+# The same experiment with a model that a test can make.
+SMALL = (
+    "model=local",
+    "data=sentiment",
+    "rounds=1",
+    "methods=[dpo]",
+    "data.sentiment.test_pairs=24",
+    "evaluation.prompts=24",
+    "evaluation.samples=4",
+    "generation.max_new_tokens=2",
+    "train.lora=false",
+    "train.learning_rate=3e-3",
+    "train.epochs=2",
+)
 
 
 @CLAIMS.register("real_model_frontier")
 def real_model_frontier(size: str) -> Outcome:
-    """A real model gains on subjects it never saw: DPO, moving DPO and SPAC, and SPIN less.
+    """A real model gains on subjects it never saw: DPO, moving DPO and SPAC; SFT and SPIN gain less.
 
-    `make llm-real` with other seeds: SmolLM2-135M on the sentiment rows, adapters, 96 pairs, 48
-    held-out prompts, two rounds. Over three seeds (of rows, labels, samples and adapters) the last
-    iterate of each of the three is worth more than the start by more than two standard errors over
-    seeds, and more than the behaviour policy on average; SPIN, which never sees a rejected answer,
-    gains less than each. Nothing is claimed of the order of the three. (Small: one seed, one round,
-    and that DPO gains.)
+    `make llm-real` with other seeds: SmolLM2-135M on the sentiment rows, adapters, 80 pairs, answers of
+    ten tokens, 48 held-out prompts, two rounds: some seven minutes of one core a seed. Over three seeds
+    (of rows, labels, samples and adapters) the last iterate of each of the three is worth more than the
+    start by more than two standard errors over seeds, and more than the behaviour policy on average; SFT
+    on the chosen answers and SPIN, which never see a rejected one, gain less than each. Nothing is
+    claimed of the order of the three, nor of SPAC-T with a linear critic, which is shown. The sizes and
+    thresholds were fixed on seed 0, which is not among the three. (Small: a made model of ten words, one
+    seed, one round, and that DPO gains.)
     """
     full = size == "full"
     seeds = (1, 2, 3) if full else (1,)
-    words = [f"rounds={2 if full else 1}", *([] if full else ["methods=[dpo]"])]
     root = Path("runs") / "claims" / f"real_model_frontier-{size}"
+    words = FULL if full else (*SMALL, f"model.name={reviewer.make(root / 'reviewer')}")
     runs = [one(root / f"seed-{seed}", [f"seed={seed}", *words]) for seed in seeds]
     mean = across([rounds for rounds, _ in runs])
     behaviour = statistics.fmean(value for _, value in runs)
@@ -53,7 +71,7 @@ def one(folder: Path, words: Sequence[str]) -> tuple[Rounds, float]:
     from llm.settings import Settings, build
 
     quiet()
-    values = composed("run", *SIZE, *words, f"run_dir={folder}")
+    values = composed("run", *words, *QUIET, f"run_dir={folder}")
     rounds = Pipeline(build(Settings, values), note=lambda text: None)()
     made = read_json(folder / "responses" / "stage.json")["outputs"]
     return rounds, float(made["behaviour_value"])
@@ -80,11 +98,11 @@ def summary(reports: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def holds(last: Mapping[str, Mapping[str, float]], behaviour: float) -> bool:
-    """Gains beyond two standard errors, values above the behaviour's, and SPIN's gain the least."""
+    """Gains beyond two standard errors and those of SFT and SPIN, values above the behaviour's."""
     labelled = [last[name] for name in LABELLED]
+    others = max(last[name]["gain"] for name in WINNERS_ONLY)
     return all(
-        row["gain"] > max(2 * row["gain_stderr"], last["spin"]["gain"])
-        and row["reward"] > behaviour
+        row["gain"] > max(2 * row["gain_stderr"], others) and row["reward"] > behaviour
         for row in labelled
     )
 
@@ -116,5 +134,6 @@ def draw(mean: Rounds, behaviour: float, path: Path) -> None:
     from llm.reporting.figures import frontier
     from llm.run import composed
 
-    titles = {k: m["title"] for k, m in composed("run")["methods"].items()} | {"sft": "start"}
+    methods = composed("run", *FULL)["methods"]
+    titles = {name: m["title"] for name, m in methods.items()} | {"sft": "start"}
     frontier(mean, titles, path, behaviour)

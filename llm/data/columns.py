@@ -7,19 +7,19 @@ from typing import Any
 
 from spac_theory.checks import InputError, choice
 
-NEEDED = ("prompt", "chosen", "rejected")
+KNOWN = ("prompt", "chosen", "rejected", "weight")
 
 
 def renamed(rows: Sequence[Any], columns: Mapping[str, str] | None) -> list[Any]:
-    """`rows` with `columns[name]` as `name`, for `name` among prompt, chosen and rejected.
+    """`rows` with `columns[name]` as `name`, for `name` among prompt, chosen, rejected and weight.
 
     Raises InputError for another name, and for a row that lacks the column it is given.
     """
     for name in columns or {}:
-        choice("data.columns", name, NEEDED)
+        choice("data.columns", name, KNOWN)
     if not columns:
         return list(rows)
-    return [_row(row, number, columns) for number, row in enumerate(rows)]
+    return [_row(row, number, columns) for number, row in enumerate(rows, start=1)]
 
 
 def _row(row: Any, number: int, columns: Mapping[str, str]) -> Any:

@@ -35,6 +35,7 @@ class Cleaning:
     empty: int = 0
     identical: int = 0
     duplicate: int = 0
+    repeated: int = 0  # said again, and kept
     tied: int = 0
     counted_zero: int = 0
     spelt_apart: int = 0  # texts that differ from another in white space alone
@@ -154,9 +155,11 @@ def _usable(
     x, a, b = place
     pair = (a, b, one.share) if a < b else (b, a, 1 - one.share)
     mark = (x, *pair, one.annotator)
-    if reading.duplicates == "drop" and mark in seen:
-        cleaning.duplicate += 1
-        return False
+    if mark in seen:
+        if reading.duplicates == "drop":
+            cleaning.duplicate += 1
+            return False
+        cleaning.repeated += 1
     seen.add(mark)
     return True
 

@@ -16,6 +16,7 @@ from llm.data import known
 from llm.data.lines import read_lines
 from spac_theory.checks import InputError
 
+FILES = (".jsonl", ".json", ".parquet")
 Message = dict[str, str]
 Prompt = str | list[Message]
 
@@ -30,9 +31,9 @@ class PreferenceRow:
 
 
 def load(source: str, split: str, revision: str | None = None) -> list[dict[str, Any]]:
-    """Raw rows of `source`: a `.jsonl` or `.parquet` file, a saved dataset, or a hub name."""
+    """Raw rows of `source`: a `.jsonl`, `.json` or `.parquet` file, a saved dataset, or a hub name."""
     path = Path(source).expanduser()
-    if path.suffix in (".jsonl", ".parquet"):
+    if path.suffix in FILES:
         return [row for _, row in read_lines("data.source", path)]
     return _load_dataset(source, path, split, revision)
 
@@ -49,7 +50,7 @@ def _load_dataset(
             data = datasets.load_dataset(source, revision=revision)
     except Exception as error:
         raise InputError(
-            f"data.source is {source!r}; it must be a .jsonl or .parquet file, a folder written by "
+            f"data.source is {source!r}; it must be a .jsonl, .json or .parquet file, a folder written by "
             f"datasets.save_to_disk, or a reachable hub dataset ({type(error).__name__})."
         ) from error
     if isinstance(data, datasets.DatasetDict):

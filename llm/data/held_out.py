@@ -24,7 +24,7 @@ def cut(raw: Sequence[Any], share: float, seed: int) -> tuple[list[Any], list[An
     Which prompts these are depends on the prompts and `seed` alone, not on the order of the rows. With
     fewer than two prompts nothing can be cut, and the test rows are empty.
     """
-    keys = [key_of(normalise(row, number)) for number, row in enumerate(raw)]
+    keys = [key_of(normalise(row, number)) for number, row in enumerate(raw, start=1)]
     order = sorted(set(keys), key=lambda key: digest([seed, key]))
     count = min(math.ceil(share * len(order)), len(order) - 1) if share > 0 else 0
     test = frozenset(order[: max(count, 0)])
@@ -42,7 +42,7 @@ def question(prompt: Prompt) -> str:
 def texts(raw: Sequence[Any]) -> list[dict[str, Any]]:
     """Prompt, chosen and rejected answer of the first `SHOWN` prompts, in words, and known rewards."""
     found: dict[str, dict[str, Any]] = {}
-    for number, item in enumerate(raw):
+    for number, item in enumerate(raw, start=1):
         row = normalise(item, number)
         words = {"prompt": question(row.prompt), "chosen": row.chosen, "rejected": row.rejected}
         known = {name: item[name] for name in REWARDS if name in item}

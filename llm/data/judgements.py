@@ -247,7 +247,7 @@ def _share(margin: float, reading: Reading) -> float:
 
 def _text(value: Any) -> Any:
     """Numbers as the text that names them (12.0 is 12); anything else as it is."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return value
     return str(int(value)) if float(value).is_integer() else str(value)
 

@@ -1,7 +1,8 @@
 """Formats with a name: brought to prompt, chosen and rejected, or refused with what would help.
 
 Recognised: transcripts of HH-RLHF (Bai et al., 2022), where chosen and rejected are whole dialogues
-with a common beginning; turns written `from/value` (ShareGPT) instead of `role/content`. Refused, since
+with a common beginning; turns written `from/value` (ShareGPT) instead of `role/content`, also as
+`conversations`; a prompt called `instruction`, with an `input` after it. Refused, since
 a pair would have to be chosen: raw UltraFeedback, rankings (Nectar), ratings of single answers (KTO).
 """
 
@@ -24,10 +25,23 @@ def recognised(row: Mapping[str, Any], number: int) -> dict[str, Any]:
     if not all(side in row for side in SIDES):
         _refuse(row, number)
         return dict(row)
+    row = _with_prompt(row)
     if row.get("prompt") is None and all(_is_transcript(row[side]) for side in SIDES):
         return {**row, **{side: turns(row[side], number, side) for side in SIDES}}
     fields = ("prompt", *SIDES)
     return {**row, **{name: _messages(row[name]) for name in fields if name in row}}
+
+
+def _with_prompt(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The prompt where it is called `instruction` (with an `input`) or `conversations`."""
+    if row.get("prompt") is not None:
+        return row
+    if isinstance(row.get("conversations"), list):
+        sides = {s: [row[s]] if isinstance(row[s], Mapping) else row[s] for s in SIDES}
+        return {**row, **sides, "prompt": row["conversations"]}
+    if isinstance(row.get("instruction"), str):
+        return {**row, "prompt": "\n\n".join(filter(None, (row["instruction"], row.get("input"))))}
+    return row
 
 
 def _refuse(row: Mapping[str, Any], number: int) -> None:

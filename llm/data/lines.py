@@ -12,7 +12,7 @@ Numbered = list[tuple[str, Any]]  # ("line 3", row)
 
 
 def read_lines(field: str, path: Path) -> Numbered:
-    r"""The rows of a `.jsonl` or `.parquet` file; `field` names the setting in a refusal.
+    r"""The rows of a `.jsonl`, `.json` or `.parquet` file; `field` names the setting in a refusal.
 
     Lines end where bytes say `\n`: a line separator of Unicode inside a text is no end. Raises
     InputError, one sentence with the line, for what is no such file, no UTF-8 or no JSON.
@@ -21,8 +21,10 @@ def read_lines(field: str, path: Path) -> Numbered:
         raise InputError(f"{field} is {str(path)!r}; no such file exists.")
     if path.suffix == ".parquet":
         return _parquet(field, path)
+    if path.suffix == ".json":
+        return _list(field, path)
     if path.suffix != ".jsonl":
-        raise InputError(f"{field} is {str(path)!r}; it must end in .jsonl or .parquet.")
+        raise InputError(f"{field} is {str(path)!r}; it must end in .jsonl, .json or .parquet.")
     content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
     found = enumerate(content.split(b"\n"), start=1)
     return [(f"line {i}", _object(path.name, i, line)) for i, line in found if line.strip()]
@@ -36,6 +38,20 @@ def _parquet(field: str, path: Path) -> Numbered:
     except (ValueError, OSError, NotImplementedError, TypeError) as error:
         told = str(error).splitlines()[0].rstrip(".")
         raise InputError(f"{field} {str(path)!r} cannot be read as Parquet: {told}.") from error
+    return [(f"row {i}", row) for i, row in enumerate(rows, start=1)]
+
+
+def _list(field: str, path: Path) -> Numbered:
+    """One JSON list of rows."""
+    try:
+        rows = json.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{field} {str(path)!r} cannot be read as JSON: {error}.") from error
+    if not isinstance(rows, list):
+        raise InputError(
+            f"{field} is {str(path)!r}, which holds a {type(rows).__name__}; a .json file must be one list "
+            "of rows (a row a line is .jsonl)."
+        )
     return [(f"row {i}", row) for i, row in enumerate(rows, start=1)]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from scipy import linalg
 from torch import Tensor
 
 from spac_theory import checks
@@ -47,7 +48,8 @@ def project(values: Tensor, groups: Tensor, dimension: int) -> Projected:
     covariance = sum((part.T @ part for part in centred.split(CHUNK)), torch.zeros(())) / len(
         values
     )
-    variance, axes = torch.linalg.eigh(covariance)
+    # LAPACK's evr: the divide and conquer behind torch fails on some matrices of very low rank
+    variance, axes = map(torch.from_numpy, linalg.eigh(covariance.numpy(), driver="evr"))
     variance, axes = variance.flip(0).clamp_min(0), axes.flip(1)
     rank = int((variance > SMALLEST * variance[0]).sum()) if variance[0] > 0 else 0
     if rank == 0:

@@ -24,7 +24,8 @@ class Row:
 
     `logp[anchor][stream]` holds `log π_a(y|x)` under a frozen policy, `score[stream]` a judge's
     scores, `wins[stream][i][j]` how surely response `i` beats `j`, and `weight[stream]` the
-    probabilities of the responses where they enumerate a distribution (absent: all alike).
+    probabilities of the responses where they enumerate a distribution (absent: all alike). `row_weight > 0`
+    is how often the row counts, as if it stood there so often.
     """
 
     prompt: Ids
@@ -35,11 +36,12 @@ class Row:
     weight: dict[str, Values] = field(default_factory=dict)
     key: str = ""
     number: int = 0
+    row_weight: float = 1.0
 
     def record(self) -> dict[str, Any]:
         """The row as columns."""
         columns: dict[str, Any] = {"row": self.number, "prompt_key": self.key}
-        columns["prompt_ids"] = self.prompt
+        columns |= {"prompt_ids": self.prompt, "row_weight": self.row_weight}
         columns |= {f"ids/{stream}": ids for stream, ids in self.responses.items()}
         for anchor, logps in self.logp.items():
             columns |= {logp_column(anchor, stream): v for stream, v in logps.items()}
@@ -55,6 +57,7 @@ class Row:
             {},
             key=columns.get("prompt_key", ""),
             number=columns.get("row", 0),
+            row_weight=columns.get("row_weight", 1.0),
         )
         for name, value in columns.items():
             kind, _, rest = name.partition("/")

@@ -138,6 +138,16 @@ class Batch:
         """`log π(y|x) − log π_a(y|x)`, `(B, K)`."""
         return self.logp[stream] - self.anchor[anchor][stream]
 
+    def row(self, i: int) -> Batch:
+        """Row `i` as a batch of its own."""
+
+        def cut(table: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: values[i : i + 1] for name, values in table.items()}
+
+        anchors = {name: cut(table) for name, table in self.anchor.items()}
+        own = (cut(t) for t in (self.score, self.wins, self.weight, self.told))
+        return Batch(cut(self.logp), cut(self.length), anchors, *own)
+
     def expect(self, stream: str, values: Tensor) -> Tensor:
         """The mean of `values (B, K)` over the responses of each row, `(B,)`."""
         return expectation(values, self.weight.get(stream))
@@ -193,11 +203,13 @@ class Method(ABC):
     """One column of the comparison; subclasses are frozen dataclasses of options.
 
     `bandit` names the algorithm of `spac_theory` that the method is when a response is one token, with
-    options; the conformance suite compares losses and gradients.
+    options; the conformance suite compares losses and gradients. `title` is for tables; `train` holds
+    the fields of the run's train group that are this method's own, such as `learning_rate`.
     """
 
     bandit: ClassVar[tuple[str, dict[str, Any]] | None] = None
     title: str = field(default="", kw_only=True)
+    train: dict[str, Any] = field(default_factory=dict, kw_only=True)
 
     @abstractmethod
     def streams(self) -> tuple[Stream, ...]:
@@ -235,13 +247,18 @@ class CriticSettings:
 
     Attributes
     ----------
+    network : "whole", a network of the policy's kind, all of it trained (its adapters under LoRA), or
+        "head", a linear layer on the frozen states of `π_1`, solved to the end
     bound : rewards lie in `(−bound/2, bound/2)`, so `R = bound`
     folds : fits with held-out pairs that are averaged to `r̂`
     fit_epochs, fit_decay : the longest a fit may take, in passes over its pairs, and its weight decay
     epochs, decay : passes over the rows a round, and weight decay, of the follower
     rate : learning rate of both
+
+    A head has no use for epochs and rate.
     """
 
+    network: str
     bound: float
     folds: int
     fit_epochs: float
@@ -261,6 +278,16 @@ class Following(Method):
     @abstractmethod
     def critic(self) -> CriticSettings:
         """The critic's settings."""
+
+    @property
+    @abstractmethod
+    def step(self) -> float:
+        """`η`, the step of the policies it stands for, `π_1 exp(η Σ r_s)`."""
+
+    @property
+    @abstractmethod
+    def softened(self) -> bool:
+        """Whether `E_D` is the mean over labels as the held-out fit has them, theory (11)."""
 
     def trained(self, streams: tuple[Stream, ...]) -> tuple[Stream, ...]:
         """The streams the policy is trained on: those of the data are the critic's."""
@@ -305,9 +332,8 @@ def name_of(method: Method) -> str:
 
 
 def identity(method: Method) -> dict[str, Any]:
-    """What the trained weights depend on: name and options, not the title."""
-    options = asdict(method)
-    options.pop("title")
+    """What the trained weights depend on beside training settings: name and options, not the title."""
+    options = {k: v for k, v in asdict(method).items() if k not in ("title", "train")}
     return {"name": name_of(method), **options}
 
 

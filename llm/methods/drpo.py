@@ -10,7 +10,7 @@ from torch.nn.functional import one_hot
 from experiments.common.configuration import Count, Natural
 from llm.methods import METHODS, Conditions
 from llm.methods.kinds import Decoding
-from llm.worlds.language import MOODS
+from llm.worlds.world import MOODS
 
 
 @METHODS.register("drpo")

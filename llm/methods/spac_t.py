@@ -28,12 +28,14 @@ class SpacT(Following):
     lam : "sqrt_n", a number, or "dual", which raises and lowers `λ` until `KL(r̂‖r_t)` is `radius`
     eta : the step `η > 0`
     labels : "softened", theory (11): the law of labels of the held-out fit `r̂`; "raw": the labels
+    network : the critic's: "whole" or "head"
     radius : of "dual", in nats a pair
     samples : own responses a prompt and round, at least 2
     bound, folds, fit_epochs, fit_decay, critic_epochs, critic_decay, critic_rate : the critic's,
         see :class:`llm.methods.CriticSettings`
     """
 
+    network: str = "whole"
     lam: str | float = "sqrt_n"
     eta: float = 1.0
     labels: str = "softened"
@@ -43,7 +45,7 @@ class SpacT(Following):
     folds: int = 5
     fit_epochs: float = 12.0
     fit_decay: float = 1.0
-    critic_epochs: float = 2.5
+    critic_epochs: float = 10.0
     critic_decay: float = 0.0
     critic_rate: float = 3.0e-3
 
@@ -53,6 +55,7 @@ class SpacT(Following):
         else:
             number("lam", self.lam, low=0)
         choice("labels", self.labels, ("softened", "raw"))
+        choice("network", self.network, ("whole", "head"))
         integer("samples", self.samples, low=2)
         integer("folds", self.folds, low=2)
         for name in ("eta", "radius", "bound", "fit_epochs", "critic_epochs", "critic_rate"):
@@ -72,6 +75,7 @@ class SpacT(Following):
     def critic(self) -> CriticSettings:
         """The critic's settings."""
         return CriticSettings(
+            self.network,
             self.bound,
             self.folds,
             self.fit_epochs,
@@ -80,6 +84,16 @@ class SpacT(Following):
             self.critic_decay,
             self.critic_rate,
         )
+
+    @property
+    def step(self) -> float:
+        """`η`."""
+        return self.eta
+
+    @property
+    def softened(self) -> bool:
+        """Whether labels are those of the fit."""
+        return self.labels == "softened"
 
     def first_lam(self, n: int) -> float:
         """`√n`, or the number given."""

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from experiments.common.configuration import Count, Positive
 from llm.files import processes
-from llm.models.load import ModelSettings, load_model, need
+from llm.models.load import ModelSettings, load_frozen, need
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,18 @@ def draw(
 
 
 class TransformersEngine:
-    """`model.generate` on left-padded prompts."""
+    """`model.generate` on left-padded prompts, by the model at `path` (or one `loaded` already)."""
 
-    def __init__(self, path: str, model: ModelSettings, tokenizer: Any, s: GenerationSettings):
-        self.model = load_model(path, model).to(processes.device()).eval()
+    def __init__(
+        self,
+        path: str,
+        model: ModelSettings,
+        tokenizer: Any,
+        s: GenerationSettings,
+        loaded: Any = None,
+    ) -> None:
+        ready = loaded if loaded is not None else load_frozen(path, model)
+        self.model = ready.to(processes.device()).eval()
         self.ends = Ends(tokenizer.pad_token_id, tokenizer.eos_token_id)
         self.settings = s
 

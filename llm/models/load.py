@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from dataclasses import dataclass, field
+import sys
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -41,6 +42,8 @@ class ModelSettings:
     quantise: Literal["nf4"] | None
     lora: LoraSettings | None
     architecture: dict[str, Any]
+    accept_terms: bool = False
+    unpinned: bool = False
 
     def __post_init__(self) -> None:
         if self.attention == "flash_attention_2":
@@ -135,9 +138,38 @@ def load_configuration(name: str, revision: str | None = None) -> Any:
     )
 
 
+def pinned(settings: ModelSettings) -> ModelSettings:
+    """`settings` with a branch or tag of the hub replaced by the commit it stands for now.
+
+    Only where `unpinned` says so; what was taken is said on the error stream and recorded as if given.
+    """
+    known = re.fullmatch(r"[0-9a-f]{40}", settings.revision or "")
+    if not settings.unpinned or settings.is_local or known:
+        return settings
+    commit = getattr(load_configuration(settings.name, settings.revision), "_commit_hash", None)
+    if commit is None:
+        raise InputError(
+            f"model.revision is {settings.revision!r}, and the hub does not say which commit that is; give "
+            "the commit."
+        )
+    name = settings.revision or "the default branch"
+    print(f"{settings.name}: {name} is model.revision={commit} today", file=sys.stderr)
+    return replace(settings, revision=str(commit))
+
+
 def load_model(path: str, settings: ModelSettings, *, trainable: bool = False) -> Any:
     """The model at `path`: the base itself, a saved full model, or a saved adapter on its base."""
     return _load(path, settings, trainable, "AutoModelForCausalLM")
+
+
+def load_frozen(path: str, settings: ModelSettings) -> Any:
+    """The model at `path` for asking only: adapters are folded into the weights where that is exact.
+
+    It is exact up to rounding in float32; weights of 16 or 4 bits could not hold the sum.
+    """
+    model = load_model(path, settings)
+    exact = settings.dtype == "float32" and settings.quantise is None
+    return model.merge_and_unload() if is_adapter(path) and exact else model
 
 
 def load_critic(path: str, settings: ModelSettings, pad_id: int, *, trainable: bool = False) -> Any:
@@ -189,6 +221,29 @@ def _load_base(
             use_safetensors=True,
             trust_remote_code=False,
             **extra,
+        ),
+    )
+
+
+def load_encoder(name: str, settings: ModelSettings) -> Any:
+    """The body of a text encoder, such as BERT, without any head."""
+    from transformers import AutoModel
+
+    config = load_configuration(name, settings.revision)
+    if getattr(config, "is_encoder_decoder", False):
+        raise InputError(
+            f"model is {name!r}, an encoder-decoder ({config.model_type}); name an encoder such as BERT, "
+            "or a causal model with kind=causal."
+        )
+    return reach(
+        name,
+        lambda: AutoModel.from_pretrained(
+            name,
+            revision=settings.revision,
+            dtype=DTYPES[settings.dtype],
+            attn_implementation=settings.attention,
+            use_safetensors=True,
+            trust_remote_code=False,
         ),
     )
 

@@ -60,6 +60,8 @@ def chunked_logps(
     def piece(states: Tensor, ids: Tensor) -> Tensor:
         return token_logps(head(states), ids)
 
+    if len(hidden) <= chunk:  # its logits are the first thing the backward pass wants
+        return piece(hidden, targets)
     pairs = zip(torch.split(hidden, chunk), torch.split(targets, chunk), strict=True)
     return torch.cat([_recomputed(piece, states, ids) for states, ids in pairs])
 

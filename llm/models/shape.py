@@ -25,6 +25,10 @@ def configuration(model: ModelSettings) -> Any:
 
     if model.is_local:
         return load_configuration(model.name)
+    if model.name.startswith((".", "/", "~")):
+        raise InputError(
+            f"model.name is {model.name!r}, and there is no such folder; check the path."
+        )
     shape = dict(model.architecture)
     if "hidden_size" not in shape and "model_type" not in shape:
         raise InputError(

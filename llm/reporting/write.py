@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common.files import read_json, write_text
+from llm.data.validate import told
 from llm.reporting import exchanges, figures, page, table
 from llm.reporting.page import Picture, Report
 from llm.settings import Settings
@@ -81,13 +82,8 @@ def notes(settings: Settings, run: Path) -> list[str]:
     else:
         found.append("No rows are held out: set data.test_split or data.test_share.")
     counts = read_json(run / "prepare" / "report.json").get("counts", {})
-    dropped = ", ".join(
-        f"{name.replace('_', ' ')} {value}"
-        for name, value in counts.items()
-        if value and name not in ("read", "kept")
-    )
     if counts:
-        lost = f" ({dropped})" if dropped else ""
+        lost = f" ({told(counts)})" if told(counts) else ""
         found.append(f"Training rows: {counts['kept']} of {counts['read']}{lost}.")
     if settings.iterate == "mixture":
         found.append("The answer is the mixture of all rounds; the table shows its last part.")

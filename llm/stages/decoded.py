@@ -16,6 +16,7 @@ from torch import Tensor
 
 from llm.data.encode import prompt_ids, prompt_text, response_ids
 from llm.data.padding import Ids, pad
+from llm.data.row import Row
 from llm.files import processes
 from llm.files.digests import write_rows
 from llm.files.parts import part_seed, pieces
@@ -24,7 +25,7 @@ from llm.models.decoding import Mixed
 from llm.models.engines import Ends, GenerationSettings, draw
 from llm.models.load import load_model
 from llm.stages import measure
-from llm.worlds.language import Language
+from llm.worlds.world import World
 from spac_theory.checks import InputError
 
 MARK = "QUERY"
@@ -55,7 +56,7 @@ def _logits(model: Any, prompt: Ids, responses: Sequence[Ids], pad_id: int) -> T
     return found
 
 
-def table(model: Any, language: Language, tokenizer: Any, method: Decoding) -> Tensor:
+def table(model: Any, language: World, tokenizer: Any, method: Decoding) -> Tensor:
     """`log q(y|x)` of every response at every prompt, `(X, A)`."""
     turns = [{"role": "user", "content": language.prompts[0]}]
     responses = [response_ids(tokenizer, turns, y) for y in language.responses]
@@ -118,11 +119,12 @@ def held_out(folder: Path, bench: measure.Bench, start: str, method: Decoding) -
             values = logps(model, seen[i], ys, method, tok.pad_token_id).tolist()
             for y, value in zip(ys, values, strict=True):
                 given.append({**measure.written(prompts[i], y, bench), "logp": value})
-    measure.score(given, bench)
-    asked = [(a["prompt_ids"], [a["answer_ids"]]) for a in given]
-    before = measure.logps(measure.live(start, bench), asked, bench)
-    for row, (logp,) in zip(given, before, strict=True):
-        row["start_logp"] = logp
+    measure.reward(given, bench)
+    asked = [Row(a["prompt_ids"], {measure.OWN: [a["answer_ids"]]}) for a in given]
+    before, packed = measure.live(start, bench)
+    found = measure.logps(before, asked, (measure.OWN,), packed, bench)
+    for answered, logps_of in zip(given, found, strict=True):
+        (answered["start_logp"],) = logps_of[measure.OWN]
     write_rows(folder / measure.ANSWERS, given)
     return measure.behaviour(given, bench.run / measure.START)
 

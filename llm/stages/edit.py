@@ -12,14 +12,15 @@ from llm.data.row import Row
 from llm.files import processes
 from llm.files.digests import write_rows
 from llm.methods import Stream
-from llm.worlds.language import FLATTERING, SYMBOLS, Language
+from llm.worlds.language import FLATTERING, Language
+from llm.worlds.world import SYMBOLS, World
 
 Keys = Callable[[str, str], list[Span]]
 
 
-def keys_of(language: Language | None) -> Keys:
-    """Where the key content of a response is, the most telling first: RAKE, or the flattering symbols."""
-    if language is None:
+def keys_of(language: World | None) -> Keys:
+    """Where the key content of a response is, the most telling first: the flattering symbols, or RAKE."""
+    if not isinstance(language, Language):
         return lambda prompt, text: key_phrases(text)
 
     def flattering(prompt: str, text: str) -> list[Span]:

@@ -24,8 +24,8 @@ from llm.files.parts import part_seed, pieces
 from llm.files.progress import Progress
 from llm.methods import Stream
 from llm.methods.kinds import Elicitation
-from llm.models.load import ModelSettings, load_model
-from llm.models.states import Reader
+from llm.models.load import ModelSettings, load_frozen
+from llm.models.states import Reader, Text
 from llm.stages.label import Labeller, readable
 from spac_theory.algorithms.sim_oprl import most_disputed, pair_variance
 from spac_theory.checks import InputError
@@ -176,7 +176,8 @@ def states(
     path: str, model: ModelSettings, tokenizer: Any, rows: Sequence[Row], name: str, batch: int
 ) -> Tensor:
     """The states of the model at `path` at the end of every answer, `(n, N, D)`."""
-    reader = Reader(load_model(path, model).to(processes.device()), tokenizer, "last", 0)
-    encoded = [([*r.prompt, *y], len(y)) for r in rows for y in r.responses[name]]
-    found = [reader.of_ids([encoded[i] for i in span]) for span in pieces(len(encoded), batch)]
+    reader = Reader(load_frozen(path, model).to(processes.device()), tokenizer, "last", 0)
+    ids = [[*r.prompt, *y] for r in rows for y in r.responses[name]]
+    texts = [Text(t, len(t) - 1, len(t), [0] * len(t)) for t in ids]
+    found = [reader.batch([texts[i] for i in span]) for span in pieces(len(texts), batch)]
     return torch.cat(found).view(len(rows), len(rows[0].responses[name]), -1)

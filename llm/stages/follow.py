@@ -88,22 +88,11 @@ def _margins(scores: Sequence[Mapping[str, Sequence[float]]]) -> torch.Tensor:
     return torch.tensor([s["chosen"][0] - s["rejected"][0] for s in scores], dtype=torch.float64)
 
 
-def average(
-    folder: Path,
-    rows: Sequence[Row],
-    paths: Sequence[str],
-    bound: float,
-    model: ModelSettings,
-    pad_id: int,
-    size: int,
-) -> dict[str, Any]:
-    """Stage: `fit.parquet`, the mean reward `r̂` of the fits for both answers of every pair."""
-    labeller = CriticLabeller(paths, bound, model, pad_id, size)
+def average(folder: Path, rows: Sequence[Row], fits: Any) -> dict[str, Any]:
+    """Stage: `fit.parquet`, the mean reward `r̂` of the `fits` (a labeller) for every pair's answers."""
+    labeller, count = fits, len(fits.paths)
     columns = [
-        {
-            f"score/{n}": [v / len(paths) for v in values]
-            for n, values in zip(PAIR, pair, strict=True)
-        }
+        {f"score/{n}": [v / count for v in values] for n, values in zip(PAIR, pair, strict=True)}
         for pair in zip(*(labeller.scores(rows, n) for n in PAIR), strict=True)
     ]
     write_rows(folder / "fit.parquet", columns)

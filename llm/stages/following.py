@@ -15,9 +15,10 @@ from experiments.common.files import read_json
 from llm.data.row import Row
 from llm.files.digests import read_rows
 from llm.methods import Following, Stream, identity
-from llm.stages import follow
-from llm.stages.label import label
-from llm.stages.workplace import train_identity
+from llm.models.heads import States
+from llm.stages import follow, follow_head
+from llm.stages.label import Labeller, label
+from llm.stages.workplace import Model, train_identity
 
 if TYPE_CHECKING:
     from llm.stages.round import Round
@@ -56,42 +57,82 @@ class Follower:
         return {
             "rows": place.rows_hash,
             "method": identity(self.method),
-            "train": train_identity(place.s.train),
+            "train": train_identity(self.round.train_settings),
             "start": self.round.models[0].weights,
             "seed": place.s.seed,
         }
 
+    @cached_property
+    def states(self) -> States | None:
+        """States of answers under `π_1`, where the critic is a head on them."""
+        if self.method.critic().network == "whole":
+            return None
+        place, start = self.round.place, self.round.models[0]
+        return States(
+            self._path("states"),
+            start.path,
+            start.weights,
+            place.s.model,
+            place.tokenizer,
+            place.s.reference_batch,
+        )
+
+    def labeller(self, paths: list[str]) -> Labeller:
+        """The sum of the rewards of saved critics."""
+        place, bound = self.round.place, self.method.critic().bound
+        if self.states is not None:
+            return follow_head.HeadLabeller(paths, bound, self.states)
+        s = place.s
+        pad_id = place.tokenizer.pad_token_id
+        return follow.CriticLabeller(paths, bound, s.model, pad_id, s.reference_batch)
+
+    def _fit_fold(self, folder: Path, number: int) -> dict[str, Any]:
+        place, s = self.round.place, self.round.place.s
+        if self.states is not None:
+            return follow_head.fit_fold(
+                folder, number, place.rows, self.method, self.states, s.seed
+            )
+        return follow.fit_fold(
+            folder,
+            number,
+            place.rows,
+            self.method,
+            self.round.models[0].path,
+            self.round.train_settings,
+            s.model,
+            place.tokenizer,
+            s.seed,
+        )
+
+    def _answer(self, folder: Path, start: str, lam: float) -> dict[str, Any]:
+        place, s = self.round.place, self.round.place.s
+        if self.states is not None:
+            return follow_head.answer(folder, self.rows(), self.method, lam, start, self.states)
+        return follow.answer(
+            folder,
+            self.rows(),
+            self.round.streams,
+            self.method,
+            lam,
+            start,
+            self.round.train_settings,
+            s.model,
+            place.tokenizer,
+            s.reference_batch,
+            s.seed + self.round.t,
+        )
+
     def fits(self) -> None:
         """`r̂`, from one fit a fold."""
-        place, s = self.round.place, self.round.place.s
+        place = self.round.place
         folds = [f"fit-{k}" for k in range(self.method.critic().folds)]
         for k, name in enumerate(folds):
-            place.stage(
-                f"{self.home}/{name}",
-                self._inputs,
-                partial(
-                    follow.fit_fold,
-                    number=k,
-                    rows=place.rows,
-                    method=self.method,
-                    start=self.round.models[0].path,
-                    train=s.train,
-                    model=s.model,
-                    tokenizer=place.tokenizer,
-                    seed=s.seed,
-                ),
-            )
+            place.stage(f"{self.home}/{name}", self._inputs, partial(self._fit_fold, number=k))
         place.stage(
             f"{self.home}/fit",
             {"fits": [self.output(name)["weights"] for name in folds]},
             lambda f: follow.average(
-                f,
-                place.rows,
-                [str(self._path(name) / "model") for name in folds],
-                self.method.critic().bound,
-                s.model,
-                place.tokenizer.pad_token_id,
-                s.reference_batch,
+                f, place.rows, self.labeller([str(self._path(name) / "model") for name in folds])
             ),
         )
 
@@ -111,7 +152,7 @@ class Follower:
 
     def critic(self) -> None:
         """`r_t`, from the critic of the last round (at first, one of the fits)."""
-        place, s, lam = self.round.place, self.round.place.s, self.lam
+        place, lam = self.round.place, self.lam
         before = "fit-0" if self.round.t == 1 else self._critic(self.round.t - 1)
         place.stage(
             f"{self.round.folder}/critic",
@@ -122,19 +163,7 @@ class Follower:
                 "from": self.output(before)["weights"],
                 "lam": lam,
             },
-            lambda f: follow.answer(
-                f,
-                self.rows(),
-                self.round.streams,
-                self.method,
-                lam,
-                str(self._path(before) / "model"),
-                s.train,
-                s.model,
-                place.tokenizer,
-                s.reference_batch,
-                s.seed + self.round.t,
-            ),
+            lambda f: self._answer(f, str(self._path(before) / "model"), lam),
         )
 
     def answer(self) -> dict[str, Any]:
@@ -150,6 +179,46 @@ class Follower:
                 stacklevel=2,
             )
         return {f"critic_{name}": found[name] for name in REPORTED}
+
+    def terms(self, iterates: list[Model]) -> dict[str, Any]:
+        """What the mixture loses by term of theory (T3), on a language; else nothing."""
+        from llm.stages.terms import measured
+
+        place, t = self.round.place, self.round.t
+        if place.s.data.language is None:
+            return {}
+        critics = [self._critic(s) for s in range(1, t + 1)]
+        lams = [float(self.output(name)["lam"]) for name in critics]
+        found: dict[str, Any] = place.stage(
+            f"{self.round.folder}/terms",
+            {
+                **self._inputs,
+                "fit": place.run.file_hash(f"{self.home}/fit", "fit"),
+                "policies": [m.weights for m in iterates],
+                "critics": [self.output(name)["weights"] for name in critics],
+            },
+            lambda f: measured(
+                f,
+                place.s,
+                self.method,
+                [m.path for m in iterates],
+                [
+                    (self._path(name), self.labeller([str(self._path(name) / "model")]))
+                    for name in critics
+                ],
+                lams,
+                self._path("fit") / "fit.parquet",
+                place.tokenizer,
+            ),
+        )
+        return {k: v for k, v in found.items() if k != "terms"}
+
+    def steps(self) -> dict[str, int]:
+        """Gradient steps of this round's critic, and at first of the fits; a head's solve is one."""
+        stages = [self._critic(self.round.t)]
+        if self.round.t == 1:
+            stages += [f"fit-{k}" for k in range(self.method.critic().folds)]
+        return {"steps": sum(int(self.output(name).get("steps", 1)) for name in stages)}
 
     def rewards(self, stream: Stream) -> None:
         """`Σ_{s≤t} r_s` of the responses of a stream, as their labels; no judge is asked."""
@@ -168,13 +237,7 @@ class Follower:
                 f,
                 stream,
                 self.round.rows_with([f"sample-{stream.name}/samples"]),
-                lambda: follow.CriticLabeller(
-                    [str(self._path(name) / "model") for name in critics],
-                    self.method.critic().bound,
-                    place.s.model,
-                    place.tokenizer.pad_token_id,
-                    place.s.reference_batch,
-                ),
+                lambda: self.labeller([str(self._path(name) / "model") for name in critics]),
                 place.s.reference_batch,
                 self.round.key(stream),
             ),

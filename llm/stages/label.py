@@ -20,6 +20,7 @@ from llm.settings import CYCLE, LANGUAGE
 from llm.training.rollouts import labels_a_row
 from llm.worlds.language import Language
 from llm.worlds.referee import CyclicJudge, LanguageJudge
+from llm.worlds.world import World
 from spac_theory.checks import InputError
 
 
@@ -111,12 +112,14 @@ def _drawn(
     return found
 
 
-def make_labeller(name: str, language: Language | None, tokenizer: Any) -> Labeller:
+def make_labeller(name: str, language: World | None, tokenizer: Any) -> Labeller:
     """The labeller that `judge: name` asks for: the language's, `module:function`, or a folder."""
-    if name in (LANGUAGE, CYCLE):
+    if name == CYCLE:
+        assert isinstance(language, Language)
+        return Labeller(CyclicJudge(language), tokenizer)
+    if name == LANGUAGE:
         assert language is not None
-        kind = LanguageJudge if name == LANGUAGE else CyclicJudge
-        return Labeller(kind(language), tokenizer)
+        return Labeller(LanguageJudge(language), tokenizer)
     return Labeller(load_judge(name), tokenizer)
 
 

@@ -13,23 +13,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from experiments.common.files import read_json
-from llm.data.padding import Ids, pad
+from llm.data.padding import Ids
 from llm.data.row import Row, read_native
 from llm.files import processes
 from llm.files.digests import Rows, read_rows, write_rows
 from llm.files.parts import part_seed, pieces
 from llm.files.progress import Progress
 from llm.models.engines import ENGINES, GenerationSettings
-from llm.models.load import ModelSettings, load_model
-from llm.models.logprobs import sequence_logps, with_logps
+from llm.models.load import ModelSettings, load_frozen
+from llm.models.logprobs import with_logps
+from llm.models.packs import with_packs
 from llm.settings import EvaluationSettings
+from llm.stages.reference import Columns, score
 
 Scorer = Callable[[Sequence[str], Sequence[str]], Sequence[float]]
 ANSWERS, PAIRS = "answers.parquet", "pairs.parquet"
 START = "initial/evaluate"
+PAIR, OWN = ("chosen", "rejected"), "own"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Bench:
     batch: int
     seed: int
     scorer: Scorer | None
+    packing: bool = False
 
     @property
     def rows(self) -> list[Row]:
@@ -68,53 +70,65 @@ def held_out(folder: Path, bench: Bench, path: str, start: str) -> dict[str, Any
     rows = bench.rows
     if not rows:
         return {}
-    policy = live(path, bench)
-    pairs = [(r.prompt, [r.responses[name][0] for name in ("chosen", "rejected")]) for r in rows]
-    now = logps(policy, pairs, bench)
-    scored = [
-        {"prompt_key": r.key, "chosen": c, "rejected": d}
-        for r, (c, d) in zip(rows, now, strict=True)
-    ]
-    write_rows(folder / PAIRS, scored)
+    policy, packed = live(path, bench)
     given = answers(path, policy, rows, bench)
+    own: dict[str, Rows] = {}
+    for answer in given:
+        own.setdefault(answer["prompt_key"], []).append(answer)
+    asked = [Row(r.prompt, {**r.responses, OWN: _ids(own.pop(r.key, []))}, key=r.key) for r in rows]
+    now = logps(policy, asked, (*PAIR, OWN), packed, bench)
+    scored = [
+        {"prompt_key": r.key, **{name: found[name][0] for name in PAIR}}
+        for r, found in zip(rows, now, strict=True)
+    ]
+    _note(given, "logp", asked, now)
     del policy
     if path != start and given:
-        base = live(start, bench)
-        asked = [(a["prompt_ids"], [a["answer_ids"]]) for a in given]
-        for row, (logp,) in zip(given, logps(base, asked, bench), strict=True):
-            row["start_logp"] = logp
+        base, packed = live(start, bench)
+        asked = [Row(r.prompt, {OWN: r.responses[OWN]}, key=r.key) for r in asked]
+        asked = [r for r in asked if r.responses[OWN]]
+        _note(given, "start_logp", asked, logps(base, asked, (OWN,), packed, bench))
+    write_rows(folder / PAIRS, scored)
     write_rows(folder / ANSWERS, given)
     first = None if path == start else bench.run / START
     return {**preferences(scored, first), **behaviour(given, first)}
 
 
-def live(path: str, bench: Bench) -> Any:
-    """The model at `path`, ready to score."""
-    return with_logps(load_model(path, bench.model).to(processes.device()).eval())
+def live(path: str, bench: Bench) -> tuple[Any, bool]:
+    """The model at `path`, ready to score, and whether it reads rows as packs."""
+    policy = with_logps(load_frozen(path, bench.model).to(processes.device()).eval())
+    return policy, bench.packing and with_packs(policy)
 
 
-@torch.no_grad()
+def _ids(given: Rows) -> list[Ids]:
+    return [answer["answer_ids"] for answer in given]
+
+
+def _note(given: Rows, name: str, asked: Sequence[Row], found: Columns) -> None:
+    """Write the log-probs of the policies' answers beside them; those of a prompt stand together."""
+    values = {r.key: iter(f[OWN]) for r, f in zip(asked, found, strict=True) if f[OWN]}
+    for answer in given:
+        answer[name] = next(values[answer["prompt_key"]])
+
+
 def logps(
-    policy: Any, asked: Sequence[tuple[Ids, Sequence[Ids]]], bench: Bench
-) -> list[list[float]]:
-    """`log π(y|x)` of every response of every prompt."""
-    flat = [(x, y) for x, ys in asked for y in ys]
-    device = next(policy.parameters()).device
-    values: list[float] = []
-    with Progress("held-out log-probs", len(flat)) as bar:
-        for part in pieces(len(flat), bench.batch):
-            xs, ys = zip(*(flat[i] for i in part), strict=True)
-            batch = pad(xs, ys, bench.tokenizer.pad_token_id)
-            ids, attention, completion = (tensor.to(device) for tensor in batch.values())
-            values += sequence_logps(policy, ids, attention, completion).tolist()
-            bar.tokens += int(attention.sum())
+    policy: Any, asked: Sequence[Row], names: Sequence[str], packed: bool, bench: Bench
+) -> Columns:
+    """`log π(y|x)` of every response of the streams `names`."""
+    found: Columns = []
+    with Progress("held-out log-probs", len(asked)) as bar:
+        for part in pieces(len(asked), bench.batch):
+            rows = [asked[i] for i in part]
+            found += score(policy, rows, names, bench.tokenizer.pad_token_id, packed)
+            bar.tokens += sum(
+                len(r.prompt) + len(y) for r in rows for n in names for y in r.responses[n]
+            )
             bar.advance(len(part))
-    rest = iter(values)
-    return [[next(rest) for _ in ys] for _, ys in asked]
+    return found
 
 
 def answers(path: str, policy: Any, rows: Sequence[Row], bench: Bench) -> Rows:
-    """Samples of the policy at a fixed set of held-out prompts, with `log π` and, if known, reward.
+    """Samples of the policy at a fixed set of held-out prompts, with their reward if it is known.
 
     The seed is the same for every policy.
     """
@@ -122,7 +136,8 @@ def answers(path: str, policy: Any, rows: Sequence[Row], bench: Bench) -> Rows:
     if not prompts:
         return []
     s = replace(bench.generation, samples=bench.evaluation.samples)
-    engine = ENGINES[s.engine](path, bench.model, bench.tokenizer, s)
+    loaded = {"loaded": policy} if s.engine == "transformers" else {}
+    engine = ENGINES[s.engine](path, bench.model, bench.tokenizer, s, **loaded)
     given: Rows = []
     with Progress("held-out answers", len(prompts)) as bar:
         for span in pieces(len(prompts), s.batch):
@@ -131,20 +146,16 @@ def answers(path: str, policy: Any, rows: Sequence[Row], bench: Bench) -> Rows:
             given += [written(r, y, bench) for r, ys in zip(part, drawn, strict=True) for y in ys]
             bar.tokens += sum(len(y) for ys in drawn for y in ys)
             bar.advance(len(part))
-    del engine
-    asked = [(a["prompt_ids"], [a["answer_ids"]]) for a in given]
-    for row, (logp,) in zip(given, logps(policy, asked, bench), strict=True):
-        row["logp"] = logp
-    score(given, bench)
+    reward(given, bench)
     return given
 
 
-def score(given: Rows, bench: Bench) -> None:
+def reward(given: Rows, bench: Bench) -> None:
     """Write the reward of every answer beside it, where somebody knows it."""
     if bench.scorer is not None:
         scores = bench.scorer([a["prompt"] for a in given], [a["answer"] for a in given])
-        for row, reward in zip(given, scores, strict=True):
-            row["reward"] = float(reward)
+        for row, value in zip(given, scores, strict=True):
+            row["reward"] = float(value)
 
 
 def written(row: Row, ids: list[int], bench: Bench) -> dict[str, Any]:

@@ -7,12 +7,13 @@ package (:mod:`llm.data.row`), responses of all streams with everything known of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from llm.data.padding import pad
+from llm.data.padding import Ids, each_once, pad
 from llm.data.row import Row, logp_column, write_native
 from llm.data.trees import Tree, fill, pack
 from llm.files import processes
@@ -20,13 +21,26 @@ from llm.files.digests import Rows, read_rows
 from llm.files.parts import join_parts, make_parts
 from llm.files.progress import Progress
 from llm.methods import LIVE, Stream
-from llm.models.load import ModelSettings, load_model
+from llm.models.load import ModelSettings, load_frozen
 from llm.models.logprobs import pack_logps, sequence_logps, with_logps
 from llm.models.packs import with_packs
 
 PACK_TOKENS = 4096
 
+DATA = ("chosen", "rejected")
+
 Columns = list[dict[str, list[float]]]
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Where the start's log-probs of the data's answers are kept: the same for all methods and rounds.
+
+    `start` is the path of `π_1`; `folder` is named by all that the numbers depend on.
+    """
+
+    start: str
+    folder: Path
 
 
 def asked(streams: Sequence[Stream]) -> dict[str, list[str]]:
@@ -65,11 +79,15 @@ def _packed(model: Any, rows: Sequence[Row], names: Sequence[str]) -> list[float
 def _padded(model: Any, rows: Sequence[Row], names: Sequence[str], pad_id: int) -> list[float]:
     prompts = [r.prompt for r in rows for name in names for _ in r.responses[name]]
     responses = [y for r in rows for name in names for y in r.responses[name]]
-    batch = pad(prompts, responses, pad_id)
     device = next(model.parameters()).device
-    ids, attention, completion = (tensor.to(device) for tensor in batch.values())
-    found: list[float] = sequence_logps(model, ids, attention, completion).tolist()
-    return found
+
+    def logps(prompts: list[Ids], responses: list[Ids]) -> list[float]:
+        batch = pad(prompts, responses, pad_id)
+        ids, attention, completion = (tensor.to(device) for tensor in batch.values())
+        found: list[float] = sequence_logps(model, ids, attention, completion).tolist()
+        return found
+
+    return each_once(prompts, responses, logps)
 
 
 def reference(
@@ -81,25 +99,39 @@ def reference(
     pad_id: int,
     batch: int,
     packing: bool = False,
+    shelf: Shelf | None = None,
 ) -> dict[str, Any]:
     """Stage: write `streams.parquet`, the rows with `log π_a`; `anchors` says where each `π_a` lies."""
     target = folder / "streams.parquet"
     if not target.exists():
+        found: list[tuple[str, Path]] = []
         for anchor, names in asked(streams).items():
-            _ask(folder, rows, anchor, names, anchors[anchor], model, pad_id, batch, packing)
+            path = anchors[anchor]
+            for place, part in _places(names, folder / anchor, shelf, path):
+                _ask(place, rows, part, path, model, pad_id, batch, packing)
+                found.append((anchor, place.with_suffix(".parquet")))
         processes.barrier()
         if processes.is_main():
-            write_native(target, _joined(folder, rows, list(asked(streams))))
+            write_native(target, _joined(rows, found))
     if processes.is_main():
         for anchor in asked(streams):
             (folder / f"{anchor}.parquet").unlink(missing_ok=True)
     return {"streams": target.name}
 
 
+def _places(
+    names: list[str], own: Path, shelf: Shelf | None, path: str
+) -> list[tuple[Path, list[str]]]:
+    """Which file holds the log-probs of which streams: the data's under `π_1` lie on the shelf."""
+    shared = [name for name in names if name in DATA] if shelf and path == shelf.start else []
+    rest = [name for name in names if name not in shared]
+    places = [(own, rest)] if rest else []
+    return [*([(shelf.folder / "-".join(shared), shared)] if shelf and shared else []), *places]
+
+
 def _ask(
-    folder: Path,
+    place: Path,
     rows: Sequence[Row],
-    anchor: str,
     names: list[str],
     path: str,
     model: ModelSettings,
@@ -107,14 +139,14 @@ def _ask(
     batch: int,
     packing: bool,
 ) -> None:
-    """Write `<anchor>.parquet`, the log-probs of the streams `names` under the policy at `path`."""
-    target, parts = folder / f"{anchor}.parquet", folder / f"parts-{anchor}"
+    """Write `<place>.parquet`, the log-probs of the streams `names` under the policy at `path`."""
+    target, parts = place.with_suffix(".parquet"), place.with_name(f"parts-{place.name}")
     if not target.exists():
         live: list[Any] = []
 
         def make(number: int, span: range) -> Rows:
             if not live:
-                ready = with_logps(load_model(path, model).to(processes.device()).eval())
+                ready = with_logps(load_frozen(path, model).to(processes.device()).eval())
                 live.extend((ready, packing and with_packs(ready)))
             found = score(live[0], [rows[i] for i in span], names, pad_id, live[1])
             bar.tokens += sum(
@@ -123,18 +155,18 @@ def _ask(
                 for name in names
                 for y in rows[i].responses[name]
             )
-            return [{logp_column(anchor, name): v for name, v in row.items()} for row in found]
+            return [dict(row) for row in found]
 
-        with Progress(f"reference {folder.parent.name}, {anchor}", len(rows)) as bar:
+        with Progress(f"reference {place.parent.parent.name}, {place.name}", len(rows)) as bar:
             for count in make_parts(parts, len(rows), batch, make):
                 bar.advance(count)
     join_parts(parts, len(rows), batch, target)
 
 
-def _joined(folder: Path, rows: Sequence[Row], anchors: Sequence[str]) -> list[Row]:
+def _joined(rows: Sequence[Row], files: Sequence[tuple[str, Path]]) -> list[Row]:
     """The rows with the columns of all frozen policies."""
     records = [row.record() for row in rows]
-    for anchor in anchors:
-        for record, logps in zip(records, read_rows(folder / f"{anchor}.parquet"), strict=True):
-            record |= logps
+    for anchor, file in files:
+        for record, logps in zip(records, read_rows(file), strict=True):
+            record |= {logp_column(anchor, name): v for name, v in logps.items()}
     return [Row.of(record) for record in records]

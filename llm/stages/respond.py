@@ -92,7 +92,7 @@ def pairs(
     twice = [x for _, x in asked for _ in range(2)]
     praised = [coin.random() < data.coverage for _ in twice]
     shown = [sentiment.HINT + x if p else x for x, p in zip(twice, praised, strict=True)]
-    ids = draw([prompt_ids(tokenizer, text) for text in shown], key)
+    ids = _by_kind([prompt_ids(tokenizer, text) for text in shown], praised, draw, key)
     texts = [tokenizer.decode(y, skip_special_tokens=True) for y in ids]
     rewards = sentiment.score(twice, texts)
     rows = []
@@ -109,6 +109,23 @@ def pairs(
             row |= {side: texts[j], f"{side}_ids": ids[j], f"{side}_reward": rewards[j]}
         rows.append(row)
     return rows
+
+
+def _by_kind(
+    shown: Sequence[list[int]],
+    praised: Sequence[bool],
+    draw: Callable[[list[list[int]], int], list[list[int]]],
+    key: int,
+) -> list[list[int]]:
+    """Continuations of prompts with and without the hint, drawn apart: their lengths differ."""
+    found: list[list[int]] = [[] for _ in shown]
+    for kind in (False, True):
+        places = [i for i, p in enumerate(praised) if p is kind]
+        if places:
+            drawn = draw([shown[i] for i in places], part_seed(key, kind))
+            for i, y in zip(places, drawn, strict=True):
+                found[i] = y
+    return found
 
 
 def bradley_terry(scale: float, first: float, second: float) -> float:

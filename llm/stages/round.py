@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,28 +10,33 @@ from typing import Any
 
 from llm.data.row import Row, read_native
 from llm.files import processes
-from llm.files.digests import read_rows, tokenizer_digest
+from llm.files.digests import digest, read_rows, tokenizer_digest
 from llm.methods import Following, Method, Stream, identity
 from llm.models.engines import ENGINES, Ends
 from llm.models.load import is_adapter, load_model
 from llm.stages.asking import Asker
 from llm.stages.edit import edit, keys_of
 from llm.stages.following import Follower
+from llm.stages.reference import Shelf, reference
 from llm.stages.reference import asked as anchors_asked
-from llm.stages.reference import reference
 from llm.stages.sample import sample
 from llm.stages.value import language_of
 from llm.stages.workplace import Model, Workplace, train_identity
 from llm.training.rollouts import frozen_names
+from llm.training.settings import TrainSettings
 
 
 @dataclass(frozen=True)
 class Done:
-    """What a round made: the next iterate, the labels, samples and steps it took, what its critic found."""
+    """What a round made: the next iterate, what its critic found, and what it spent.
+
+    `spent` counts gradient `steps` (of all networks), `samples` drawn, `labels` asked for, and `failures`:
+    rows whose labels nobody could read.
+    """
 
     model: Model
-    given: dict[str, int]
     notes: dict[str, Any]
+    spent: Counter[str]
 
 
 @dataclass(frozen=True)
@@ -52,32 +58,47 @@ class Round:
         sampled = [s for s in self.streams if s.sampled]
         for stream in sampled:
             self.sample(stream)
-        follower = Follower(self, self.method) if isinstance(self.method, Following) else None
+        follower = self.follower
         notes = follower.answer() if follower else {}
-        labels = failures = 0
+        spent = Counter(follower.steps() if follower else {})
         for stream in sampled:
             if follower and stream.labels == "critic":
                 follower.rewards(stream)
             elif stream.labels:
                 asked, unread = Asker(self).label(stream)
-                labels += asked * self._new(stream)
-                failures += unread * self._new(stream)
+                spent["labels"] += asked * self._new(stream)
+                spent["failures"] += unread * self._new(stream)
         self.reference(sampled)
-        model, spent = self.train()
-        written = [s for s in sampled if s.source != "edit"]
-        drawn = sum((s.count or 0) * self._new(s) for s in written) * len(self.place.rows)
-        given = {
-            "labels": labels + spent["labels"],
-            "samples": drawn + spent["samples"],
-            "steps": spent["steps"],
-            "failures": failures + spent["failures"],
-        }
-        return Done(model, given, notes)
+        self.reference(sampled)
+        model, more = self.train()
+        spent["samples"] += self.drawn
+        spent.update(more)
+        return Done(model, notes, spent)
+
+    @cached_property
+    def follower(self) -> Follower | None:
+        """The critics, where the method has them."""
+        return Follower(self, self.method) if isinstance(self.method, Following) else None
+
+    def terms(self, newest: Model) -> dict[str, Any]:
+        """What a follower says of all iterates up to the newest, the round's own."""
+        return self.follower.terms([*self.models, newest]) if self.follower else {}
+
+    @property
+    def drawn(self) -> int:
+        """Responses that the stages of this round draw; training counts its own."""
+        written = [s for s in self.streams if s.sampled and s.source != "edit"]
+        return sum((s.count or 0) * self._new(s) for s in written) * len(self.place.rows)
 
     @cached_property
     def streams(self) -> tuple[Stream, ...]:
         """The streams of the method with their counts."""
         return self.place.s.streams(self.method)
+
+    @cached_property
+    def train_settings(self) -> TrainSettings:
+        """How the method is optimised."""
+        return self.place.s.training(self.method)
 
     @property
     def current(self) -> Model:
@@ -158,25 +179,40 @@ class Round:
             "streams": {name: self.hash_of(*name.split("/")) for name in files},
             "policies": {name: model.weights for name, model in asked.items()},
             "batch": place.s.reference_batch,
-            "packing": place.s.train.packing,
+            "packing": self.train_settings.packing,
         }
         place.stage(
             f"{self.folder}/reference",
             inputs,
-            lambda f: reference(
-                f,
-                Asker(self).read(self.rows_with(files)),
-                self.streams,
-                {name: model.path for name, model in asked.items()},
-                place.s.model,
-                place.tokenizer.pad_token_id,
-                place.s.reference_batch,
-                place.s.train.packing,
-            ),
+            lambda f: self._referenced(f, files, {name: m.path for name, m in asked.items()}),
         )
 
+    def _referenced(
+        self, folder: Path, files: list[str], anchors: dict[str, str]
+    ) -> dict[str, Any]:
+        """The reference pass over the rows whose labels could be read."""
+        place, rows = self.place, self.rows_with(files)
+        kept = Asker(self).read(rows)
+        return reference(
+            folder,
+            kept,
+            self.streams,
+            anchors,
+            place.s.model,
+            place.tokenizer.pad_token_id,
+            place.s.reference_batch,
+            self.train_settings.packing,
+            self.shelf() if len(kept) == len(rows) else None,  # it holds a line for every row
+        )
+
+    def shelf(self) -> Shelf:
+        """Log-probs of the data's answers under `π_1`, shared by the methods and rounds of the run."""
+        place, start, packing = self.place, self.models[0], self.train_settings.packing
+        told = (start.weights, place.rows_hash, place.s.reference_batch, packing)
+        return Shelf(start.path, place.run.directory / "start" / digest(told))
+
     def train(self) -> tuple[Model, dict[str, int]]:
-        """Minimise the method's loss from `π_t`; what its steps drew and asked for beside it."""
+        """Minimise the method's loss from `π_t`; the steps, and what they drew and asked for."""
         place = self.place
         live = {name: self.frozen(name) for name in frozen_names(self.streams)}
         judged = any(s.labels for s in self.streams if s.when == "step")
@@ -187,7 +223,7 @@ class Round:
             "generation": asdict(place.s.generation) if live or self.method.slow() else None,
             "judge": place.judge_identity if judged else None,
             "method": identity(self.method),
-            "train": train_identity(place.s.train),
+            "train": train_identity(self.train_settings),
             "seed": place.s.seed,
         }
         out = place.stage(f"{self.folder}/train", inputs, lambda f: self._fit(f, live))
@@ -205,14 +241,14 @@ class Round:
             read_native(self._path("reference") / "streams.parquet"),
             self.method,
             self.method.trained(self.streams),
-            s.train,
+            self.train_settings,
             s.model,
             target,
             tokenizer,
             s.seed,
             rollouts,
         )
-        out = fit(trainer, target, tokenizer, s.train.ema)
+        out = fit(trainer, target, tokenizer, self.train_settings.ema)
         return out | (rollouts.given.total() if rollouts else {})
 
     def _rollouts(self, live: dict[str, Model]) -> Any:
@@ -235,12 +271,13 @@ class Round:
             {name: frozen(model) for name, model in live.items()},
             s.generation,
             Ends(tokenizer.pad_token_id, tokenizer.eos_token_id),
-            s.train.logp_chunk,
+            self.train_settings.logp_chunk,
             f"{s.seed}/{self.folder}/step",
             Asker(self).at_step(),
         )
         slow = self.method.slow()
-        return made if slow is None else rewriting(made, slow, s.train.batch // processes.world())
+        batch = self.train_settings.batch // processes.world()
+        return made if slow is None else rewriting(made, slow, batch)
 
     def _at(self, stage: str) -> str:
         """The folder of a stage: of samples and labels, the one of the round that made them."""

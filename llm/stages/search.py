@@ -20,8 +20,8 @@ from llm.models.assistants import Assistant, ChatJudge, ChatProposer
 from llm.models.engines import Ends, GenerationSettings
 from llm.stages.decoded import answer as say
 from llm.stages.decoded import shown, spoken
-from llm.worlds.language import MOODS, Language
 from llm.worlds.referee import LanguageJudge
+from llm.worlds.world import MOODS, World
 from spac_theory.checks import InputError
 
 KEPT_ABOVE = 4.5  # the released rule; it says "or all scores are 5", which is a case of it
@@ -118,7 +118,7 @@ def stage(
     method: Drpo,
     queries: Callable[[int], str],
     answer: Answer,
-    language: Language | None,
+    language: World | None,
     seed: int,
 ) -> dict[str, Any]:
     """Stage: `search.json`, the trace; the found prompt, and what it took."""
@@ -157,7 +157,7 @@ def failed(part: Any) -> int:
     return int(getattr(part, "failures", 0))
 
 
-def judge_of(name: str, language: Language | None) -> Judge:
+def judge_of(name: str, language: World | None) -> Judge:
     """Who scores: the language's reward from 1 to 5, a function of (query, answer), a chat model."""
     if name == "language":
         assert language is not None
@@ -204,7 +204,7 @@ def found_by(method: Drpo, prompt: str) -> Drpo:
 
 
 def queries_of(
-    language: Language | None, rows: Sequence[Row], tokenizer: Any, seed: int
+    language: World | None, rows: Sequence[Row], tokenizer: Any, seed: int
 ) -> Callable[[int], str]:
     """The query of each level: the prompts of the data in a fixed order, again from the start at the end."""
     asked = language.prompts if language else [spoken(tokenizer, r.prompt)[0] for r in rows[:MOST]]

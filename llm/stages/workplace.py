@@ -62,7 +62,8 @@ class Workplace:
 
     @cached_property
     def rows(self) -> list[Row]:
-        """The training rows."""
+        """The training rows, if they are those that `prepare` wrote."""
+        self.run.file_hash("prepare", "rows")
         return read_native(self.run.directory / "prepare" / "rows.parquet")
 
     @cached_property

@@ -20,6 +20,7 @@ from llm.training.rewriting import callbacks
 from llm.training.rollouts import Rollouts
 from llm.training.settings import TrainSettings, arguments
 from llm.training.trainer import MethodTrainer, SftTrainer
+from llm.training.weights import balanced
 
 
 def prepare_model(model: Any, settings: ModelSettings, train: TrainSettings, seed: int) -> Any:
@@ -62,7 +63,7 @@ def method_trainer(
         rollouts=rollouts,
         logp_chunk=train.logp_chunk,
         args=arguments(train, folder, seed),
-        train_dataset=list(rows),
+        train_dataset=balanced(rows),
         data_collator=StreamCollator(tokenizer.pad_token_id, streams, packed),
     )
     if method.heads():

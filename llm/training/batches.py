@@ -21,6 +21,7 @@ from llm.methods import LIVE, Batch, Stream
 
 Tensors = dict[str, Tensor]
 SEQUENCES = ("input_ids", "attention_mask", "completion_mask")
+ROW_WEIGHT = "row_weight"  # there only where a row of the batch counts other than once
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class StreamCollator:
         """One batch."""
         stored = [s for s in self.streams if s.when != "step"]
         batch = self._prompts(rows)
+        if any(row.row_weight != 1 for row in rows):
+            batch[ROW_WEIGHT] = _wide([row.row_weight for row in rows])
         if stored:
             make = self._pack if self.packed else self._sequences
             batch |= make(rows, [s.name for s in stored])

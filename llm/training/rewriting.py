@@ -19,7 +19,7 @@ from llm.methods.kinds import Slow
 from llm.models.decoding import left_padded
 from llm.models.engines import cut, draw
 from llm.models.logprobs import sequence_logps
-from llm.training.batches import Tensors
+from llm.training.batches import ROW_WEIGHT, Tensors
 from llm.training.checkpoints import folder_of
 from llm.training.copies import Copies
 from llm.training.rollouts import Rollouts, generator, prompts_of
@@ -96,11 +96,14 @@ class Rewriting(Rollouts):
             model.eval()
             if number == 0:
                 self.copies.move(model, step)
-            self.queue.push(self.rewrite(model, prompts_of(batch), chosen_of(batch), seed))
+            made = self.rewrite(model, prompts_of(batch), chosen_of(batch), seed)
+            self.queue.push(
+                [{**pair, "weight": w} for pair, w in zip(made, weights_of(batch), strict=True)]
+            )
             pairs = self.queue.draw(len(batch["prompt_ids"]), seed)
-            made = self._batch(model, pairs, batch["prompt_ids"].device)
+            found = self._batch(model, pairs, batch["prompt_ids"].device)
         model.train(training)
-        return made
+        return found
 
     def rewrite(
         self, model: nn.Module, prompts: list[list[int]], goods: list[list[int]], seed: int
@@ -128,7 +131,7 @@ class Rewriting(Rollouts):
         ]
 
     def _batch(self, model: nn.Module, pairs: list[Pair], device: torch.device) -> Tensors:
-        """The batch of these pairs, with what the opponent says of both where a stream asks."""
+        """The batch of these pairs: weights of their rows and, where asked, the opponent's log-probs."""
         assert self.copies is not None
         prompts = [pair["prompt"] for pair in pairs]
         ids, mask = left_padded(prompts, self.ends.pad)
@@ -138,6 +141,9 @@ class Rewriting(Rollouts):
             "prompt_mask": mask,
             **pad(prompts * 2, responses, self.ends.pad),
         }
+        weights = [pair["weight"] for pair in pairs]
+        if any(weight != 1 for weight in weights):
+            made[ROW_WEIGHT] = torch.tensor(weights, dtype=torch.float64)
         made = {name: tensor.to(device) for name, tensor in made.items()}
         if any("opponent" in stream.anchors for stream in self.streams):
             sequences = (made["input_ids"], made["attention_mask"], made["completion_mask"])
@@ -152,6 +158,13 @@ def chosen_of(batch: Tensors) -> list[list[int]]:
     """The chosen responses of a batch that holds no other sequences."""
     pairs = zip(batch["input_ids"], batch["completion_mask"], strict=True)
     return [ids[mask.bool()].tolist() for ids, mask in pairs]
+
+
+def weights_of(batch: Tensors) -> list[float]:
+    """How often each row of a batch counts."""
+    alike = torch.ones(len(batch["prompt_ids"]))
+    weights: list[float] = batch.get(ROW_WEIGHT, alike).tolist()
+    return weights
 
 
 def rewriting(rollouts: Rollouts, slow: Slow, batch: int) -> Rewriting:

@@ -17,7 +17,7 @@ from transformers import Trainer
 
 from llm.data.trees import unpacked
 from llm.files.failures import Diverged
-from llm.methods import Method, Stream
+from llm.methods import Batch, Method, Metrics, Stream
 from llm.models.logprobs import (
     DEFAULT_CHUNK,
     pack_logps,
@@ -25,8 +25,9 @@ from llm.models.logprobs import (
     told_logps,
     with_logps,
 )
-from llm.training.batches import read
+from llm.training.batches import ROW_WEIGHT, read
 from llm.training.rollouts import Rollouts
+from llm.training.weights import weighted
 from spac_theory.checks import InputError
 
 
@@ -184,7 +185,7 @@ class MethodTrainer(SequenceTrainer):
         """The method's loss on what the batch holds; refuses a loss that is not one number."""
         kind = type(self.method).__name__
         try:
-            loss, metrics = self.method.loss(read(inputs, logps, self.streams))
+            loss, metrics = self._loss(read(inputs, logps, self.streams), inputs.get(ROW_WEIGHT))
         except KeyError as error:
             names = ", ".join(s.name for s in self.streams)
             raise InputError(
@@ -198,6 +199,13 @@ class MethodTrainer(SequenceTrainer):
                 "gradient."
             )
         return loss, metrics
+
+    def _loss(self, batch: Batch, weights: Tensor | None) -> tuple[Tensor, Metrics]:
+        return (
+            self.method.loss(batch)
+            if weights is None
+            else weighted(self.method.loss, batch, weights)
+        )
 
 
 class SftTrainer(SequenceTrainer):

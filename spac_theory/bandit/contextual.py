@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from spac_theory import checks
-from spac_theory.checks import InputError
+from spac_theory.checks import InputError, brief
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class ContextualBandit:
         Names the random streams of its data; two problems must not share one.
     """
 
+    __repr__ = brief
+
     rho: Tensor
     features: Tensor
     reward: Tensor
@@ -39,8 +41,7 @@ class ContextualBandit:
                 f"reward has shape {tuple(reward.shape)}; a bandit needs X >= 1 contexts and A >= 2 "
                 "actions."
             )
-        rho = checks.as_tensor("rho", self.rho, (reward.shape[0],))
-        checks.simplex("rho", rho)
+        rho = checks.probabilities("rho", self.rho, (reward.shape[0],))
         features = checks.as_tensor("features", self.features, (*reward.shape, None))
         for field, value in (("rho", rho), ("features", features), ("reward", reward)):
             object.__setattr__(self, field, value)

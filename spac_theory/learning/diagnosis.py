@@ -26,6 +26,7 @@ from spac_theory.learning.needs import featured, offers
 from spac_theory.rewards.base import FEATURES, likeliest_member
 from spac_theory.view import LearnerView
 
+DUST = 1e-8  # mass that a solver leaves behind; a concentrability of infinity must not come from it
 LARGEST_BATCH = 2**19  # cells (λ, x, a) that are answered at once
 MULTIPLES = (0.0, 0.01, 0.03, *lambda_rules.GRID)  # of √n: the λ tried for the lower bounds
 
@@ -57,7 +58,7 @@ class PolicyReport:
     ----------
     unseen_mass : share of its mass on actions never compared at their context, in [0, 1]
     concentrability : `‖ψ(π) − ψ(ν)‖²` in the inverse of the data's `Σ_D`; infinite where the data
-        do not reach
+        do not reach an action of probability `DUST` or more
     pessimistic_value : certified lower bound on `min_r G(π, r) − λ min_r E_D(r)` at `λ = √n`: the
         value over `ν` under the worst reward, each paying for how badly it fits; 0 for `ν`
     improvement : lower bound on `J(π) − J(ν)` with the theorem's `ε_n`, valid with probability
@@ -122,8 +123,7 @@ def policies_report(
         return {}
     names = list(policies)
     shape = view.reward_class.shape
-    tables = torch.stack([checks.as_tensor(f"policy {k!r}", policies[k], shape) for k in names])
-    checks.simplex("policies", tables)
+    tables = torch.stack([checks.probabilities(f"policy {k!r}", policies[k], shape) for k in names])
     columns = (
         _unseen_mass(view, data, tables),
         _concentrability(view, data, tables),
@@ -141,6 +141,8 @@ def _unseen_mass(view: LearnerView, data: WinnerCounts, tables: Tensor) -> Tenso
 
 def _concentrability(view: LearnerView, data: WinnerCounts, tables: Tensor) -> Tensor:
     """`‖ψ(π) − ψ(ν)‖²` in the inverse of `Σ_D = (1/n) Σ (φ⁺ − φ⁻)(φ⁺ − φ⁻)ᵀ`, `(P,)`."""
+    tables = torch.where(tables < DUST, 0.0, tables)
+    tables = tables / tables.sum(-1, keepdim=True)
     features = featured(view).features
     seen = SeenNorm.of(features, data.fraction[0])
     return seen.squared_norm(view.rho[:, None] * (tables - view.baseline))

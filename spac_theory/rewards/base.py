@@ -35,6 +35,8 @@ class BestResponse:
         Handed back to the next, slightly different call.
     parameters : object or None
         What `reward_at` needs to give the same rewards at other contexts.
+    converged : (S,) bool or None
+        Whether the gap is within the tolerance asked for; None: the class makes no promise.
     """
 
     reward: Tensor
@@ -42,6 +44,7 @@ class BestResponse:
     gap: Tensor
     warm: Any = None
     parameters: Any = None
+    converged: Tensor | None = None
 
     def __post_init__(self) -> None:
         for name in ("reward", "value", "gap"):

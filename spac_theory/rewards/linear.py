@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from spac_theory import checks
-from spac_theory.checks import InputError
+from spac_theory.checks import InputError, brief
 from spac_theory.links import Link
 from spac_theory.rewards.base import FEATURES, TABLE, BestResponse
 from spac_theory.solvers.design import BlockDesign, DenseDesign, Design
@@ -41,6 +41,8 @@ class LinearClass:
     tabular : bool
         The features are the one-hot table; set by :func:`tabular_class`.
     """
+
+    __repr__ = brief
 
     features: Tensor
     norm_bound: float | None = None
@@ -212,13 +214,18 @@ class LinearClass:
         tolerance: float = 1e-9,
         warm: Any = None,
     ) -> BestResponse:
-        """The critic (4), exact to a certified gap of `tolerance · max(1, |⟨c, r⟩|)`."""
+        """The critic (4), exact to a certified gap of `tolerance · max(1, |⟨c, r⟩|)`.
+
+        Or of `1e-13 λ` if that is larger, see :func:`fast_saddle`; where neither is reached, `converged` is
+        False.
+        """
         program = self.program(linear, lam, win_fraction, link)
         # A warm start saves a third of the steps on a ball; from a box's corner it costs steps.
         ball = self.reward_range is None
         solution = solve(program, tolerance, warm=warm if ball else None, keep_warm=ball)
         value = program.value(solution.reward)
-        return BestResponse(solution.reward, value, solution.gap, solution.warm, solution.theta)
+        found = solution.reward, value, solution.gap, solution.warm, solution.theta
+        return BestResponse(*found, converged=solution.converged)
 
     def reward_at(self, parameters: Any, points: Tensor) -> Tensor:
         """`φθ` at other contexts: `parameters (S, d)`, features `points (X′, A, d)`."""

@@ -11,7 +11,7 @@ def fast_saddle(game: Game, tolerance: float = 1e-8, max_iterations: int = 100) 
     """Solve `max_π min_r G` to a certified gap of `tolerance · max(1, |L|)`, or of `1e-13 λ` if larger.
 
     The second is what rounding of `λ E_D` leaves: 1e-8 at `λ = 1e5`, but 1e-5 at `λ = 1e8`. Where even
-    that is not reached (3 in 1000 games of the fuzz, most with a ball and a range at `λ > 1e4`), the
+    that is not reached (1 in 1000 games of the fuzz, most with a ball and a range at `λ > 1e6`), the
     lane says `converged = False` with the gap it has.
 
     The policy is read off the multipliers of the max and the reward is the critic at it; both come

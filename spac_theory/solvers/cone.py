@@ -91,9 +91,9 @@ class Scaling:
         rhs = ConePoint(tau - rhs.head, -rhs.tail)
         return self.unscale(self.divide(rhs))
 
-    def head_change(self, d_theta: Tensor) -> Tensor:
-        """The first component of `−W⁻² (0, dθ)`, `(S,)`."""
-        return 2 * self.w0 * (self.w1 * d_theta).sum(-1) / self.eta2
+    def head_change(self, along: Tensor) -> Tensor:
+        """The first component of `−W⁻² (0, dθ)` for `along = w₁ᵀ dθ`, `(S,)`."""
+        return 2 * self.w0 * along / self.eta2
 
 
 def longest_step(head: Tensor, tail: Tensor, d_head: Tensor, d_tail: Tensor, det: Tensor) -> Tensor:

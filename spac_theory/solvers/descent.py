@@ -22,20 +22,24 @@ def policy_of(program: Program, x: Iterate) -> Tensor | None:
     return torch.where(program.rho[:, None] > 0, policy, 1.0 / policy.shape[-1])
 
 
-def certified_gap(program: Program, x: Iterate, reward: Tensor, gradient: Tensor) -> Tensor:
+def certified_gap(
+    program: Program, x: Iterate, reward: Tensor, gradient: Tensor, repair: bool = False
+) -> Tensor:
     """The certificate of the current pair, `(S,)`: see :meth:`Program.optimality_gap`.
 
     For the saddle it is theory (6) bounded from above: `max_π′ G(π′,r) − G(π,r)`, exact, plus the
-    bound on `G(π,r) − min_r′ G(π,r′)`.
+    bound on `G(π,r) − min_r′ G(π,r′)`. `repair` tries repaired multipliers of the range as well.
     """
-    policy = policy_of(program, x)
-    if policy is None:
-        return program.optimality_gap(x.theta, reward, gradient, x.z_low, x.z_high)
-    assert program.rho is not None
-    weight = program.rho[:, None] * policy
-    best = reward.max(-1, keepdim=True).values
-    leader = (weight * (best - reward)).sum((-2, -1))
-    critic = program.optimality_gap(x.theta, reward, gradient + weight, x.z_low, x.z_high)
+    policy, leader = policy_of(program, x), torch.zeros_like(program.lam)
+    if policy is not None:
+        assert program.rho is not None
+        weight = program.rho[:, None] * policy
+        best = reward.max(-1, keepdim=True).values
+        leader = (weight * (best - reward)).sum((-2, -1))
+        gradient = gradient + weight
+    critic = program.optimality_gap(x.theta, reward, gradient, x.z_low, x.z_high)
+    if repair and program.boxed:
+        critic = critic.fmin(program.repaired_gap(x.theta, reward, gradient, x.z_low, x.z_high))
     return leader + critic
 
 
@@ -102,7 +106,7 @@ def descend(
     active, part, now = torch.arange(len(program.linear)), program, Evaluated.at(program, x)
     best = Best.nothing(program, now, tolerance)
     for iteration in range(max_iterations + 1):
-        gap = certified_gap(part, now.x, now.reward, now.gradient)
+        gap = certified_gap(part, now.x, now.reward, now.gradient, careful)
         best.improve(active, now.x, gap, part.allowed_gap(now.reward, tolerance), iteration)
         early = gap > WARM_LEVEL / tolerance * best.allowed[active]
         if keep_warm and bool(early.any()):

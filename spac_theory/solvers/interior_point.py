@@ -9,14 +9,14 @@ Each lane stops on its own certified gap, never on a residual, and no lane sees 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
 from spac_theory.solvers.descent import descend, policy_of
 from spac_theory.solvers.iterate import Iterate, start
-from spac_theory.solvers.program import Program
+from spac_theory.solvers.program import Program, rotated
 
 CHUNK = 64
 
@@ -91,14 +91,22 @@ def _solve_chunk(
     warm: Iterate | None,
     keep_warm: bool,
 ) -> Solution:
-    """Plain steps first; lanes that these do not solve start afresh with careful ones."""
+    """Plain steps first; lanes that these do not solve start afresh, rotated, with careful ones."""
     x = start(program) if warm is None else warm
     best = descend(program, x, tolerance, max_iterations, keep_warm, careful=False)
     stuck = ~best.converged
     if bool(stuck.any()) and max_iterations > 0:
-        part = program.select(stuck)
+        part, back = rotated(program.select(stuck))
         again = descend(part, start(part), tolerance, max_iterations, keep_warm, careful=True)
+        again.x, again.saved = _rotated_back(again.x, back), _rotated_back(again.saved, back)
         better = again.gap < best.gap[stuck]
         best.write(stuck.nonzero().flatten()[better], again.select(better))
     theta, found = best.x.theta, (best.gap, best.converged, best.iterations)
     return Solution(theta, program.reward(theta), policy_of(program, best.x), *found, best.saved)
+
+
+def _rotated_back(x: Iterate, back: Tensor | None) -> Iterate:
+    """The iterate in the parameters of the program that was rotated."""
+    if back is None:
+        return x
+    return replace(x, theta=x.theta @ back.T, y=x.y @ back.T if x.y.numel() else x.y)

@@ -19,10 +19,16 @@ MULTIPLIER = {"max": "w", "low": "z_low", "high": "z_high"}
 
 
 class Newton:
-    """One factorisation of the reduced Newton system, solved for several right-hand sides."""
+    """One factorisation of the reduced Newton system, solved for several right-hand sides.
 
-    def __init__(self, program: Program, x: Iterate, gradient: Tensor, hessian: Tensor) -> None:
-        self.program, self.x, self.gradient = program, x, gradient
+    `refine` is how often a solution is corrected by what it leaves of its right-hand side. Near a corner
+    of ball and range the curvatures of both, 1e15 and more, multiply what rounding leaves of a step.
+    """
+
+    def __init__(
+        self, program: Program, x: Iterate, gradient: Tensor, hessian: Tensor, refine: int = 0
+    ) -> None:
+        self.program, self.x, self.gradient, self.refine = program, x, gradient, refine
         box = None
         if program.boxed:
             box = x.z_low / x.s_low + x.z_high / x.s_high
@@ -39,18 +45,42 @@ class Newton:
             point = ConePoint(torch.full_like(x.y0, program.radius), x.theta)
             self.cone = Scaling(point, x.s_ball, ConePoint(x.y0, x.y))
             shift = self.cone.shift
+        self.hessian, self.shift, self.box = hessian, shift, box
         self.factor = program.design.factor(hessian, shift, box)
         if program.balled:
-            column = self.factor.solve(self.cone.w1)
-            inner = 1 + self.cone.rank_one * (self.cone.w1 * column).sum(-1)
-            self.rank_one = (self.cone.rank_one / inner).unsqueeze(-1) * column
+            self.column = self.factor.solve(self.cone.w1)
+            self.inner = 1 + self.cone.rank_one * (self.cone.w1 * self.column).sum(-1)
 
-    def _solve(self, rhs: Tensor) -> Tensor:
-        """Solve with the rank-one curvature of the cone added (Sherman and Morrison, 1950)."""
-        step = self.factor.solve(rhs)
+    def _solve(self, rhs: Tensor) -> tuple[Tensor, Tensor]:
+        """The step and `w₁ᵀ` of it, refined."""
+        step, along = self._once(rhs)
+        for _ in range(self.refine):
+            more, further = self._once(rhs - self._applied(step, along))
+            step, along = step + more, along + further
+        return step, along
+
+    def _applied(self, step: Tensor, along: Tensor) -> Tensor:
+        """The Newton matrix times a step of which `w₁ᵀ` is known."""
+        reward = self.program.design.forward(step)
+        curved = (self.hessian @ reward.unsqueeze(-1)).squeeze(-1)
+        if self.box is not None:
+            curved = curved + self.box * reward
+        total = self.program.design.adjoint(curved) + self.shift.unsqueeze(-1) * step
         if self.program.balled:
-            step = step - self.rank_one * (self.cone.w1 * step).sum(-1, keepdim=True)
-        return step
+            total = total + (self.cone.rank_one * along).unsqueeze(-1) * self.cone.w1
+        return total
+
+    def _once(self, rhs: Tensor) -> tuple[Tensor, Tensor]:
+        """Solve with the rank-one curvature of the cone added (Sherman and Morrison, 1950).
+
+        The second answer is `w₁ᵀ` of the first. It is far smaller than the terms of that sum where the
+        ball is active, so it is not summed: rounding there, times the curvature, stopped descents short.
+        """
+        step = self.factor.solve(rhs)
+        if not self.program.balled:
+            return step, self.gradient.new_zeros(len(step))
+        along = (self.cone.w1 * step).sum(-1) / self.inner
+        return step - (self.cone.rank_one * along).unsqueeze(-1) * self.column, along
 
     def direction(
         self, tau: Tensor, affine: Iterate | None = None, share: Tensor | None = None
@@ -85,7 +115,7 @@ class Newton:
                 dy = ConePoint(affine.y0, affine.y)
             k_ball = self.cone.target(tau, ds, dy)
             rhs = rhs - x.y - k_ball.tail
-        d_theta = self._solve(-rhs)
+        d_theta, along = self._solve(-rhs)
         d_reward = program.design.forward(d_theta)
         empty = d_theta.new_zeros(len(d_theta), 0)
         d = Iterate(d_theta, *[empty] * (len(fields(Iterate)) - 1))
@@ -98,9 +128,8 @@ class Newton:
             d.z_low = k_low - x.z_low - x.z_low / x.s_low * d_reward
             d.z_high = k_high - x.z_high + x.z_high / x.s_high * d_reward
         if program.balled:
-            w1 = self.cone.w1
-            along = self.cone.rank_one * (w1 * d_theta).sum(-1)
-            d.y = k_ball.tail - self.cone.shift[:, None] * d_theta - along[:, None] * w1
-            d.y0 = k_ball.head + self.cone.head_change(d_theta)
+            curve = (self.cone.rank_one * along).unsqueeze(-1) * self.cone.w1
+            d.y = k_ball.tail - self.cone.shift[:, None] * d_theta - curve
+            d.y0 = k_ball.head + self.cone.head_change(along)
             d.s_ball = -2 * (x.theta * d_theta).sum(-1)
         return d

@@ -22,10 +22,13 @@ from spac_theory.objective import (
     tabular_preference_derivatives,
     tabular_preference_loss,
 )
-from spac_theory.solvers.design import Design
+from spac_theory.solvers.design import DenseDesign, Design
 
 SMALLEST_CONTEXT_WEIGHT = 1e-12
 ROUNDING = 1e-13
+SMALLEST_SLACK = 1e-6  # of the width of the range, in the weights of a repair
+REPAIRS = 3
+RANK_TOLERANCE = 1e-13
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,41 @@ class Program:
             gap = gap + (z_high * (self.high - reward) + z_low * (reward - self.low)).sum((-2, -1))
         return gap
 
+    def repaired_gap(
+        self, theta: Tensor, reward: Tensor, gradient: Tensor, z_low: Tensor, z_high: Tensor
+    ) -> Tensor:
+        """The bound of :meth:`optimality_gap` with multipliers near `z` that leave no residual, `(S,)`.
+
+        Any `z ≥ 0` certifies. The residual is spread over the rows of the design, least where rewards are
+        far from a bound, so that it costs the certificate its share of a slack and not a radius. A ball
+        that is active keeps what points along `θ`.
+        """
+        net = z_high - z_low
+        pull = torch.zeros_like(theta)
+        found = self.optimality_gap(
+            theta, reward, gradient, *self._repaired(reward, gradient, net, pull)
+        )
+        if self.balled:
+            along = (self.design.adjoint(gradient + net) * theta).sum(-1, keepdim=True).clamp_max(0)
+            pull = -along / (theta**2).sum(-1, keepdim=True).clamp_min(1e-300) * theta
+            again = self._repaired(reward, gradient, net, pull)
+            found = found.fmin(self.optimality_gap(theta, reward, gradient, *again))
+        return found
+
+    def _repaired(
+        self, reward: Tensor, gradient: Tensor, net: Tensor, pull: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Multipliers of low and high with `Mᵀ(∇f + z_high − z_low) = −pull`, near `net`."""
+        width = self.high - self.low
+        slack = torch.minimum(self.high - reward, reward - self.low)
+        weight = 1 / (slack / width).clamp_min(SMALLEST_SLACK)
+        nothing = self.lam.new_zeros(*reward.shape, reward.shape[-1])
+        factor = self.design.factor(nothing, self.lam.new_zeros(len(reward)), weight)
+        for _ in range(REPAIRS):
+            residual = self.design.adjoint(gradient + net) + pull
+            net = net - weight * self.design.forward(factor.solve(residual))
+        return (-net).clamp_min(0), net.clamp_min(0)
+
     def select(self, lanes: Tensor) -> Program:
         """The problems `lanes` alone."""
         return replace(
@@ -148,3 +186,31 @@ class Program:
             design=self.design.select(lanes),
             offset=None if self.offset is None else self.offset[lanes],
         )
+
+
+def rotated(program: Program) -> tuple[Program, Tensor | None]:
+    """The same program in the singular directions of its features, and the matrix that leads back.
+
+    Rewards are `Mθ = U S Vᵀθ`. With a ball the parameters are `Vᵀθ`: the norm is the same on the row
+    space, directions that no reward sees are gone, and a Newton matrix graded by `S` loses less to
+    rounding. With a range alone they are `S Vᵀθ`, whose norm is that of the rewards, so that the radius
+    of the certificate does not grow with the condition of the features. None where there is no `M`
+    common to the lanes, or no rank.
+    """
+    design = program.design
+    if not isinstance(design, DenseDesign) or len(design.phi) != 1:
+        return program, None
+    rows = design.phi[0].flatten(0, 1)
+    u, s, vt = torch.linalg.svd(rows, full_matrices=False)
+    rank = int((s > RANK_TOLERANCE * s[0]).sum())
+    if rank == 0:
+        return program, None
+    u, s, vt = u[:, :rank], s[:rank], vt[:rank]
+    if program.balled:
+        phi, there, back, radius = u * s, vt, vt.T, program.certificate_radius
+    else:
+        phi, there, back = u, s[:, None] * vt, vt.T / s
+        radius = max(abs(program.low), abs(program.high)) * math.sqrt(len(rows))
+    new = DenseDesign(phi.reshape(1, *design.phi.shape[1:3], rank))
+    start = there @ program.start
+    return replace(program, design=new, start=start, certificate_radius=radius), back

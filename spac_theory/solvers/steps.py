@@ -21,6 +21,7 @@ HALVINGS = 30
 SUFFICIENT = 1e-4
 CENTRED = 1e-2  # least share of the dual residual that a careful step keeps as complementarity
 NOISE = 1e-14
+REFINED = 3  # corrections of a careful step
 
 
 @dataclass
@@ -75,7 +76,7 @@ def direction(
     """
     x = now.x
     total, count = complementarity(program, x)
-    newton = Newton(program, x, now.gradient, now.hessian)
+    newton = Newton(program, x, now.gradient, now.hessian, 0 if level is None else REFINED)
     affine = newton.direction(torch.zeros_like(total))
     reach = longest_step(program, x, affine).clamp_max(1)
     ahead, _ = complementarity(program, shifted(x, affine, reach))

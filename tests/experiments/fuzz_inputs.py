@@ -25,8 +25,11 @@ from experiments.common import configuration
 from experiments.engine.store import read_results
 from experiments.studies.diagnosis.logs import Settings as LogSettings
 from experiments.studies.diagnosis.logs import read_log
+from experiments.studies.diagnosis.rows import RowSettings
+from experiments.studies.diagnosis.rows import make_problem as make_row_problem
 from experiments.studies.sweep.cells import Settings as SweepSettings
-from llm.data import comparisons, formats, judgements, lines
+from llm.data import comparisons, formats, judgements, lines, validate
+from llm.data.features import read_features
 from spac_theory import (
     ALGORITHMS,
     BEHAVIOURS,
@@ -239,6 +242,10 @@ FIELDS = (
     "chosen",
     "rejected",
     "candidates",
+    "weight",
+    "margin",
+    "answers",
+    "ratings",
 )
 CELLS: tuple[Any, ...] = (
     0, 1, -1, 40000, 300_000_000, 2**62, 2**63, 2**70, 0.5, 1e300, None, True, "", "a", "b ", "A\u2028\x85",
@@ -246,6 +253,7 @@ CELLS: tuple[Any, ...] = (
     [{"role": "assistant", "content": "y"}], [{"role": 3, "content": None}], ["a", "b"], "\ud800", "x" * 2000,
 )  # fmt: skip
 GOOD_ROWS = [{"context": i % 2, "winner": 1, "loser": 0} for i in range(4)]
+ROW_SETTINGS = RowSettings(4, 0.2, 0, 1, 0)
 GOOD_TEXTS = [{"prompt": f"q{i}", "chosen": "yes", "rejected": "no"} for i in range(4)]
 
 
@@ -328,9 +336,30 @@ def preferences(rng: Rng, folder: Path) -> object:
     """The reader of preference rows, in both of its forms."""
     path = written(rng, folder, GOOD_TEXTS, ("jsonl", "parquet"))
     if rng.integers(2):
-        return comparisons.read(str(path), judgements.Reading())
+        reading = judgements.Reading(duplicates=str(rng.choice(["drop", "keep"])))
+        read = comparisons.read(str(path), reading)
+        return make_row_problem(read, None, ROW_SETTINGS, None, 0.1)
     found = lines.read_lines("data", path)
-    return [formats.normalise(row, i) for i, (_, row) in enumerate(found)]
+    return [
+        (formats.normalise(row, i), validate.weight_of(row, i)) for i, (_, row) in enumerate(found)
+    ]
+
+
+def features(rng: Rng, folder: Path) -> object:
+    """The reader of features of answers."""
+    said = [judgements.Judgement(f"q{i}", "yes", "no", 1.0, 1, "", "", "") for i in range(3)]
+    data = comparisons.collect(said, judgements.Reading())
+    columns: dict[str, Any] = {"key": data.keys(), "x": [0.5] * 6, "y": list(range(6))}
+    for name in (str(n) for n in rng.choice(list(columns), int(rng.integers(0, 3)))):
+        columns[name] = [*columns[name][1:], CELLS[int(rng.integers(len(CELLS)))]]
+    path = folder / "features.parquet"
+    try:
+        pl.DataFrame(columns, strict=False).write_parquet(path)
+    except (pl.exceptions.PolarsError, TypeError, OverflowError, UnicodeError):
+        pl.DataFrame({"key": data.keys()}).write_parquet(path)
+    if rng.integers(2):
+        damage(rng, path)
+    return read_features(str(path), data)
 
 
 def configured(rng: Rng, folder: Path) -> object:
@@ -359,6 +388,7 @@ ATTEMPTS: dict[str, Attempt] = {
     "make_problem": problem,
     "log": log,
     "preference rows": preferences,
+    "features of rows": features,
     "configuration.read": configured,
     "read_results": results,
 }

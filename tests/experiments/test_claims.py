@@ -7,19 +7,13 @@ import pytest
 from experiments.claims import CLAIMS, Outcome, statement
 from experiments.claims.__main__ import Row, page
 
-NEEDS_WHEEL = {"real_model_frontier"}  # 93 MB: not in `make test`
 REFUTED = {
     "chosen_queries_help_at_any_budget",
     "chosen_queries_need_no_coverage",
 }  # false already at small size; kept on the page
 
 
-def sized(name: str) -> object:
-    """The claim as a parameter; one that needs a real model is slow."""
-    return pytest.param(name, marks=pytest.mark.slow if name in NEEDS_WHEEL else [])
-
-
-@pytest.mark.parametrize("name", [sized(name) for name in CLAIMS])
+@pytest.mark.parametrize("name", list(CLAIMS))
 def test_claim_comes_out_at_small_size(name: str) -> None:
     claim = CLAIMS[name]
     assert statement(claim), f"claim {name} makes no statement"

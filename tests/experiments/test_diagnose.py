@@ -10,8 +10,11 @@ import torch
 
 from experiments.common.configuration import read
 from experiments.common.program import SOME_FAILED, composed, guarded
+from experiments.engine.specs import resolve_algorithms
+from experiments.studies.diagnosis import log_page
+from experiments.studies.diagnosis.log_findings import LogFindings, log_findings
 from experiments.studies.diagnosis.logs import Settings, read_log
-from experiments.studies.diagnosis.run import diagnose
+from experiments.studies.diagnosis.run import diagnose, learn, learner_view
 from spac_theory import (
     InputError,
     PreferenceModel,
@@ -88,6 +91,91 @@ def test_diagnosis_end_to_end(tmp_path: Path, triples: np.ndarray) -> None:
     dpo = long.filter(pl.col("policy") == "dpo")["probability"].to_numpy().reshape(3, 4)
     np.testing.assert_array_equal(policies["dpo"], dpo)
     np.testing.assert_allclose(dpo.sum(-1), 1)
+    page = (tmp_path / "out/diagnosis.md").read_text()
+    assert "400 comparisons, 3 contexts, 4 actions" in page
+    assert "spac_oracle: skipped, λ* needs the true reward" in page
+    assert (tmp_path / "out/diagnosis.png").stat().st_size > 10_000
+    best = pl.read_csv(tmp_path / "out/recommended.csv")
+    assert best.group_by("context").agg(pl.col("probability").sum())["probability"].min() > 0.99
+    asked = pl.read_csv(tmp_path / "out/label_next.csv")
+    assert asked["standard_deviation"].is_sorted(descending=True)
+
+
+def found_of(tmp_path: Path, table: pl.DataFrame, *overrides: str) -> LogFindings:
+    table.write_csv(tmp_path / "log.csv")
+    s = checked(f"data={tmp_path}/log.csv", "algorithm=[spac_wilks,mle_greedy,dpo]", *overrides)
+    log = read_log(s)
+    view = learner_view(s, log)
+    lesson = learn(resolve_algorithms(s.algorithm), view, log)
+    return log_findings(view, log, lesson.policies, lesson.lams)
+
+
+@pytest.mark.parametrize("features", [False, True])
+def test_what_a_log_says_context_by_context_is_a_loop(
+    tmp_path: Path, triples: np.ndarray, features: bool
+) -> None:
+    """Gain and deviation at each context, by a Hessian written out comparison by comparison."""
+    table = pl.DataFrame(triples, schema=["context", "winner", "loser"])
+    rng = np.random.default_rng(0)
+    phi = rng.normal(size=(3, 4, 3)) if features else np.eye(12).reshape(3, 4, 12)
+    np.save(tmp_path / "phi.npy", phi)
+    words = (f"features={tmp_path}/phi.npy",) if features else ()
+    found = found_of(tmp_path, table, *words)
+    d, reward = phi.shape[-1], found.reward.numpy()
+    hessian = np.eye(d)
+    for x, w, l in triples:
+        p = 1 / (1 + np.exp(reward[x, l] - reward[x, w]))
+        gap = phi[x, w] - phi[x, l]
+        hessian += p * (1 - p) * np.outer(gap, gap)
+    covariance = np.linalg.inv(hessian)
+    for x in range(3):
+        direction = found.shift[x].numpy() @ phi[x]
+        assert float(found.spread[x]) == pytest.approx(np.sqrt(direction @ covariance @ direction))
+        assert float(found.advantage[x]) == pytest.approx(found.shift[x].numpy() @ reward[x])
+    for x, a, b, deviation in found.queries(5):
+        gap = phi[x, a] - phi[x, b]
+        assert deviation == pytest.approx(np.sqrt(gap @ covariance @ gap))
+
+
+def test_the_words_of_a_log(tmp_path: Path) -> None:
+    """One context in the singular, copies, what is never compared, and what more would do."""
+    same = pl.DataFrame({"winner": ["a"] * 300, "loser": ["b"] * 300})
+    said = " ".join(log_page.verdict(found_of(tmp_path, same)))
+    for words in ("300 comparisons, 1 context, 2 actions", "299 repeated rows", "Use spac_wilks",
+                  "plays most: a (100%, recorded 50%)", "keep one of each"):  # fmt: skip
+        assert words in said
+    rng = np.random.default_rng(0)
+    coin = rng.integers(0, 2, 40)
+    split = pl.DataFrame(
+        {"context": ["x"] * 40 + ["y"] * 2, "winner": [*coin, 2, 0], "loser": [*(1 - coin), 3, 1]}
+    )
+    found = found_of(tmp_path, split)
+    said = " ".join(log_page.verdict(found))
+    for words in (
+        "1 context where some action was never compared",
+        "1 context where compared actions fall",
+        "Nothing is certified",
+        "comparisons like these would do",
+        "do not say whether",
+    ):
+        assert words in said
+    rows = log_page.recommended(found)
+    assert rows.filter(pl.col("context") == "x")["probability"].sum() == pytest.approx(1, abs=0.01)
+
+
+def test_a_policy_of_little_precision_is_taken(tmp_path: Path, triples: np.ndarray) -> None:
+    pl.DataFrame(triples, schema=["context", "winner", "loser"]).write_csv(tmp_path / "log.csv")
+    exact = np.random.default_rng(0).dirichlet(np.ones(4), size=3)
+    np.save(tmp_path / "half.npy", exact.astype(np.float32))
+    cells = [(x, a, round(exact[x, a], 6)) for x in range(3) for a in range(4)]
+    pl.DataFrame(cells, ["context", "action", "probability"], orient="row").write_csv(
+        tmp_path / "cut.csv"
+    )
+    for name in ("half.npy", "cut.csv"):
+        s = checked(f"data={tmp_path}/log.csv", f"reference={tmp_path}/{name}")
+        view = learner_view(s, read_log(s))
+        np.testing.assert_allclose(view.reference, exact, atol=1e-5)
+        assert float((view.reference.sum(-1) - 1).abs().max()) < 1e-14
 
 
 def test_a_policy_of_nan_is_left_out_and_the_program_fails(
@@ -162,7 +250,12 @@ def test_a_log_as_people_keep_it(tmp_path: Path) -> None:
     assert log.counts.n.tolist() == [4]
     assert log.counts.wins[0, 0].tolist() == [[0, 5], [3, 0]]
     said = " ".join(log.notes)
-    for words in ("no column context", "1 ties are half", "lost white space", "1 rows repeat"):
+    for words in (
+        "no column context",
+        "1 tie taken as half",
+        "1 name in winner had white space",
+        "1 repeated row,",
+    ):
         assert words in said
     assert log_of(tmp_path, battles, "reading.ties=drop").counts.n.tolist() == [3]
     floats = "context,winner,loser,count\n0.0,1.0,0.0,3\n0.0,0.0,1.0,1\n"
@@ -171,7 +264,8 @@ def test_a_log_as_people_keep_it(tmp_path: Path) -> None:
     words = ("context=q", "winner=good", "loser=bad")
     renamed = log_of(tmp_path, named, *(f"reading.columns.{w}" for w in words))
     assert renamed.counts.wins[0, 0].tolist() == [[0, 0], [1, 0]]
-    assert "differ from another in case" in log_of(tmp_path, "winner,loser\na,A\nA,b\n").notes[-1]
+    note = log_of(tmp_path, "winner,loser\na,A\nA,a\n").notes[-1]
+    assert "1 pair of names in loser differing in case" in note
 
 
 @pytest.mark.parametrize(

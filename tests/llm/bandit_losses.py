@@ -158,7 +158,12 @@ def sapo(algorithm, tables):
     return tabular_preference_loss(algorithm.beta * tables.ratio("opponent"), pairs)
 
 
+def behaviour_cloning(algorithm, tables):
+    return -(tables.wins.sum(-1) * tables.logp).sum()
+
+
 LOSSES = {
+    "behaviour_cloning": behaviour_cloning,
     "sapo": sapo,
     "online_dpo": online_dpo,
     "xpo": xpo,

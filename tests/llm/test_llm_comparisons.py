@@ -166,6 +166,12 @@ BAD: dict[str, tuple[bytes, str]] = {
     "NaN": (b'{"prompt": "p", "answers": ["a", "b"], "ratings": [1, NaN]}', "Line 2: ratings is nan"),
     "margin": (b'{"prompt": "p", "chosen": "a", "rejected": "b", "margin": "?"}', "margin is '\\?'"),
     "count": (b'{"prompt": "p", "chosen": "a", "rejected": "b", "count": 1.5}', "count is 1.5"),
+    "negative count": (b'{"prompt": "p", "chosen": "a", "rejected": "b", "count": -1}', "count is -1"),
+    "no text": (b'{"prompt": "p", "chosen": "a", "rejected": NaN}', "Line 2: 'rejected' is nan"),
+    "candidates": (b'{"prompt": "p", "chosen": "a", "rejected": "b", "candidates": [[2]]}', "candidates is"),
+    "half a pair": (b'{"prompt": "p", "chosen": "a", "rejected": "\\ud800"}', "half of a surrogate pair"),
+    "ranks": (b'{"prompt": "p", "answers": ["a", "b"], "ranks": ["first", 2]}', "ranks is 'first'"),
+    "two ways": (b'{"prompt": "p", "chosen": [], "rejected": "b"}', "the last message of 'chosen'"),
     "tie": (b'{"prompt": "p", "chosen": "a", "rejected": "b", "tie": "yes"}', "tie is 'yes'"),
     "deep": (b"[" * 100_000, "line 2 is nested too deeply"),
 }  # fmt: skip
@@ -184,7 +190,7 @@ def test_what_is_malformed_is_one_sentence_with_its_line(tmp_path: Path, kind: s
 def test_what_is_no_file_of_preferences_is_one_sentence(tmp_path: Path) -> None:
     for name, content, message in (
         ("none.jsonl", None, "no such file exists"),
-        ("rows.json", b"[]", "must end in .jsonl or .parquet"),
+        ("rows.txt", b"[]", "must end in"),
         ("rows.parquet", b"PAR1", "cannot be read as Parquet"),
         ("rows.jsonl", b"", "no usable comparison"),
     ):

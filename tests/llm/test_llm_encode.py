@@ -7,7 +7,8 @@ import pytest
 from llm.data import templates
 from llm.data.encode import prompt_ids, prompt_text, response_ids
 from llm.data.formats import load, normalise
-from llm.data.validate import Limits, prepare, prompt_key
+from llm.data.validate import Limits, prepare, prompt_key, told
+from llm.worlds import tiny
 from spac_theory.checks import InputError
 
 TURN = [{"role": "user", "content": "Why is the sky blue?"}]
@@ -132,10 +133,26 @@ def test_what_is_dropped_is_counted(tokenizer):
     assert len(rows) == counts["kept"] == 1
     for name in ("duplicate", "empty", "identical", "prompt_too_long", "leaked"):
         assert counts[name] == 1
-    with pytest.raises(InputError, match="No usable preference rows are left of 1"):
+    assert "1 repeated" in told(counts)
+    assert "1 with an empty prompt or answer" in told(counts)
+    with pytest.raises(
+        InputError,
+        match=r"No usable preference rows are left of 1 \(1 with an empty prompt or answer\)",
+    ):
         prepare(raw[2:3], tokenizer, LIMITS)
     with pytest.raises(InputError, match="identical_pairs"):
         prepare(raw[3:4], tokenizer, Limits(60, 200, "refuse"))
+
+
+def test_answers_that_the_tokenizer_cannot_read_are_dropped_and_said(tokenizer):
+    """A word-level vocabulary knows nothing of Japanese: nothing but special tokens is left."""
+    readable = {"prompt": "sun calm", "chosen": "ba", "rejected": "do"}
+    strange = {"prompt": "sun calm", "chosen": "はい", "rejected": "いいえ"}
+    tok = tiny.tokenizer()
+    rows, report = prepare([readable, strange], tok, LIMITS)
+    assert len(rows) == report["counts"]["unknown"] == 1
+    with pytest.raises(InputError, match="1 with an answer of which the tokenizer knows no token"):
+        prepare([strange], tok, LIMITS)
 
 
 def test_files_are_read_and_bad_ones_refused(tmp_path):

@@ -20,7 +20,7 @@ from llm.data.judgements import Reading
 from llm.data.plain import plain_features
 from llm.data.projection import project, within_prompts
 from llm.worlds import tiny
-from llm.worlds.language import SYMBOLS, TOPICS
+from llm.worlds.world import SYMBOLS, TOPICS
 from spac_theory.checks import InputError
 
 
@@ -42,6 +42,9 @@ def test_projection_is_the_singular_value_decomposition_within_prompts() -> None
     far = project(outlier, torch.arange(2000).repeat_interleave(2), 3)
     assert far.shortened == 2
     assert float(far.features.norm(dim=-1).max()) <= 4 * 3**0.5 + 1e-9
+    bare = torch.zeros(4, 265).double()  # rank one among zeros: divide and conquer fails on it
+    bare[0, [4, 99, 200]] = torch.tensor([0.69, 0.69, 0.4]).double()
+    assert project(bare, torch.tensor([0, 0, 1, 1]), 3).features.shape[1] == 1
     with pytest.raises(InputError, match="the same for all answers"):
         project(groups[:, None].double(), groups, 2)
     with pytest.raises(InputError, match=r"features\[0, 0\] is nan"):
@@ -106,6 +109,69 @@ def test_features_are_the_states_of_a_model_one_text_at_a_time(
     assert not list(rows.parent.glob("*.parts-*"))
 
 
+@pytest.fixture
+def encoder(tmp_path: Path) -> Path:
+    """A BERT of two layers that knows the words of the language, and a third of its letters."""
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *TOPICS, *SYMBOLS]
+    own = BertWordPieceTokenizer(vocab={w: i for i, w in enumerate(dict.fromkeys(words))})
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+             "intermediate_size": 32, "max_position_embeddings": 24}  # fmt: skip
+    BertModel(BertConfig(vocab_size=len(words), **sizes)).save_pretrained(tmp_path / "bert")
+    kind = BertTokenizerFast(tokenizer_object=own._tokenizer, model_max_length=24)
+    kind.save_pretrained(tmp_path / "bert")
+    return tmp_path / "bert"
+
+
+def test_features_of_an_encoder_are_its_mean_over_the_answer(rows: Path, encoder: Path) -> None:
+    from transformers import AutoModel, AutoTokenizer
+
+    program.execute(options(rows, encoder, "kind=encoder", "max_length=24"))
+    data = data_of(rows)
+    found = read_features(str(rows.parent / "features.parquet"), data)
+    bare, tokenizer = AutoModel.from_pretrained(encoder), AutoTokenizer.from_pretrained(encoder)
+    states = []
+    for prompt, answer in program.texts(data):
+        ids = tokenizer(prompt, answer)["input_ids"]
+        types = torch.tensor([[0] * (ids.index(3) + 1) + [1] * (len(ids) - ids.index(3) - 1)])
+        with torch.no_grad():
+            out = bare(torch.tensor([ids]), token_type_ids=types).last_hidden_state[0]
+        states.append(out[ids.index(3) + 1 : -1].mean(0))
+    expected = project(torch.stack(states), data.prompt_of, 4).features
+    gram = within_prompts(found, data.prompt_of), within_prompts(expected, data.prompt_of)
+    torch.testing.assert_close(gram[0] @ gram[0].T, gram[1] @ gram[1].T, atol=2e-3, rtol=1e-3)
+
+
+def test_an_encoder_cuts_long_texts_and_says_what_it_cannot_do(rows: Path, encoder: Path) -> None:
+    from transformers import AutoModel, AutoTokenizer
+
+    from llm.models.states import EncoderReader
+
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    reader = EncoderReader(AutoModel.from_pretrained(encoder), tokenizer, "mean", 12)
+    answer = " ".join(SYMBOLS[:4])
+    text = reader.encode(" ".join([*SYMBOLS, *TOPICS] * 3), answer)
+    assert reader.cut == 1
+    assert len(text.ids) == 12
+    assert tokenizer.decode(text.ids[text.first : text.end]) == answer
+    assert tokenizer.decode(text.ids[text.first - 2]) == TOPICS[-1].split()[-1]
+    long = reader.encode(TOPICS[0], " ".join(SYMBOLS * 5))
+    assert len(long.ids) <= 12
+    assert tokenizer.decode(long.ids[long.first]) == SYMBOLS[0]
+    cases = {
+        ("kind=encoder", "pooling=last", "max_length=24"): "so set pooling=mean",
+        ("kind=encoder",): "reads at most 24 tokens",
+        ("kind=causal",): "causal",
+        ("kind=other",): "kind is 'other'",
+    }
+    for words, message in cases.items():
+        with pytest.raises(InputError, match=message):
+            program.execute(options(rows, encoder, *words))
+
+
 def test_what_was_interrupted_goes_on(
     rows: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,6 +224,7 @@ def test_plain_features_and_features_of_ones_own(rows: Path, tmp_path: Path) -> 
     [
         (("model=null",), "model is None"),
         (("pooling=first",), "pooling is 'first'"),
+        (("pooling=2",), "pooling is 2"),
         (("dimension=0",), "dimension is 0"),
         (("reading.ties=both",), "reading.ties is 'both'"),
         (("model=absent/folder",), "model.name is 'absent/folder'"),

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm.data import columns, held_out
-from llm.data.formats import normalise
+from llm.data.formats import load, normalise
 from llm.data.templates import check
 from llm.worlds import tiny
 from spac_theory.checks import InputError
@@ -44,6 +44,32 @@ def test_what_holds_no_pair_is_refused_with_the_fix(row, words):
         normalise(row, 3)
 
 
+def test_prompts_called_instruction_or_conversations():
+    row = {"instruction": "Add.", "input": "1 + 1", "chosen": "2", "rejected": "3"}
+    assert normalise(row, 1).prompt == "Add.\n\n1 + 1"
+    assert normalise({**row, "input": ""}, 1).prompt == "Add."
+    turns = [{"from": "human", "value": "hi"}]
+    sides = {"chosen": {"from": "gpt", "value": "a"}, "rejected": {"from": "gpt", "value": "b"}}
+    found = normalise({"conversations": turns, **sides}, 1)
+    assert found.prompt == [{"role": "user", "content": "hi"}]
+    assert (found.chosen, found.rejected) == ("a", "b")
+
+
+def test_a_json_file_is_one_list_of_rows(tmp_path):
+    path = tmp_path / "rows.json"
+    path.write_text('[{"prompt": "x", "chosen": "a", "rejected": "b"}, 7]')
+    rows = load(str(path), "train")
+    assert rows[0]["chosen"] == "a"
+    with pytest.raises(InputError, match="Row 2 is 7; it must be an object"):
+        held_out.cut(rows, 0.5, seed=0)
+    path.write_text('{"rows": []}')
+    with pytest.raises(InputError, match=r"holds a dict; a \.json file must be one list of rows"):
+        load(str(path), "train")
+    path.write_text("[1,")
+    with pytest.raises(InputError, match="cannot be read as JSON"):
+        load(str(path), "train")
+
+
 def test_columns_by_other_names():
     rows = [{"question": "x", "better": "a", "worse": "b", "id": 7}]
     names = {"prompt": "question", "chosen": "better", "rejected": "worse"}
@@ -51,7 +77,7 @@ def test_columns_by_other_names():
         {"prompt": "x", "chosen": "a", "rejected": "b", "id": 7}
     ]
     assert columns.renamed(rows, None) == rows
-    with pytest.raises(InputError, match=r"no 'best'.*it has: better, id"):
+    with pytest.raises(InputError, match=r"Row 1 has no 'best'.*it has: better, id"):
         columns.renamed(rows, {"chosen": "best"})
     with pytest.raises(InputError, match=r"data\.columns"):
         columns.renamed(rows, {"label": "better"})

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import yaml
 
 from experiments.claims.kills import SMALL
 from experiments.common.files import read_json
@@ -62,6 +63,12 @@ def test_a_mixture_is_exported_as_its_components(finished, tmp_path):
     }
     stored = (tmp_path / "out" / "component-02" / "model.safetensors").read_bytes()
     assert stored == (folder / "spac/round-01/train/model/model.safetensors").read_bytes()
+    card = (tmp_path / "out" / "component-02" / "README.md").read_text()
+    header = yaml.safe_load(card.split("---")[1])
+    assert (header["base_model"], header["license"]) == ("tiny", "other")
+    assert 'model="out, component-02"' not in card
+    assert "| data | a synthetic language (coverage 0.1, " in card
+    assert "```python" in card
     with pytest.raises(InputError, match="holds no model"):
         export(tmp_path, tmp_path / "other")
 

@@ -27,9 +27,7 @@ WORDS = (
     "train.batch=4",
     "train.micro_batch=4",
     "train.report_to=[]",
-    "~methods.moving-dpo",
-    "~methods.spin",
-    "~methods.spac",
+    "methods=[dpo]",
 )
 
 

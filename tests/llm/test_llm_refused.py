@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import types
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +11,7 @@ from experiments.claims.kills import SMALL
 from experiments.common.files import StorageError, read_json, write_json
 from experiments.common.program import guarded
 from llm.export import export
+from llm.models import load
 from llm.models.load import ModelSettings, load_model
 from llm.pipeline import Pipeline
 from llm.run import composed, execute
@@ -103,6 +106,20 @@ def test_a_tokenizer_without_an_end_is_refused(tmp_path, start):
     told = refused(tmp_path / "run", "sft=null", f"model.name={start}", "data=file", f"data.source={rows}",
                    "data.max_prompt_length=8", "data.max_length=16")  # fmt: skip
     assert any("no end-of-sequence token" in line for line in told)
+
+
+def test_a_branch_is_taken_where_it_is_asked_for_and_becomes_a_commit(monkeypatch, capsys):
+    """What the hub would say is stood in for: there is none here."""
+    settings = ModelSettings("a/b", "main", "float32", "sdpa", None, None, {}, unpinned=True)
+    commit = "0123456789" * 4
+    found = types.SimpleNamespace(_commit_hash=commit)
+    monkeypatch.setattr(load, "load_configuration", lambda name, revision: found)
+    assert load.pinned(settings).revision == commit
+    assert f"model.revision={commit} today" in capsys.readouterr().err
+    assert load.pinned(replace(settings, unpinned=False)).revision == "main"
+    found._commit_hash = None
+    with pytest.raises(InputError, match="does not say which commit"):
+        load.pinned(settings)
 
 
 def test_adapters_on_a_hub_model_without_a_commit_are_refused(tmp_path, start):

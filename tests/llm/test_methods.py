@@ -409,8 +409,9 @@ def test_the_yaml_names_every_option_with_a_comment_and_the_defaults(name):
     kind = METHODS[name]
     assert (label, options.pop("name")) == (name, name)
     assert options.pop("title")
-    fields = {f.name: f.default for f in dataclasses.fields(kind) if f.name != "title"}
-    assert options == fields
+    options.pop("train", None)
+    own = [f for f in dataclasses.fields(kind) if f.name not in ("title", "train")]
+    assert options == {f.name: f.default for f in own}
     blocks = re.split(r"\n\s*\n", text.partition(":\n")[2])
     assert all(block.lstrip().startswith("#") for block in blocks)
 
@@ -431,11 +432,13 @@ def test_the_plan_prices_it(name):
     judge = (f"judge={__name__}:nothing",)
     plan = build(Settings, composed("run", *overrides, *judge))
     size, hardware = measure(plan), Hardware()
-    streams = plan.streams(next(iter(plan.methods.values())))
-    k = sum(s.count for s in streams)
+    (method,) = plan.methods.values()
+    streams = plan.streams(method)
+    k = sum(s.count for s in method.trained(streams))
     dpo = build(Settings, composed("run", "model=mistral-7b", "methods=[dpo]"))
     work = [arithmetic(p, size, 100, 500.0)["training"] for p in (plan, dpo)]
-    assert work[0] == pytest.approx(work[1] * k / 2)
+    passes = plan.training(method).epochs / dpo.train.epochs
+    assert work[0] == pytest.approx(work[1] * k / 2 * passes)
     drawn = sum(s.count for s in streams if s.source not in ("data", "edit"))
     assert (hours(plan, size, hardware, 100, 500.0)["sampling (upper bound)"] > 0) == (drawn > 0)
     step = any(s.when == "step" for s in streams)

@@ -5,11 +5,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from llm.data.row import Row
 from llm.methods import make_method
 from llm.models.engines import Ends, GenerationSettings
 from llm.models.logprobs import sequence_logps, with_logps
+from llm.training.batches import ROW_WEIGHT, StreamCollator
 from llm.training.copies import Copies
-from llm.training.rewriting import Queue, Rewriting, cuts, rewriting, rewritten
+from llm.training.rewriting import Queue, Rewriting, chosen_of, cuts, rewriting, rewritten
 from llm.training.rollouts import Rollouts
 from spac_theory.algorithms.sapo import segment_kernel
 
@@ -123,3 +125,24 @@ def test_orpo_is_the_formula_of_its_paper():
     odds = (good / (1 - good)) / (bad / (1 - bad))
     by_hand = 0.5 + 0.05 * float(torch.log1p(1 / odds))
     assert float(method.loss(Batch(logp, length, {}))[0]) == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_a_rewritten_pair_counts_as_often_as_its_row(tiny):
+    """Through the queue, whichever step draws it; where all rows count once the batch does not say so."""
+    model = with_logps(tiny(vocab=24))
+    slow = make_method("sapo", {"variant": "orpo", "segment": 2, "memory": 2}).slow()
+    settings = GenerationSettings("transformers", 1, 1.0, 1.0, 4, 8)
+    collate = StreamCollator(0, make_method("sapo", {"variant": "orpo"}).streams())
+    goods = {(5, 6, 7, 8, 9, 2): 3.0, (6, 5, 8, 7, 10, 2): 0.5}
+    for weights in (goods, dict.fromkeys(goods, 1.0)):
+        rows = [Row(PROMPT, {"chosen": [y]}, row_weight=w) for y, w in weights.items()]
+        step = rewriting(Rollouts((), {}, settings, Ends(0, 2), 16, "key"), slow, 2)
+        state = SimpleNamespace(global_step=0)
+        step.copies.on_train_begin(SimpleNamespace(output_dir="none"), state, None, model=model)
+        for number in range(4):
+            made = step(model, collate(rows), number, 0)
+            if weights is not goods:
+                assert ROW_WEIGHT not in made
+                continue
+            drawn = chosen_of({name: values[:2] for name, values in made.items()})
+            assert made[ROW_WEIGHT].tolist() == [goods[tuple(y)] for y in drawn]

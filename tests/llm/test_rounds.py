@@ -15,6 +15,7 @@ from llm.methods import Stream
 from llm.models.engines import Ends, GenerationSettings
 from llm.models.load import LoraSettings, add_lora
 from llm.models.logprobs import sequence_logps, with_logps
+from llm.stages import reference
 from llm.stages.label import Labeller
 from llm.training import trainer as trainers
 from llm.training.batches import SEQUENCES, StreamCollator
@@ -81,6 +82,28 @@ def test_a_killed_run_with_rollouts_and_labels_ends_like_a_whole_one(whole, tmp_
     assert read_json(tmp_path / "manifest.json") == read_json(whole / "manifest.json")
     for path in whole.rglob("*.parquet"):
         assert read_rows(path) == read_rows(tmp_path / path.relative_to(whole))
+
+
+def test_the_start_is_asked_once_about_the_datas_answers(tmp_path, monkeypatch):
+    """Methods and rounds that share it get what each would have got alone."""
+    asked = []
+    score = reference.score
+
+    def counting(model, rows, names, *rest):
+        asked.append((tuple(names), len(rows)))
+        return score(model, rows, names, *rest)
+
+    monkeypatch.setattr(reference, "score", counting)
+    both = ("methods=[dpo,ipo,spac]", "rounds=2")
+    pipeline(tmp_path / "together", *both)()
+    data = ("chosen", "rejected")
+    # the start about the data: once; about spac's own samples: once; the second iterate about all of them
+    spent = {names: sum(n for k, n in asked if k == names) for names in dict(asked)}
+    assert spent == {data: 48, ("own",): 48, (*data, "own"): 48}
+    pipeline(tmp_path / "alone", "methods=[ipo]", "rounds=2")()
+    name = "ipo/round-02/reference/streams.parquet"
+    for a, b in zip(*(read_rows(tmp_path / k / name) for k in ("together", "alone")), strict=True):
+        assert a["logp/initial/chosen"] == pytest.approx(b["logp/initial/chosen"], abs=1e-5)
 
 
 def judged_by_nobody(prompts, answers):

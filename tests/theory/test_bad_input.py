@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -207,6 +208,23 @@ def test_one_sentence_with_field_value_and_remedy(case):
 
 def test_input_errors_are_value_errors():
     assert issubclass(InputError, ValueError)
+
+
+def test_probabilities_of_less_precision_are_divided_by_their_sum():
+    for kind in (np.float32, np.float16, torch.float32, torch.bfloat16):
+        rng = np.random.default_rng(0)
+        exact = rng.dirichlet(np.ones(7), size=(3, 4))
+        given = (
+            torch.tensor(exact).to(kind) if isinstance(kind, torch.dtype) else exact.astype(kind)
+        )
+        found = checks.probabilities("policy", given, (3, 4, 7))
+        assert found.dtype == torch.float64
+        assert float((found.sum(-1) - 1).abs().max()) < 1e-14
+        assert float((found - torch.from_numpy(exact)).abs().max()) < 0.02
+    with pytest.raises(InputError, match=r"policy sums to 1.125"):
+        checks.probabilities("policy", np.array([0.5, 0.625], dtype=np.float32), (2,))
+    double = torch.tensor([0.1, 0.2, 0.7], dtype=torch.float64)
+    assert torch.equal(checks.probabilities("policy", double, (3,)), double)
 
 
 def test_good_input_passes():

@@ -56,7 +56,9 @@ def test_mass_and_concentrability_of_one_pair() -> None:
     data = counts((0, 0, 1), (0, 1, 0), contexts=1, actions=3)
     move = torch.tensor([[0.9, 0.1, 0.0]], dtype=torch.float64)
     away = torch.tensor([[0.5, 0.3, 0.2]], dtype=torch.float64)
-    report = policies_report(view(data), data, {"move": move, "away": away})
+    dust = torch.tensor([[0.9, 0.1 - 1e-11, 1e-11]], dtype=torch.float64)  # of a solver
+    report = policies_report(view(data), data, {"move": move, "away": away, "dust": dust})
+    assert report["dust"].concentrability == pytest.approx(0.4**2)
     assert report["move"].concentrability == pytest.approx(0.4**2)
     assert report["move"].unseen_mass == 0
     assert math.isinf(report["away"].concentrability)

@@ -2,10 +2,11 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
-from spac_theory import PROBLEMS, InputError, make_problem
+from spac_theory import PROBLEMS, InputError, Problem, make_behaviour, make_problem
 
 SMALL = {"continuous": {"evaluation": 100}}
 JUDGING = {"evaluation"}  # says where policies are judged, not what the data are
@@ -69,3 +70,12 @@ def test_a_table_is_realizable_up_to_a_shift_of_each_context():
     cls, reward = problem.reward_class, problem.bandit.reward
     assert cls.contains(reward + shift)
     assert not cls.contains(3 * reward)
+
+
+def test_a_profile_of_numpy_is_kept_as_the_tensor_it_was_checked_as():
+    inner = make_problem("tabular", contexts=2, actions=3)
+    profile = np.array([[0.5, 0.25, 0.25], [0.2, 0.3, 0.5]])
+    problem = Problem(inner.bandit, inner.reward_class, profile)
+    assert torch.equal(problem.profile, torch.from_numpy(profile))
+    policy = make_behaviour("coverage").policy(problem, 0.2)
+    assert torch.allclose(policy.sum(-1), torch.ones(2, dtype=torch.float64))

@@ -45,14 +45,14 @@ class Evidence:
     agreement : of each learned reward, of the plain fit and of length alone
     bins : calibration of the plain fit
     beyond_length : right answers of the fit less those of length alone, paired, with its interval
-    longer_wins : how often the longer answer won, of all comparisons with a winner
+    longer_wins : how often the longer answer won, of all comparisons where one is longer; None of none
     p_value : of the permutation test that features carry no signal; None if it was not run
     """
 
     agreement: dict[str, Agreement]
     bins: list[Bin]
     beyond_length: Interval
-    longer_wins: Interval
+    longer_wins: Interval | None
     p_value: float | None
 
     @property
@@ -93,7 +93,9 @@ def gather_evidence(problem: RowProblem, rewards: dict[str, Tensor], permutation
         found,
         calibration(margins["features"][test], weight[test], data.unit),
         difference_interval(right[0], right[1], "diagnose", "length"),
-        clopper_pearson(int((longer & decided).sum()), max(1, int(decided.sum()))),
+        clopper_pearson(int((longer & decided).sum()), int(decided.sum()))
+        if decided.any()
+        else None,
         permutation_test(problem, permutations) if permutations else None,
     )
 

@@ -25,15 +25,9 @@ def disputed_pairs(
     best; among those, `Var(r(a) − r(b))` says what a label would teach.
     """
     data, features = problem.data, problem.view.reward_class.features  # type: ignore[attr-defined]
-    rng = generator("diagnose", "queries", problem.n)
-    noise = torch.from_numpy(rng.normal(size=(MEMBERS, len(theta))))
-    samples = theta + noise @ torch.linalg.cholesky(covariance).T
-    reward = torch.einsum("md,xad->mxa", samples, features)
-    best = greedy(reward.masked_fill(~data.sets.real, -torch.inf)).amax(0) > 0
     root = features @ torch.linalg.cholesky(covariance)
-    variance = (root.unsqueeze(2) - root.unsqueeze(1)).square().sum(-1)
-    allowed = (best.unsqueeze(-1) & best.unsqueeze(-2)).triu(1)
-    score, place = torch.where(allowed, variance, -1.0).flatten(1).max(-1)
+    variance = disputed(features @ theta, root, data.sets.real, problem.n)
+    score, place = variance.flatten(1).max(-1)
     order = score.argsort(descending=True)[:queries]
     width = data.sets.width
     return [
@@ -47,6 +41,24 @@ def disputed_pairs(
         for x in order.tolist()
         if score[x] > 0
     ]
+
+
+def disputed(reward: Tensor, root: Tensor, real: Tensor, n: int) -> Tensor:
+    """`Var(r(a) − r(b))` of pairs of plausible best actions, −1 of all others, `(X, A, A)`.
+
+    `reward (X, A)` is the posterior's mean and `root (X, A, k)` times its own transpose the covariance of a
+    context; `real (X, A)` says which actions there are.
+    """
+    noise = torch.from_numpy(
+        generator("diagnose", "queries", n).normal(size=(MEMBERS, root.shape[-1]))
+    )
+    samples = reward + torch.einsum("mk,xak->mxa", noise, root)
+    best = greedy(samples.masked_fill(~real, -torch.inf)).amax(0) > 0
+    covariance = root @ root.transpose(-1, -2)
+    own = covariance.diagonal(dim1=-2, dim2=-1)
+    variance = (own.unsqueeze(-1) + own.unsqueeze(-2) - 2 * covariance).clamp_min(0)
+    allowed = (best.unsqueeze(-1) & best.unsqueeze(-2)).triu(1)
+    return torch.where(allowed, variance, -1.0)
 
 
 def best_of_k(problem: RowProblem, policy: Tensor) -> list[dict[str, Any]]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -11,12 +10,12 @@ from torch import Tensor
 from experiments.engine.specs import Spec, build_algorithm
 from experiments.studies.diagnosis.rows import RowProblem, pair_fit, wilks_scale
 from spac_theory import InputError, WinnerCounts
+from spac_theory.checks import NotANumber
 from spac_theory.concentrability.linear import ridge_concentrability
 from spac_theory.learning.diagnosis import PolicyReport, policies_report
 from spac_theory.view import LearnerView
 
-SUITED = ("spac", "spac_constrained", "pessimistic_mle", "mle_greedy", "dpo", "behaviour_cloning")
-UNSUITED_RULES = ("held_out", "oracle")
+ALIKE = ("uniform", "simpo", "sapo", "spac_t")  # all actions alike, at the start or at the end
 MULTIPLES = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)  # of √n: the λ tried for the lower bounds
 
 
@@ -30,41 +29,56 @@ class Learned:
     gap: float | None
 
 
-def suited(specs: dict[str, Spec]) -> dict[str, Spec]:
-    """The algorithms that treat prompts with answers of their own by the thousand."""
-    return {
-        label: spec
-        for label, spec in specs.items()
-        if spec["name"] in SUITED
-        and spec["options"].get("lam") not in UNSUITED_RULES
-        and spec["options"].get("form") != "pointwise"
-    }
+@dataclass(frozen=True)
+class Lesson:
+    """What was learned, by label, and why the others were not run (`left`) or `failed`."""
+
+    learned: dict[str, Learned] = field(default_factory=dict)
+    left: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
 
 
-def learn(
-    problem: RowProblem, specs: dict[str, Spec], counts: WinnerCounts
-) -> Iterator[tuple[str, Learned]]:
+def unsuited(problem: RowProblem, spec: Spec) -> str | None:
+    """Why an algorithm cannot treat prompts with answers of their own; None if it can."""
+    if spec["name"] in ALIKE and not bool(problem.data.sets.real.all()):
+        return "treats all answers of the rectangle alike, and prompts with fewer answers repeat one there"
+    if spec["name"] == "spo":
+        return "chooses sets of items, and these are answers"
+    if "held_out" in spec["options"].values() and problem.counts.unit > 1:
+        return "holds out whole comparisons, and ties or soft labels are shares of one"
+    return build_algorithm(spec).skip(problem.view, None)
+
+
+def learn(problem: RowProblem, specs: dict[str, Spec], counts: WinnerCounts) -> Lesson:
     """Fit every algorithm to `counts`; `pessimistic_mle` gets Wilks' radius."""
-    sets = problem.data.sets
+    lesson = Lesson()
     for label, spec in specs.items():
-        algorithm = build_algorithm(spec)
-        if spec["name"] == "pessimistic_mle":
-            scale = wilks_scale(problem, counts, curvature(problem))
-            algorithm = replace(algorithm, scale=scale)  # type: ignore[type-var]
-        reason = algorithm.skip(problem.view, None)
+        reason = unsuited(problem, spec)
         if reason is not None:
-            raise InputError(f"algorithm {label} cannot treat these rows: {reason}.")
-        fit = algorithm.fit(problem.view, counts, None)
-        reward = None if fit.reward is None else fit.reward[0][sets.real]
-        yield (
-            label,
-            Learned(
-                sets.fold(fit.policy.probabilities())[0],
-                reward,
-                None if fit.lam is None else float(fit.lam[0]),
-                None if fit.gap is None else float(fit.gap[0]),
-            ),
-        )
+            lesson.left[label] = reason
+            continue
+        try:
+            lesson.learned[label] = _learned(problem, spec, counts)
+        except InputError as error:
+            lesson.left[label] = str(error).rstrip(".")
+        except NotANumber as error:
+            lesson.failed[label] = str(error).rstrip(".")
+    return lesson
+
+
+def _learned(problem: RowProblem, spec: Spec, counts: WinnerCounts) -> Learned:
+    """One algorithm on the counts."""
+    algorithm, sets = build_algorithm(spec), problem.data.sets
+    if spec["name"] == "pessimistic_mle":
+        scale = wilks_scale(problem, counts, curvature(problem))
+        algorithm = replace(algorithm, scale=scale)  # type: ignore[type-var]
+    fit = algorithm.fit(problem.view, counts, None)
+    return Learned(
+        sets.fold(fit.policy.probabilities())[0],
+        None if fit.reward is None else fit.reward[0][sets.real],
+        None if fit.lam is None else float(fit.lam[0]),
+        None if fit.gap is None else float(fit.gap[0]),
+    )
 
 
 def curvature(problem: RowProblem) -> float:

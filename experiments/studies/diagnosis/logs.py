@@ -26,6 +26,7 @@ READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
 
 
 LARGEST = 2**28  # entries of an array: 2 GiB
+FILE_ROUNDING = 1e-5  # probabilities in files were rounded: to float32, or to a few digits
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,21 @@ def read_table(field: str, path: str | None) -> pl.DataFrame:
         return READERS[place.suffix](place)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         line = str(error).splitlines()[0]
-        hint = "; convert it to UTF-8" if "utf" in line.lower() else ""
+        hint = f"; {not_utf8(place)}" if "utf" in line.lower() else ""
         raise InputError(
             f"{field} {path!r} cannot be read as {place.suffix[1:]}: {line.rstrip('.')}{hint}."
         ) from error
+
+
+def not_utf8(path: Path) -> str:
+    """Where a text file stops to be UTF-8, and what helps."""
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        try:
+            line.decode()
+        except UnicodeDecodeError as error:
+            where = f"line {number}, byte 0x{line[error.start]:02x}"
+            return f"{where}: convert the file, for example with `iconv -f latin1 -t utf-8`"
+    return "convert the file to UTF-8"
 
 
 def read_log(settings: Settings) -> Log:
@@ -94,7 +106,8 @@ def read_log(settings: Settings) -> Log:
     if len(contexts) * len(actions) ** 2 > LARGEST:
         raise InputError(
             f"data names {len(contexts)} contexts and {len(actions)} actions; their table of pairs is "
-            "too large, so give prompts and responses fewer names (or kinds)."
+            "too large. If contexts share no actions, write prompt, chosen, rejected for context, winner, "
+            "loser in a .jsonl or .parquet file: each prompt then has answers of its own."
         )
     counts = WinnerCounts.from_triples(
         context[0],
@@ -195,5 +208,4 @@ def read_policy(field: str, path: str, log: Log) -> Tensor:
         policy = read_cells(field, path, log, ["probability"])[..., 0]
     else:
         policy = read_array(field, path, shape)
-    checks.simplex(field, policy)
-    return policy
+    return checks.probabilities(field, policy, shape, FILE_ROUNDING)

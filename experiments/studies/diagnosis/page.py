@@ -5,16 +5,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from experiments.common.table import Table, number
+from experiments.common.table import Table
+from experiments.studies.diagnosis import verdicts
 from experiments.studies.diagnosis.evidence import Evidence
-from experiments.studies.diagnosis.learned import Judged, Learned
+from experiments.studies.diagnosis.learned import Judged, Learned, Lesson
 from experiments.studies.diagnosis.rows import RowProblem
 from experiments.studies.diagnosis.strata import Stratum
+from experiments.studies.diagnosis.tidy import plural
+from experiments.studies.diagnosis.verdicts import Stand
+from spac_theory.learning.diagnosis import DUST
 from spac_theory.statistics import Interval
 
 SURE = 0.05  # a permutation test above this has found nothing
 SHOWN = 12  # groups on the page
-NOTHING = 1e-6  # a certified gain that is none
+ROUNDING = 1e-12  # a concentrability below it is 0
+NEAR = 0.9  # of the norm bound: a fit beyond it lies too near the edge of the class
 
 COLUMNS = {
     "unseen": "mass of the policy on answers that nobody compared",
@@ -30,15 +35,26 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything that was found out about the rows; `best` labels the policy to use."""
+    """Everything that was found out about the rows; `fit_norm` is `‖θ̂‖`."""
 
     problem: RowProblem
-    learned: dict[str, Learned]
+    lesson: Lesson
+    stand: Stand
     judged: dict[str, Judged]
     gains: dict[str, float]
     evidence: Evidence
     groups: list[Stratum]
-    best: str
+    fit_norm: float
+
+    @property
+    def learned(self) -> dict[str, Learned]:
+        """What was learned, by label."""
+        return self.lesson.learned
+
+    @property
+    def best(self) -> str:
+        """The label of the policy to use."""
+        return self.stand.best
 
     @property
     def n(self) -> int:
@@ -57,9 +73,10 @@ def verdict(found: Findings) -> list[str]:
         _what(found),
         _signal(found.evidence),
         _length(found.evidence),
-        _certified(found),
+        verdicts.certified(found.stand, "best-of-K by", has_signal(found.evidence)),
         _coverage(found),
-        _weight(found),
+        verdicts.weight(found.stand),
+        *([_class(found)] if found.fit_norm > NEAR * _bound(found) else []),
     ]
 
 
@@ -67,9 +84,9 @@ def _what(found: Findings) -> str:
     data, projected = found.problem.data, found.problem.projected
     cleaned = data.cleaning.words()
     return (
-        f"{found.n} comparisons of {len(data.answers)} answers to {len(data.prompts)} prompts ({cleaned}). "
-        f"{found.problem.phi.shape[1]} axes of the features keep {projected.kept:.0%} of what tells the "
-        "answers of a prompt apart."
+        f"{plural(found.n, 'comparison')} of {len(data.answers):,} answers to {len(data.prompts):,} prompts "
+        f"({cleaned}). Of the features, {plural(found.problem.phi.shape[1], 'axis', 'axes')} with "
+        f"{projected.kept:.0%} of what tells the answers of a prompt apart are kept."
     )
 
 
@@ -92,6 +109,8 @@ def _signal(evidence: Evidence) -> str:
 
 def _length(evidence: Evidence) -> str:
     alone, beyond = evidence.agreement["length alone"].right, evidence.beyond_length
+    if evidence.longer_wins is None:
+        return "All compared answers are of one length, so length explains nothing."
     longer = f"The longer answer wins {percent(evidence.longer_wins)}"
     if evidence.length_alone:
         return (
@@ -107,45 +126,24 @@ def _length(evidence: Evidence) -> str:
     return f"{longer}; length alone is right on {percent(alone)}, the features on {gain} more."
 
 
-def _certified(found: Findings) -> str:
-    sure = {k: j.report.improvement for k, j in found.judged.items() if k in found.learned}
-    near = {
-        k: j.report.improvement_asymptotic for k, j in found.judged.items() if k in found.learned
-    }
-    best = found.best
-    if max(sure.values()) > NOTHING:
-        label = max(sure, key=lambda k: sure[k])
-        first = f"Certified: best-of-K by {label} gains at least {sure[label]:.3g} over what was recorded"
-    else:
-        first = "Nothing is certified by the theorem's own constants"
-    if near[best] > NOTHING:
-        advice = f"Use {best}." if has_signal(found.evidence) else "Without signal, use none."
-        return f"{first}; for large n, {best} gains at least {near[best]:.3g}. {advice}"
-    more = (
-        _needed(found)
-        if has_signal(found.evidence)
-        else "Without signal, more of these will not help."
+def _bound(found: Findings) -> float:
+    return float(found.problem.view.reward_class.norm_bound)  # type: ignore[attr-defined]
+
+
+def _class(found: Findings) -> str:
+    """Which class the certificates are about, and whether the fit lies well inside."""
+    bound = _bound(found)
+    told = (
+        f"The class: rewards linear in the whitened features, norm at most {bound:.3g}; "
+        f"δ = {found.problem.view.delta:g}."
     )
-    return f"{first}, nor for large n. {more}"
-
-
-def _needed(found: Findings) -> str:
-    """How many comparisons would certify the most promising policy: its width falls like `1/√n`."""
-    needs = {
-        k: found.n * ((found.gains[k] - found.judged[k].report.improvement_asymptotic) / found.gains[k]) ** 2
-        for k in found.learned
-        if found.gains[k] > NOTHING and math.isfinite(found.judged[k].report.improvement_asymptotic)
-    }  # fmt: skip
-    if not needs:
-        return "No policy promises a gain; better features or other data are needed, not more of these."
-    label = min(needs, key=lambda k: needs[k])
-    return f"About {_round(needs[label])} comparisons like these would do for {label}."
-
-
-def _round(value: float) -> str:
-    """Two digits, with thousands set apart."""
-    digits = 10 ** max(0, int(math.log10(max(value, 1))) - 1)
-    return f"{int(round(value / digits) * digits):,}"
+    if found.fit_norm <= NEAR * bound:
+        return f"{told} The fit has norm {found.fit_norm:.2g}."
+    return (
+        f"{told} The fit has norm {found.fit_norm:.2g}, so the class may be too small for the reward: no "
+        f"certificate counts unless norm_bound is raised (to {2 * found.fit_norm:.2g}, say) and fresh data "
+        "are used."
+    )
 
 
 def _coverage(found: Findings) -> str:
@@ -164,30 +162,19 @@ def _coverage(found: Findings) -> str:
     )
 
 
-def _weight(found: Findings) -> str:
-    lam = found.learned[found.best].lam
-    known = {k: v.lam for k, v in found.learned.items() if v.lam is not None}
-    if lam is None and known:
-        label = max(known, key=lambda k: found.judged[k].report.improvement_asymptotic)
-        lam = known[label]
-    if lam is None:
-        return "No λ was chosen: no algorithm with one was run."
-    return f"λ to use: {lam:.3g}, which is {lam / math.sqrt(found.n):.3g} √n."
-
-
 def policy_rows(found: Findings) -> list[list[object]]:
     """One row a policy under `COLUMNS`, numbers as they are."""
     rows: list[list[object]] = []
     for label, judged in found.judged.items():
         report, agreed = judged.report, found.evidence.agreement.get(label)
-        speak = found.n / judged.regularised if judged.regularised > 1e-12 else math.inf
+        covered = 0.0 if judged.regularised < ROUNDING else judged.regularised
         rows.append(
             [
                 label,
-                report.unseen_mass,
+                0.0 if report.unseen_mass < DUST else report.unseen_mass,
                 report.concentrability,
-                judged.regularised,
-                speak,
+                covered,
+                found.n / covered if covered else math.inf,
                 found.gains[label],
                 report.improvement,
                 report.improvement_asymptotic,
@@ -207,7 +194,7 @@ def group_rows(found: Findings) -> list[list[object]]:
             g.regularised,
             f"{g.advantage:.3g} ± {g.spread:.2g}",
             "not known" if g.blind else "yes",
-            g.unseen,
+            0.0 if g.unseen < DUST else g.unseen,
             g.example,
         ]
         for g in found.groups
@@ -241,21 +228,30 @@ def tables(found: Findings, groups: int = SHOWN) -> list[Table]:
     ]
 
 
-def markdown(found: Findings, files: list[str]) -> str:
-    """The page."""
+def left_out(lesson: Lesson) -> list[str]:
+    """Why algorithms were not run, or failed; one sentence a reason."""
+    reasons: dict[str, list[str]] = {}
+    for label, reason in lesson.left.items():
+        reasons.setdefault(f"Not run on these rows: {{}} ({reason}).", []).append(label)
+    for label, reason in lesson.failed.items():
+        reasons.setdefault(f"Failed: {{}} ({reason}).", []).append(label)
+    return [sentence.replace("{}", ", ".join(labels)) for sentence, labels in reasons.items()]
+
+
+def markdown(found: Findings, files: list[str], told: list[str]) -> str:
+    """The page; `told` are further sentences."""
     lines = ["# What these preferences can support", ""]
     lines += [f"- {sentence}" for sentence in verdict(found)]
     lines += ["", "![Gains, calibration and coverage](diagnosis.png)", ""]
     lines += [table.markdown("## ") for table in tables(found)]
     lines += [f"- **{name}**: {meaning}." for name, meaning in COLUMNS.items()]
-    bound = number(getattr(found.problem.view.reward_class, "norm_bound", None))
     lines += [
         "",
-        f"The class: rewards linear in the whitened features, norm at most {bound}; δ = "
-        f"{found.problem.view.delta:g}. Every gain is over ν, the recorded answers as often as they were "
+        f"{_class(found)} Every gain is over ν, the recorded answers as often as they were "
         "compared; every statement is about these prompts. It assumes that the class holds the true reward "
         "and that comparisons are independent: judge the first by the calibration above.",
         "",
+        *[f"{sentence}\n" for sentence in [*told, *left_out(found.lesson)]],
         *[f"- `{name}`" for name in files],
         "",
     ]

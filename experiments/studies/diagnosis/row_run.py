@@ -14,40 +14,41 @@ from experiments.common.table import show_paths
 from experiments.engine.specs import Spec
 from experiments.studies.diagnosis import exports, page, picture
 from experiments.studies.diagnosis.evidence import gather_evidence
-from experiments.studies.diagnosis.learned import judge, learn, suited
+from experiments.studies.diagnosis.learned import judge, learn
 from experiments.studies.diagnosis.logs import Settings
 from experiments.studies.diagnosis.rows import RowProblem, make_problem, pair_fit
 from experiments.studies.diagnosis.strata import posterior, strata
+from experiments.studies.diagnosis.verdicts import Stand
 from llm.data.comparisons import read
 from spac_theory import InputError
 
 
 def diagnose_rows(
     settings: Settings, specs: dict[str, Spec], output: Path, console: Console
-) -> None:
-    """Read, learn, judge, write; what cannot treat rows is said to be left out."""
-    chosen = suited(specs)
-    left = [label for label in specs if label not in chosen]
-    if not chosen:
-        raise InputError(
-            f"algorithm holds none for preference rows; {', '.join(left)} need a table."
-        )
+) -> bool:
+    """Read, learn, judge, write; what cannot treat rows is said, with the reason. Whether all did."""
     data = read(settings.data, settings.reading)
     problem = make_problem(
         data, settings.features, settings.rows, settings.norm_bound, settings.delta
     )
-    found = find(problem, chosen, settings)
+    found = find(problem, specs, settings)
     paths = write(found, settings, output)
-    show(found, left, console)
+    show(found, console)
     show_paths(paths, console)
+    return not found.lesson.failed
 
 
 def find(problem: RowProblem, specs: dict[str, Spec], settings: Settings) -> page.Findings:
     """Learn from the prompts that are not held out to be tested, from all to be used."""
-    data = problem.data
-    tested = learn(problem, specs, data.counts(problem.learned))
-    rewards = {label: fit.reward for label, fit in tested if fit.reward is not None}
-    learned = dict(learn(problem, specs, problem.counts))
+    data, lesson = problem.data, learn(problem, specs, problem.counts)
+    learned = lesson.learned
+    if not learned:
+        reasons = "; ".join(f"{k}: {v}" for k, v in (lesson.left | lesson.failed).items())
+        raise InputError(
+            f"algorithm holds none that preference rows can be treated with ({reasons})."
+        )
+    tested = learn(problem, {k: specs[k] for k in learned}, data.counts(problem.learned)).learned
+    rewards = {label: fit.reward for label, fit in tested.items() if fit.reward is not None}
     policies = {"recorded ν": problem.view.baseline} | {k: v.policy for k, v in learned.items()}
     judged = judge(problem.view, problem.counts, policies)
     theta = fitted(problem)
@@ -56,18 +57,21 @@ def find(problem: RowProblem, specs: dict[str, Spec], settings: Settings) -> pag
         label: float((problem.view.rho[:, None] * (policy - problem.view.baseline) * reward).sum())
         for label, policy in policies.items()
     }
-    best = max(
-        learned,
-        key=lambda k: (judged[k].report.improvement_asymptotic, judged[k].report.improvement),
+    stand = Stand(
+        problem.n,
+        {label: judged[label].report for label in learned},
+        gains,
+        {label: fit.lam for label, fit in learned.items()},
     )
     return page.Findings(
         problem,
-        learned,
+        lesson,
+        stand,
         judged,
         gains,
         gather_evidence(problem, rewards, settings.rows.permutations),
-        strata(problem, policies[best], theta, settings.rows.clusters),
-        best,
+        strata(problem, policies[stand.best], theta, settings.rows.clusters),
+        float(theta.norm()),
     )
 
 
@@ -76,15 +80,15 @@ def fitted(problem: RowProblem) -> torch.Tensor:
     return pair_fit(problem.differences(), problem.data.weight, problem.data.unit)
 
 
-def show(found: page.Findings, left: list[str], console: Console) -> None:
+def show(found: page.Findings, console: Console) -> None:
     """The answer in words, then the tables."""
     for sentence in page.verdict(found):
         console.print(f"• {sentence}", markup=False, highlight=False)
     console.print()
     for table in page.tables(found, groups=6):
         table.show(console)
-    if left:
-        console.print(f"Not run on rows: {', '.join(left)}.", markup=False, highlight=False)
+    for sentence in page.left_out(found.lesson):
+        console.print(sentence, markup=False, highlight=False)
 
 
 def write(found: page.Findings, settings: Settings, output: Path) -> list[Path]:
@@ -109,7 +113,8 @@ def write(found: page.Findings, settings: Settings, output: Path) -> list[Path]:
     write_atomically(output / "policies.parquet", policy_table(found).write_parquet)
     pictures = save(picture.draw(found), output / "diagnosis", data=Path(str(settings.data)).name)
     files = [*texts, "policies.parquet", *(p.name for p in pictures)]
-    write_text(output / "diagnosis.md", page.markdown(found, files))
+    told = [] if queries else ["`label_next.jsonl` is empty: of no prompt two answers may be best."]
+    write_text(output / "diagnosis.md", page.markdown(found, files, told))
     return [output / name for name in ("diagnosis.md", *files)]
 
 

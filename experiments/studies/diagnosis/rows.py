@@ -23,7 +23,8 @@ from spac_theory.solvers.design import DenseDesign
 from spac_theory.solvers.ridge import ridge_fit
 
 RIDGE = 1.0  # of every fit, in units of 1/n: a prior N(0, I) on whitened features
-ROOM = 2.0  # the class is this many times as wide as the fit, at least 1
+FEWEST_PERMUTATIONS = 19
+STANDARD = 2.0  # default norm bound: on whitened features, the standard deviation of rewards within a prompt
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,13 @@ class RowSettings:
     permutations: Natural
     clusters: Count
     queries: Natural
+
+    def __post_init__(self) -> None:
+        if 0 < self.permutations < FEWEST_PERMUTATIONS:
+            raise InputError(
+                f"permutations is {self.permutations}; it must be 0, or at least {FEWEST_PERMUTATIONS}: "
+                "fewer cannot give p ≤ 0.05."
+            )
 
 
 @dataclass(frozen=True)
@@ -100,8 +108,6 @@ def pair_fits(differences: Tensor, wins: Tensor, losses: Tensor, unit: int) -> T
 
 def split_prompts(prompts: int, share: float) -> Tensor:
     """`(X,)` bool: a share of the prompts, drawn once and for all, is held out."""
-    if prompts < 2:
-        raise InputError("data has 1 prompt; at least two are needed, one to predict.")
     order = generator("diagnose", "held out", prompts).permutation(prompts)
     held = torch.zeros(prompts, dtype=torch.bool)
     held[torch.from_numpy(order[: min(prompts - 1, max(1, round(share * prompts)))])] = True
@@ -118,17 +124,20 @@ def make_problem(
     """The bounded linear class on projected features.
 
     `ρ` is uniform on prompts and `π_ref` on their answers; `ν` plays answers as often as they were compared.
-    Without a `norm_bound` the ball is twice as wide as the ridge fit, at least 1.
+    Without a `norm_bound` the class is named by the features alone: whitened, `‖θ‖` is the standard deviation
+    of the rewards of a prompt's answers, and at 2 two answers differ by more than 4 (98 % against 2 %) one
+    time in six. No label is looked at, so certificates keep their meaning.
     """
     values = plain_features(data) if features is None else read_features(features, data)
     projected = project(values, data.prompt_of, options.dimension)
     sets, counts = data.sets, data.counts()
-    if norm_bound is None:
-        theta = pair_fit(rows_of(data, projected.features), data.weight, data.unit)
-        norm_bound = max(1.0, ROOM * float(theta.norm()))
     contexts = len(data.prompts)
+    if contexts < 2:
+        raise InputError(
+            f"data has 1 prompt ({data.cleaning.words()}); at least two are needed, one to predict."
+        )
     view = LearnerView(
-        LinearClass(sets.spread(projected.features), norm_bound),
+        LinearClass(sets.spread(projected.features), norm_bound or STANDARD),
         torch.full((contexts,), 1 / contexts, dtype=torch.float64),
         sets.uniform(),
         recorded(data),
@@ -175,4 +184,5 @@ def is_rows(path: str | None, names: dict[str, Any] | None) -> bool:
         first: Any = next((row for _, row in read_lines("data", file)), {})
         found = set(first) if isinstance(first, dict) else set()
     sides = ("chosen", "rejected", "answers", "answer_a", "answer_b")
-    return bool(names) or bool(found & {n for side in sides for n in NAMES[side]})
+    named = set(names or {}) & {"prompt", *sides}
+    return bool(named) or bool(found & {n for side in sides for n in NAMES[side]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from rich.console import Console
 from torch import Tensor
 
 from experiments.common.configuration import read
+from experiments.common.figure import save
 from experiments.common.files import write_atomically, write_text
-from experiments.common.table import Table, make_console, show_paths
+from experiments.common.table import make_console, show_paths
 from experiments.engine.specs import Spec, build_algorithm, load, resolve_algorithms
+from experiments.studies.diagnosis import log_page
+from experiments.studies.diagnosis.log_findings import LogFindings, log_findings
 from experiments.studies.diagnosis.logs import (
     LARGEST,
     Log,
@@ -27,20 +31,7 @@ from experiments.studies.diagnosis.row_run import diagnose_rows
 from experiments.studies.diagnosis.rows import is_rows
 from spac_theory import InputError, LearnerView, LinearClass, tabular_class
 from spac_theory.checks import NotANumber
-from spac_theory.learning.diagnosis import (
-    appearances,
-    context_weights,
-    contexts_report,
-    policies_report,
-)
-
-TERMS = {
-    "unseen mass": "share of the policy on actions that were never compared at their context",
-    "C": "empirical concentrability; n/C is roughly how many comparisons speak of this policy",
-    "pessimistic": "value over ν under the worst reward, min_r G − λ min_r E_D at λ = √n, certified",
-    "gain ≥": "J(π) − J(ν) is at least this with probability 1 − δ, if the class is right",
-    "gain ≥ (n → ∞)": "the same with the asymptotic radius of Wilks, sharper and not guaranteed",
-}
+from spac_theory.learning.diagnosis import appearances, context_weights
 
 
 def reward_class(settings: Settings, log: Log) -> LinearClass:
@@ -74,71 +65,80 @@ def learner_view(settings: Settings, log: Log) -> LearnerView:
     )
 
 
-def learn(
-    specs: dict[str, Spec], view: LearnerView, log: Log, console: Console
-) -> tuple[dict[str, Tensor], bool]:
-    """The policy of every algorithm that can treat the data without an oracle, and whether all did."""
-    policies, well = {"baseline ν": view.baseline}, True
+@dataclass(frozen=True)
+class Lesson:
+    """Policies `(X, A)` and `λ` by label; what was skipped or failed, in sentences; whether none failed."""
+
+    policies: dict[str, Tensor] = field(default_factory=dict)
+    lams: dict[str, float | None] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+def learn(specs: dict[str, Spec], view: LearnerView, log: Log) -> Lesson:
+    """The policy of every algorithm that can treat the data without an oracle."""
+    lesson = Lesson()
     for label, spec in specs.items():
         algorithm = build_algorithm(spec)
         reason = algorithm.skip(view, None)
-        if reason is not None:
-            console.print(f"{label}: skipped, {reason}", markup=False)
-            continue
         try:
-            fit = algorithm.fit(view, log.counts, None)
+            fit = None if reason is not None else algorithm.fit(view, log.counts, None)
         except InputError as error:
-            console.print(f"{label}: skipped, {error}", markup=False)
-            continue
+            fit, reason = None, str(error).rstrip(".")
         except NotANumber as error:
-            console.print(f"{label}: failed, {error}", markup=False)
-            well = False
+            lesson.failed.append(f"{label}: failed, {str(error).rstrip('.')}.")
             continue
-        policies[label] = fit.policy.probabilities()[0]
-    return policies, well
+        if fit is None:
+            lesson.said.append(f"{label}: skipped, {reason}.")
+            continue
+        lesson.policies[label] = fit.policy.probabilities()[0]
+        lesson.lams[label] = None if fit.lam is None else float(fit.lam[0])
+    return lesson
 
 
-def context_table(log: Log) -> pl.DataFrame:
-    """One row a context: how its comparisons hang together."""
-    rows = [dataclasses.asdict(report) for report in contexts_report(log.counts)]
-    table = pl.DataFrame(rows)
-    names = pl.Series("context", [str(log.contexts[x]) for x in table["context"]])
-    return table.with_columns(names)
-
-
-def policy_table(view: LearnerView, log: Log, policies: dict[str, Tensor]) -> pl.DataFrame:
-    """One row a policy: what the data say of it."""
-    reports = policies_report(view, log.counts, policies)
-    return pl.DataFrame([{"policy": k, **dataclasses.asdict(v)} for k, v in reports.items()])
-
-
-def show(table: pl.DataFrame, contexts: pl.DataFrame, log: Log, console: Console) -> None:
-    """Both tables in short, and what the columns mean."""
-    n, total = int(log.counts.n[0]), contexts.height
-    split = contexts.filter(pl.col("components") > 1).height
-    unseen = contexts.filter(pl.col("comparisons") == 0).height
-    partial = contexts.filter(pl.col("compared_actions") < len(log.actions)).height
-    console.print(
-        f"{n} comparisons, {total} contexts, {len(log.actions)} actions. Contexts without any "
-        f"comparison: {unseen}; where some action was never compared: {partial}; where compared "
-        f"actions fall into parts that cannot be ranked against each other: {split}.",
-        highlight=False,
-    )
-    for note in log.notes:
-        console.print(f"Note: {note}.", markup=False, highlight=False)
-    Table("", ["policy", *TERMS], [list(row) for row in table.iter_rows()]).show(console)
-    for name, meaning in TERMS.items():
+def show(found: LogFindings, said: list[str], console: Console) -> None:
+    """The answer in words, the table of policies, and what its columns mean."""
+    for sentence in log_page.verdict(found):
+        console.print(f"• {sentence}", markup=False, highlight=False)
+    console.print()
+    log_page.policies(found).show(console)
+    for name, meaning in log_page.TERMS.items():
         console.print(f"  {name}: {meaning}", markup=False, highlight=False)
+    for sentence in said:
+        console.print(sentence, markup=False)
 
 
-def write(
-    policies: dict[str, Tensor], table: pl.DataFrame, contexts: pl.DataFrame, log: Log, output: Path
-) -> list[Path]:
-    """Policies as arrays and as a long table, and both diagnoses as CSV."""
-    arrays: dict[str, Any] = {name: policy.numpy() for name, policy in policies.items()}
+def write(found: LogFindings, said: list[str], settings: Settings, output: Path) -> list[Path]:
+    """The page and its picture, both diagnoses, the policy to use, pairs to label, all policies."""
+    texts = {
+        "recommended.csv": log_page.recommended(found),
+        "label_next.csv": log_page.label_next(found, settings.rows.queries),
+        "contexts.csv": log_page.context_table(found),
+        "diagnosis.csv": pl.DataFrame(
+            [{"policy": k, **dataclasses.asdict(v)} for k, v in found.reports.items()]
+        ),
+    }
+    for name, table in texts.items():
+        write_text(output / name, table.write_csv())
+    arrays: dict[str, Any] = {name: policy.numpy() for name, policy in found.policies.items()}
+
+    def save_arrays(path: Path) -> None:
+        with path.open("wb") as file:
+            np.savez(file, **arrays)
+
+    write_atomically(output / "policies.npz", save_arrays)
+    write_atomically(output / "policies.parquet", long_table(found.log, arrays).write_parquet)
+    pictures = save(log_page.draw(found), output / "diagnosis", data=Path(str(settings.data)).name)
+    files = [*texts, "policies.npz", "policies.parquet", *(p.name for p in pictures)]
+    write_text(output / "diagnosis.md", log_page.markdown(found, said, files))
+    return [output / name for name in ("diagnosis.md", *files)]
+
+
+def long_table(log: Log, arrays: dict[str, Any]) -> pl.DataFrame:
+    """Policies with one row a policy, context and action, by name."""
     names = {"context": [str(x) for x in log.contexts], "action": [str(a) for a in log.actions]}
     shape = (len(log.contexts), len(log.actions))
-    long = pl.concat(
+    return pl.concat(
         pl.DataFrame(
             {
                 "policy": [name] * array.size,
@@ -149,17 +149,6 @@ def write(
         )
         for name, array in arrays.items()
     )
-    paths = [output / name for name in ("policies.npz", "policies.parquet")]
-
-    def save(path: Path) -> None:
-        with path.open("wb") as file:
-            np.savez(file, **arrays)
-
-    write_atomically(paths[0], save)
-    write_atomically(paths[1], long.write_parquet)
-    write_text(output / "diagnosis.csv", table.write_csv())
-    write_text(output / "contexts.csv", contexts.write_csv())
-    return [*paths, output / "diagnosis.csv", output / "contexts.csv"]
 
 
 def diagnose(values: dict[str, Any], output: Path) -> bool:
@@ -170,12 +159,16 @@ def diagnose(values: dict[str, Any], output: Path) -> bool:
     load(settings.plugins)
     specs = resolve_algorithms(settings.algorithm)
     if is_rows(settings.data, settings.reading.mapped):
-        diagnose_rows(settings, specs, output, console)
-        return True
+        return diagnose_rows(settings, specs, output, console)
     log = read_log(settings)
     view = learner_view(settings, log)
-    policies, well = learn(specs, view, log, console)
-    table, contexts = policy_table(view, log, policies), context_table(log)
-    show(table, contexts, log, console)
-    show_paths(write(policies, table, contexts, log, output), console)
-    return well
+    lesson = learn(specs, view, log)
+    said = [*lesson.said, *lesson.failed]
+    if not lesson.policies:
+        raise InputError(
+            f"algorithm holds none that this log can be treated with ({' '.join(said)[:-1]})."
+        )
+    found = log_findings(view, log, lesson.policies, lesson.lams)
+    show(found, said, console)
+    show_paths(write(found, said, settings, output), console)
+    return not lesson.failed

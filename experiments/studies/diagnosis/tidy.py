@@ -15,6 +15,11 @@ ARENA = ("model_a", "model_b", "winner")
 NOBODY = "all"  # the context of a log that has none
 
 
+def plural(count: int, word: str, many: str | None = None) -> str:
+    """`1 context`, `2 contexts`."""
+    return f"{count:,} {word if count == 1 else many or word + 's'}"
+
+
 @dataclass(frozen=True)
 class Tidy:
     """`table` with context, winner, loser and `weight`, in units of `1/unit` comparison; `notes` in words."""
@@ -99,11 +104,11 @@ def _plain(column: pl.Series, notes: list[str]) -> pl.Series:
     bare = column.str.strip_chars()
     changed = int((bare != column).sum())
     if changed:
-        notes.append(f"{changed} entries of {name} lost white space around them")
+        notes.append(f"{plural(changed, 'name')} in {name} had white space around and lost it")
     alike = bare.n_unique() - bare.str.to_lowercase().n_unique()
     if alike:
         notes.append(
-            f"{alike} names in {name} differ from another in case alone, and count as different"
+            f"{plural(alike, 'pair')} of names in {name} differing in case alone, taken as different"
         )
     return bare.rename(name)
 
@@ -119,7 +124,10 @@ def _weighted(table: pl.DataFrame, reading: Reading, notes: list[str]) -> Tidy:
     table = table.select(*TRIPLE, weight=count.cast(pl.Int64), tie=tie.cast(pl.Boolean))
     repeated = table.height - table.n_unique()
     if repeated and "count" not in table.columns:
-        notes.append(f"{repeated} rows repeat another; each counts as a comparison of its own")
+        notes.append(
+            f"{plural(repeated, 'repeated row')}, each taken as a comparison of its own: if they are copies "
+            "rather than judgements, keep one of each, for certificates assume independent comparisons"
+        )
     ties = int(table["tie"].sum())
     if not ties:
         return Tidy(table.filter(pl.col("weight") > 0), 1, notes)
@@ -128,9 +136,9 @@ def _weighted(table: pl.DataFrame, reading: Reading, notes: list[str]) -> Tidy:
         raise InputError(f"data row {row} is a tie; set reading.ties to half or drop.")
     won = table.filter(~pl.col("tie"))
     if reading.ties == "drop":
-        notes.append(f"{ties} ties were dropped")
+        notes.append(f"{plural(ties, 'tie')} dropped")
         return Tidy(won.filter(pl.col("weight") > 0), 1, notes)
-    notes.append(f"{ties} ties are half a win each way")
+    notes.append(f"{plural(ties, 'tie')} taken as half a win each way")
     even = table.filter(pl.col("tie"))
     turned = even.with_columns(winner=pl.col("loser"), loser=pl.col("winner"))
     whole = won.with_columns(weight=2 * pl.col("weight"))
