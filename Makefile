@@ -3,7 +3,7 @@
 
 VENV := .venv
 PY := $(VENV)/bin/python
-EXTRAS := programs,reference,sweep,llm,dev
+EXTRAS := programs,reference,sweep,llm,notebooks,docs,dev
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); if [ "$$n" -ge 2 ]; then echo 2; else echo 1; fi)
 
 # Parallelise by processes: two threads of torch on two busy cores are slower than one.
@@ -12,7 +12,7 @@ export MKL_NUM_THREADS := 1
 export TOKENIZERS_PARALLELISM := false
 unexport HYDRA_FULL_ERROR
 
-.PHONY: help sweep report test lint claims figures benchmark llm llm-real clean
+.PHONY: help sweep report test lint claims figures notebooks docs benchmark llm llm-real clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -39,6 +39,13 @@ claims: $(VENV)/.dev ## Test every claim in full, write docs/claims.md, run the 
 
 figures: $(VENV)/.dev ## Make every picture of the documentation again (ARGS="rates league")
 	@$(PY) docs/figures/make.py $(ARGS)
+
+notebooks: $(VENV)/.dev ## Run the notebooks and keep them with their outputs (ARGS="quickstart")
+	@$(PY) notebooks/make.py $(ARGS)
+
+docs: $(VENV)/.dev ## Build the documentation as a site, build/site/index.html
+	@$(PY) -m sphinx -W --keep-going -q -b html docs build/site
+	@echo build/site/index.html
 
 benchmark: $(VENV)/.dev ## Run every benchmark in benchmarks/ (ARGS="...")
 	@for script in benchmarks/[!_]*.py; do \

@@ -1,132 +1,38 @@
-"""`python -m llm.chart`: where SPAC beats DPO, moving-reference DPO and SPIN, and where it does not.
+"""`python -m llm.chart`: SPAC-T, untuned, beside its rivals, each at the best of as many settings.
 
-Every method is tried at the same number of settings on one tuning seed; the best of them is then run on
-other seeds, which alone are reported. Every cell (language, coverage, n, seed) is an ordinary run of
-the pipeline, so the chart resumes like one; the fine-tuned start is shared by all cells of one coverage
-and seed. The grid is `conf/llm/chart.yaml`.
+Every rival is tried at the same number of settings on one tuning seed; the best of them (by true value:
+an oracle's choice) is then run on other seeds, which alone are reported. The method in focus runs as its
+YAML has it. Every cell (language, coverage, n, seed) is a run directory of the pipeline, so the chart resumes
+like one; the fine-tuned start is shared by all cells of one coverage and seed. The grid is
+`conf/llm/chart.yaml`.
 """
 
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from experiments.common.files import read_json, write_json
 from experiments.common.program import launch
-from llm.comparison.grid import check
-from llm.comparison.setting import BANDIT, SFT, Cell, Chosen, Result, Setting
+from llm.comparison.cells import Clock, collect, run_cell, stored
+from llm.comparison.grid import Grid, cells_of, check
+from llm.comparison.setting import Cell, Chosen, Result, Setting
 from llm.recipes import settled
 from llm.run import CONFIG, quiet
-from llm.worlds.bandit import exact_spac
-from llm.worlds.language import Language
+
+Job = tuple[Cell, int, list[Setting]]
 
 
-def settings(grid: dict[str, Any], method: str) -> list[Setting]:
-    """All settings of a method that the grid tries."""
-    ((option, values),) = grid["settings"][method].items()
-    return [Setting(method, option, float(value)) for value in values]
-
-
-def _language(values: dict[str, Any], cell: Cell) -> dict[str, Any]:
-    own = {"name": cell.language, "coverage": cell.coverage, "pairs": cell.n}
-    return {**values["data"], "language": {**values["data"]["language"], **own}}
-
-
-def start(values: dict[str, Any], root: Path, coverage: float, seed: int) -> str:
-    """The fine-tuned start of all cells of one coverage and seed (demonstrations depend on no more)."""
-    from llm.pipeline import Pipeline
-    from llm.settings import Settings, build
-
-    folder = root / "starts" / f"coverage-{coverage:g}-seed-{seed}"
-    data = _language(values, Cell("misleads", coverage, 1000))
-    pipeline = Pipeline(
-        build(Settings, {**values, "run_dir": str(folder), "seed": seed, "data": data})
-    )
-    pipeline.prepare()
-    return pipeline.initial().path
-
-
-def run_cell(
-    values: dict[str, Any], root: Path, cell: Cell, seed: int, tried: list[Setting]
-) -> dict[Setting, list[dict[str, Any]]]:
-    """Run these settings on one cell and seed (or find them done); all rounds of each."""
-    from llm.pipeline import Pipeline
-    from llm.settings import Settings, build
-
-    folder = cell.folder(root, seed)
-    if not (folder / "results.json").exists():
-        model = {**values["model"], "name": start(values, root, cell.coverage, seed)}
-        own = {
-            "run_dir": str(folder),
-            "seed": seed,
-            "data": _language(values, cell),
-            "model": model,
-            "sft": None,
-            "methods": {s.label: s.options(values["methods"]) for s in tried},
-        }
-        print(f"== {folder.name}", flush=True)
-        results = Pipeline(build(Settings, {**values, **own}), note=lambda text: None)()
-        write_json(folder / "results.json", results)
-    return read(cell.folder(root, seed), tried)
-
-
-def read(folder: Path, tried: list[Setting]) -> dict[Setting, list[dict[str, Any]]]:
-    """The rounds of those of these settings that a finished run has, the start's with them."""
-    stored = read_json(folder / "results.json")
-    return {s: stored[s.label] for s in (SFT, *tried) if s.label in stored}
-
-
-def collect(
-    root: Path, scale: float, cells: list[Cell], seeds: list[int], tried: list[Setting]
-) -> list[Result]:
-    """One result a finished (cell, seed, setting).
-
-    That of `BANDIT` holds exact SPAC on the same pairs, :mod:`llm.worlds.bandit`.
-    """
-    found = []
-    for cell in cells:
-        language = Language(cell.language, cell.coverage, scale)
-        for seed in seeds:
-            if (cell.folder(root, seed) / "results.json").exists():
-                for setting, rounds in read(cell.folder(root, seed), tried).items():
-                    found.append(Result.of(cell, seed, setting, rounds))
-                exact = exact_spac(language, language.sample_pairs(cell.n, seed))
-                found.append(Result(cell, seed, BANDIT, exact))
-    return found
-
-
-def everything(grid: dict[str, Any]) -> list[Setting]:
-    """Every setting of every method."""
-    return [setting for method in grid["settings"] for setting in settings(grid, method)]
-
-
-def choose(results: list[Result], grid: dict[str, Any], language: str) -> dict[str, Setting]:
-    """The setting a method with the least mean suboptimality over the tuning cells of a language."""
+def choose(results: list[Result], grid: Grid, language: str) -> dict[str, Setting]:
+    """The setting a rival with the least mean suboptimality over the tuning cells of a language."""
 
     def mean(setting: Setting) -> float:
         return statistics.fmean(
             r.suboptimality for r in results if (r.cell.language, r.setting) == (language, setting)
         )
 
-    return {method: min(settings(grid, method), key=mean) for method in grid["settings"]}
-
-
-def tune(
-    values: dict[str, Any], grid: dict[str, Any], root: Path, cells: list[Cell]
-) -> list[Result]:
-    """All settings on the tuning seed, in the tuning cells."""
-    tuning = [cell for cell in cells if cell.coverage == grid["tuning_coverage"]]
-    for cell in tuning:
-        run_cell(values, root, cell, grid["tuning_seed"], everything(grid))
-    scale = values["data"]["language"]["scale"]
-    return collect(root, scale, tuning, [grid["tuning_seed"]], everything(grid))
-
-
-def reported(grid: dict[str, Any], chosen: dict[str, Setting]) -> list[Setting]:
-    """The settings that run on the reported seeds: the chosen ones, and all of some methods."""
-    full = [setting for method in grid["in_full"] for setting in settings(grid, method)]
-    return list(dict.fromkeys([*chosen.values(), *full]))
+    return {method: min(grid.tried(method), key=mean) for method in grid.settings}
 
 
 def titles(values: dict[str, Any]) -> dict[str, str]:
@@ -134,27 +40,85 @@ def titles(values: dict[str, Any]) -> dict[str, str]:
     return {name: options.get("title") or name for name, options in values["methods"].items()}
 
 
+class Chart:
+    """The jobs of a grid in the order in which they decide something, and what is finished of them."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.values = settled(values)
+        self.grid = check(self.values.pop("chart"), list(self.values["methods"]))
+        self.root = Path(self.values["run_dir"])
+        self.cells = cells_of(self.grid.cells)
+        self.tuning_cells = cells_of(self.grid.tuning_cells)
+        self.languages = list(dict.fromkeys(c.language for c in self.cells))
+        self.chosen: Chosen = {}
+        self.clock = Clock(self.expected())
+
+    def expected(self) -> dict[str, int]:
+        """Runs that are not done yet, by method; of a rival that is not chosen yet, one a cell and seed."""
+        grid, count = self.grid, Counter[str]()
+        jobs: list[Job] = [(c, grid.tuning_seed, grid.everything) for c in self.tuning_cells]
+        jobs += self.ablations()
+        for cell in self.cells:
+            for seed in grid.seeds:
+                jobs.append((cell, seed, [grid.ours]))
+                done = {label.split(" ")[0] for label in stored(cell.folder(self.root, seed))}
+                count.update(m for m in grid.settings if m not in done)
+        for cell, seed, settings in jobs:
+            done = set(stored(cell.folder(self.root, seed)))
+            count.update(s.method for s in settings if s.label not in done)
+        return dict(count)
+
+    def ablations(self) -> list[Job]:
+        """The named changes of the method in focus, it beside them."""
+        own, grid = self.grid.ablations, self.grid
+        if own is None:
+            return []
+        tried = [grid.ours, *grid.ablated().values()]
+        return [(cell, seed, tried) for seed in own.seeds for cell in cells_of(own.cells)]
+
+    def run(self, cell: Cell, seed: int, settings: list[Setting]) -> None:
+        """One job, and the page of what is finished."""
+        run_cell(self.values, self.root, cell, seed, settings, self.clock)
+        self.write()
+
+    def tune(self, language: str) -> None:
+        """All settings of all rivals on the tuning seed, in the tuning cells of a language."""
+        for cell in self.tuning_cells:
+            if cell.language == language:
+                self.run(cell, self.grid.tuning_seed, self.grid.everything)
+        found = collect(self.root, self.tuning_cells, [self.grid.tuning_seed], self.grid.everything)
+        self.chosen[language] = choose(found, self.grid, language)
+
+    def write(self) -> None:
+        """The tables and the figure of what is finished."""
+        from llm.comparison.report import write
+
+        grid, picked = self.grid, [s for own in self.chosen.values() for s in own.values()]
+        tuning = collect(self.root, self.tuning_cells, [grid.tuning_seed], grid.everything)
+        found = collect(self.root, self.cells, grid.seeds, [grid.ours, *picked])
+        own, ablated = grid.ablations, list[Result]()
+        if own is not None:
+            tried = [grid.ours, *grid.ablated().values()]
+            ablated = collect(self.root, cells_of(own.cells), own.seeds, tried)
+        write(self.root, grid, tuning, found, ablated, self.chosen, titles(self.values))
+
+    def __call__(self) -> None:
+        """Seed by seed, cell by cell; a language is tuned when its first cell comes."""
+        for seed in self.grid.seeds:
+            for cell in self.cells:
+                self.run(cell, seed, [self.grid.ours])
+                if cell.language not in self.chosen:
+                    self.tune(cell.language)
+                self.run(cell, seed, list(self.chosen[cell.language].values()))
+        for job in self.ablations():
+            self.run(*job)
+        print((self.root / "chart.md").read_text(encoding="utf-8"))
+
+
 def execute(values: dict[str, Any], output: Path | None = None) -> None:
     """Tune, run the grid, and draw what is finished after every cell."""
-    from llm.comparison.report import write
-
     quiet()
-    values = settled(values)
-    grid = values.pop("chart")
-    check(grid, list(values["methods"]))
-    root = Path(values["run_dir"])
-    cells = [Cell(str(name), float(coverage), int(n)) for name, coverage, n in grid["cells"]]
-    scale = values["data"]["language"]["scale"]
-    tuning = tune(values, grid, root, cells)
-    chosen: Chosen = {
-        name: choose(tuning, grid, name) for name in sorted({c.language for c in cells})
-    }
-    for seed in grid["seeds"]:
-        for cell in cells:
-            run_cell(values, root, cell, seed, reported(grid, chosen[cell.language]))
-            found = collect(root, scale, cells, grid["seeds"], everything(grid))
-            write(root, tuning, found, chosen, titles(values))
-    print((root / "chart.md").read_text(encoding="utf-8"))
+    Chart(values)()
 
 
 def main() -> None:

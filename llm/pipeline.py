@@ -8,6 +8,7 @@ Every stage names, by hash, what it consumed; see :mod:`llm.stages.directory`. N
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from llm.stages.preflight import ask, judge
 from llm.stages.round import Round
 from llm.stages.workplace import Model, Note, Workplace, train_identity
 from spac_theory.checks import InputError
+
+SPENT = ("steps", "samples")  # so far; labels are in the report where there are any
 
 
 class Pipeline(Workplace):
@@ -103,13 +106,15 @@ class Pipeline(Workplace):
 
     def method(self, name: str, method: Method, start: Model) -> list[dict[str, Any]]:
         """`T` rounds of one method from `start`; the evaluation of each iterate."""
-        models, results, labels = [start], [], 0
+        models, results, spent = [start], [], Counter[str]()
         for t in range(1, self.s.rounds + 1):
-            done = Round(self, f"{name}/round-{t:02d}", method, models, t)()
+            this = Round(self, f"{name}/round-{t:02d}", method, list(models), t)
+            done = this()
             models.append(done.model)
-            labels += done.labels
-            report = self.evaluate(f"{name}/round-{t:02d}", models, start, labels)
-            results.append({**report, **done.notes})
+            spent += done.spent
+            report = self.evaluate(f"{name}/round-{t:02d}", models, start, spent["labels"])
+            more = {**done.notes, **this.terms(done.model), **{k: spent[k] for k in SPENT}}
+            results.append({**report, **more})
         if processes.is_main():
             chosen = iterates.answer(self.s.iterate, [m.path for m in models], results)
             iterates.write_answer(self.run.directory, name, self.s.iterate, chosen)

@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import copy
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 
 from experiments.common.program import launch
 from llm.cards import CARDS, card
+from llm.methods import Following, Method, Stream
 from llm.models.load import LoraSettings, add_lora
 from llm.models.logprobs import DEFAULT_CHUNK
 from llm.models.shape import empty_model, layer_classes, layers, token_widths
@@ -168,16 +170,19 @@ def without_gradients(settings: Settings, size: Size) -> dict[str, float]:
 
 
 def sequences(settings: Settings) -> int:
-    """Responses a prompt that a step trains on: the most any of the methods reads."""
-    return max(sum(s.count or 0 for s in settings.streams(m)) for m in settings.methods.values())
+    """Responses a prompt that a step holds: the most any of the methods, or its critic, reads."""
+    return max(_count(settings.streams(m)) for m in settings.methods.values())
+
+
+def _count(streams: Iterable[Stream]) -> int:
+    return sum(s.count or 0 for s in streams)
 
 
 def sampled(settings: Settings) -> float:
     """Responses a prompt drawn in a round, those of every step and epoch counted."""
-    epochs = settings.train.epochs
     return max(
         sum(
-            (s.count or 0) * (epochs if s.when == "step" else 1)
+            (s.count or 0) * (settings.training(m).epochs if s.when == "step" else 1)
             for s in settings.streams(m)
             if s.source != "data"
         )
@@ -192,16 +197,48 @@ def frozen_copies(settings: Settings) -> int:
 
 
 def arithmetic(settings: Settings, size: Size, rows: int, tokens: float) -> dict[str, float]:
-    """FLOP a round: `rows` pairs with `tokens` tokens a sequence, prompt included."""
+    """FLOP a round of the dearest method: `rows` pairs with `tokens` tokens a sequence, prompt included."""
     matmul = size.parameters - size.embedding
-    forward = (
-        (2 * matmul + 2 * size.layers * size.hidden * tokens) * tokens * rows * sequences(settings)
-    )
-    passes = 4 if settings.train.gradient_checkpointing else 3
+    each = (2 * matmul + 2 * size.layers * size.hidden * tokens) * tokens * rows
+    found = [_work(settings, method, each) for method in settings.methods.values()]
+    return max(found, key=lambda parts: sum(parts.values()))
+
+
+def _work(settings: Settings, method: Method, each: float) -> dict[str, float]:
+    """The same of one method; `each` is a forward pass over one response a prompt."""
+    train, streams = settings.training(method), settings.streams(method)
+    passes = 4 if train.gradient_checkpointing else 3
+    read = each * _count(method.trained(streams))
+    parts = {"reference pass": read, "training": passes * read * train.epochs}
+    return parts | (_critic_work(settings, method, each, passes) if is_following(method) else {})
+
+
+def _critic_work(
+    settings: Settings, method: Following, each: float, passes: int
+) -> dict[str, float]:
+    """A critic's training, the scores of all critics so far, and the fits' share of a round."""
+    own, streams, rounds = method.critic(), settings.streams(method), settings.rounds
+    if own.network == "head":  # every answer is read once; a head on its states costs nothing
+        return {"critic": each * _count(streams)}
+    sampled = _count(s for s in streams if s.labels == "critic")
+    fits = own.folds * (passes * (1 - 1 / own.folds) * own.fit_epochs + 1) * 2
     return {
-        "reference pass": forward,
-        "training": passes * forward * settings.train.epochs,
+        "critic": each * _count(streams) * (passes * own.epochs + 2),  # judged before and after
+        "critics' rewards": each * sampled * (rounds + 1) / 2,
+        "held-out fits (most)": each * fits / rounds,
     }
+
+
+def is_following(method: Method) -> TypeGuard[Following]:
+    """Whether a method trains a critic."""
+    return isinstance(method, Following)
+
+
+def critics(settings: Settings) -> int:
+    """Critics that a run keeps on disk, those of the fits with them."""
+    whole = [m.critic() for m in settings.methods.values() if is_following(m)]
+    found = [own.folds for own in whole if own.network == "whole"]
+    return sum(folds + settings.rounds for folds in found)
 
 
 def hours(
@@ -216,10 +253,11 @@ def hours(
 
 
 def disk(settings: Settings, size: Size) -> float:
-    """GiB of the run directory: all iterates and two checkpoints."""
+    """GiB of the run directory: all iterates and critics, and two checkpoints."""
     weights = 4 * size.trained
     checkpoint = weights + STATE[settings.train.optimiser] * size.trained
-    return (settings.rounds * weights * len(settings.methods) + 2 * checkpoint) / GIB
+    kept = settings.rounds * len(settings.methods) + critics(settings)
+    return (kept * weights + 2 * checkpoint) / GIB
 
 
 def remedies(settings: Settings, size: Size, hardware: Hardware) -> list[str]:

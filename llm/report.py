@@ -22,6 +22,16 @@ COLUMNS = {
     "accuracy": "pair accuracy",
     "labels": "labels",
 }
+TERMS = {
+    "mixture_suboptimality": "mixture loses",
+    "t3_statistics": "= statistics",
+    "t3_regret": "+ regret",
+    "t3_projection": "+ projection",
+    "t3_critic": "+ critic",
+    "projection_kl": "KL to target",
+    "critic_game": "pessimistic value",
+    "critic_lam": "λ",
+}
 
 
 def summary(results: Results, iterate: str) -> dict[str, dict[str, Any]]:
@@ -43,13 +53,25 @@ def titles(settings: Settings) -> dict[str, str]:
 
 def table(rows: dict[str, dict[str, Any]], iterate: str, names: dict[str, str]) -> Any:
     """The rows as a rich table; columns nobody fills are left out."""
+    shown = {k: v for k, v in COLUMNS.items() if any(k in row for row in rows.values())}
+    return _grid(f"Iterate: {iterate}, unless the column says otherwise", shown, rows, names)
+
+
+def terms_table(results: Results, names: dict[str, str]) -> Any:
+    """What the mixture of a method with critics loses, by term of (T3); None without such a method."""
+    rows = {name: rounds[-1] for name, rounds in results.items() if "t3_critic" in rounds[-1]}
+    return _grid("Terms of theory (T3), last round", TERMS, rows, names) if rows else None
+
+
+def _grid(
+    title: str, shown: dict[str, str], rows: dict[str, dict[str, Any]], names: dict[str, str]
+) -> Any:
     from rich.table import Table
 
-    shown = {k: v for k, v in COLUMNS.items() if any(k in row for row in rows.values())}
-    grid = Table(title=f"Iterate: {iterate}, unless the column says otherwise")
+    grid = Table(title=title)
     grid.add_column("method")
-    for title in shown.values():
-        grid.add_column(title, justify="right")
+    for column in shown.values():
+        grid.add_column(column, justify="right")
     for method, row in rows.items():
         cells = [_cell(row.get(key)) for key in shown]
         grid.add_row(names[method], *cells)
@@ -72,7 +94,8 @@ def figure(results: Results, path: Path, title: str, names: dict[str, str]) -> N
         ("s", "#E69F00"),
         ("^", "#56B4E9"),
         ("D", "#009E73"),
-        ("v", "#D55E00"),
+        ("v", "#CC79A7"),
+        ("P", "#D55E00"),
     ]
     with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
         canvas = Figure(figsize=(6.4, 4.0), layout="constrained")
@@ -108,7 +131,13 @@ def write_report(settings: Settings, results: Results) -> None:
 
         write(settings, results, titles(settings))
     else:
-        Console(width=120).print(table(rows, settings.iterate, titles(settings)))
+        console = Console(width=120)
+        for shown in (
+            table(rows, settings.iterate, titles(settings)),
+            terms_table(results, titles(settings)),
+        ):
+            if shown is not None:
+                console.print(shown)
         language = settings.data.language
         title = f"Language “{language.name}”, coverage {language.coverage:g}, n = {language.pairs}"
         figure(results, folder / "suboptimality.png", title, titles(settings))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -39,6 +39,7 @@ Kind = Literal[
     "reference",
     "train",
     "evaluate",
+    "terms",
 ]
 
 
@@ -74,7 +75,7 @@ def _folder(name: str) -> None:
 class LanguageSettings:
     """A synthetic language and how much data it gives."""
 
-    name: Literal["misleads", "extrapolates"]
+    name: Literal["misleads", "extrapolates", "chains", "paths"]
     coverage: Annotated[float, Field(ge=0, le=1 - RARE)]
     scale: Positive
     pairs: Comparisons
@@ -164,9 +165,19 @@ class Settings:
                 "sft is set and data.language is null; only a language has demonstrations, so set sft "
                 "to null and model.name to a model that is fine-tuned already."
             )
+        for name, method in self.methods.items():
+            self.training(method, f"methods.{name}.train")
         found = [_cannot(name, method, self) for name, method in self.methods.items()]
         if any(found):
             raise InputError("\n".join(filter(None, found)))
+
+    def training(self, method: Method, field: str = "") -> TrainSettings:
+        """How a method is optimised: the train group with the method's own fields in it."""
+        return (
+            read(TrainSettings, {**asdict(self.train), **method.train}, field)
+            if method.train
+            else self.train
+        )
 
     def streams(self, method: Method) -> tuple[Stream, ...]:
         """The streams of a method with their counts."""

@@ -25,6 +25,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import matplotlib.pyplot as plt
 import torch
 
 from spac_theory import (
@@ -146,6 +147,14 @@ for name, label in names.items():
         policy = algorithm.fit(view, sample).policy.probabilities()
         curves[label].append(float(bandit.suboptimality(policy).mean()))
     print(label.ljust(18), *(f"{v:8.3f}" for v in curves[label]))
+
+# %%
+figure, axes = plt.subplots(figsize=(5, 3.4), layout="constrained")
+for (label, values), marker in zip(curves.items(), "o^v", strict=True):
+    axes.loglog(sizes, values, marker=marker, label=label)
+axes.set(xlabel="comparisons n", ylabel="mean suboptimality")
+axes.legend()
+plt.show()
 
 # %% [markdown]
 # `make sweep` draws this curve for five coverages, seven sample sizes, a hundred seeds and every rival.

@@ -17,10 +17,17 @@ from spac_theory.bandit.preferences import (
     winner_law,
 )
 from spac_theory.behaviours import BEHAVIOURS, make_behaviour
+from spac_theory.bounds.plain import PlainBound, bound
 from spac_theory.checks import InputError
 from spac_theory.concentrability.coverage import coverage
 from spac_theory.links import BRADLEY_TERRY, PROBIT
-from spac_theory.problems import PROBLEMS, Problem, make_problem
+from spac_theory.problems import (
+    PROBLEMS,
+    Problem,
+    make_problem,
+    table_problem,
+    uniform_profile,
+)
 from spac_theory.registry import load_plugins
 from spac_theory.rewards.linear import LinearClass, tabular_class
 from spac_theory.saddle.game import Certificate, Game, Saddle, certify
@@ -42,10 +49,12 @@ __all__ = [
     "LearnerView",
     "LinearClass",
     "Oracle",
+    "PlainBound",
     "PreferenceModel",
     "Problem",
     "Saddle",
     "WinnerCounts",
+    "bound",
     "certify",
     "coverage",
     "fast_saddle",
@@ -56,6 +65,8 @@ __all__ = [
     "mirror_descent",
     "pair_law",
     "sample_winner_counts",
+    "table_problem",
     "tabular_class",
+    "uniform_profile",
     "winner_law",
 ]

@@ -6,6 +6,7 @@ what would be right. Checks run before any work starts, so nothing is left half 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -188,3 +189,25 @@ def choice(field: str, value: Any, allowed: Iterable[str]) -> str:
     if not isinstance(value, str) or value not in names:
         raise InputError(f"{field} is {shown(value)}; it must be one of: {', '.join(names)}.")
     return str(value)
+
+
+# --- a short repr: what a thing is and the shapes in it, never its numbers ----------------------
+
+
+def brief(thing: Any) -> str:
+    """`Name(field=value, ...)` in one line: tensors by their shape, fields that hold nothing left out."""
+    shown = []
+    for field in dataclasses.fields(thing):
+        value = getattr(thing, field.name)
+        if field.repr and value is not None and value != {}:
+            shown.append(f"{field.name}={_short(value)}")
+    return f"{type(thing).__name__}({', '.join(shown)})"
+
+
+def _short(value: Any) -> str:
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"<{' × '.join(map(str, value.shape)) or 'number'}>"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_short(part)}" for key, part in value.items()) + "}"
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:119]}…"

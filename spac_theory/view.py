@@ -16,7 +16,7 @@ from torch import Tensor
 from spac_theory import checks
 from spac_theory.bandit.online import OnlineAccess
 from spac_theory.bandit.preferences import PreferenceModel, WinnerCounts
-from spac_theory.checks import InputError
+from spac_theory.checks import InputError, brief
 from spac_theory.links import BRADLEY_TERRY, Link
 from spac_theory.rewards.base import RewardClass, shape_of
 
@@ -36,6 +36,8 @@ class LearnerView:
         density, and a policy must answer at contexts it never saw
     key : names the random streams of the learner itself
     """
+
+    __repr__ = brief
 
     reward_class: RewardClass
     rho: Tensor
@@ -106,6 +108,8 @@ class Policy(Protocol):
 class TabularPolicy:
     """A table of probabilities, `(S, X, A)`."""
 
+    __repr__ = brief
+
     table: Tensor
 
     def probabilities(self, contexts: Contexts | None = None) -> Tensor:
@@ -118,6 +122,8 @@ class TabularPolicy:
 @dataclass(frozen=True)
 class GeneralPolicy:
     """A policy that is a rule: `table (S, X, A)` where it was learned, `rule` everywhere else."""
+
+    __repr__ = brief
 
     table: Tensor
     rule: Callable[[Contexts], Tensor]
@@ -153,6 +159,8 @@ class Fit:
     converged : (S,) bool or None; False where the promised accuracy was not reached
     extra : further `(S,)` columns for the results table
     """
+
+    __repr__ = brief
 
     policy: Policy
     gap_kind: str

@@ -96,7 +96,7 @@ def states(folder: Path, model: str, rows: Path) -> Path:
     from llm.features import execute
 
     target = folder / "features.parquet"
-    words = (f"rows={rows}", f"model={model}", "pooling=mean", "dimension=32", f"output={target}")
+    words = (f"data={rows}", f"model={model}", "pooling=mean", "dimension=32", f"output={target}")
     with contextlib.redirect_stdout(io.StringIO()):
         execute(composed("features", *words))
     return target

@@ -31,7 +31,8 @@ def command() -> str:
     """The command that runs now, without the words that name folders of this machine."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     words = [word for word in sys.argv[1:] if not word.lstrip("+~").startswith(PLACES)]
-    return " ".join(["python", "-m", spec.name, *words]) if spec else "python"
+    program = ["python", "-m", spec.name] if spec else [Path(sys.argv[0]).name or "python"]
+    return " ".join([*program, *words])
 
 
 def provenance(data: str) -> dict[str, str]:

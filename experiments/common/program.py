@@ -9,15 +9,19 @@ Exit codes: 0 all done, 1 some of the work failed (the same command tries it aga
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import itertools
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hydra
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import (
     ConfigCompositionException,
@@ -28,36 +32,63 @@ from hydra.errors import (
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from experiments.common.choices import near, refusal, unknown_choice
+from experiments.common.choices import near, refusal
 from experiments.common.files import StorageError, translate
 
 CONFIGURATION = str(Path(__file__).resolve().parents[2] / "conf")
 QUOTE = "'"
 SOME_FAILED, BAD_INPUT, DISK_REFUSED, INTERRUPTED = 1, 2, 3, 130
+LONGEST = 80  # characters of a folder's name
 Settings = dict[str, Any]
-Main = Callable[[Settings, Path], bool | None]
+
+
+class Outcome(NamedTuple):
+    """What became of a program: whether all of it was done, and a number for a sweeper to minimise."""
+
+    complete: bool
+    value: float | None = None
+
+    def __bool__(self) -> bool:
+        return self.complete
+
+
+Main = Callable[[Settings, Path], Outcome | bool | None]
+
+
+def folder(words: str, base: str = "") -> str:
+    """A folder of its own for every configuration: `base`, and what the command line changes of it.
+
+    The name holds nothing that a shell, or a reader that takes patterns, would read as one; what had to be
+    left out is told apart by a digest.
+    """
+    plain = re.sub(r"[^\w.=,+-]+", "-", words).strip("-")
+    if plain != words or len(plain) > LONGEST:
+        plain = f"{plain[: LONGEST - 9]}-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
+    return ",".join(part for part in (base, plain) if part)
+
+
+OmegaConf.register_new_resolver("folder", folder, replace=True)
 
 
 def launch(module: str, main: str, folder: str = CONFIGURATION, config: str | None = None) -> None:
     """Run the program `module` on its command line, and exit.
 
     `main` is `"module:name"`, imported only when settings are there, so that `--help` is quick; it is
-    called with the settings and Hydra's output folder, and returns False where some of the work failed.
-    `config` names the file in `folder`; by default the last part of `module`.
+    called with the settings and Hydra's output folder, and returns False, or an :class:`Outcome`, where
+    some of the work failed. `config` names the file in `folder`; by default the last part of `module`.
     """
     name = config or module.rpartition(".")[2]
-    sentence = unknown_choice(sys.argv[1:], Path(folder))
-    if sentence:
-        _end(BAD_INPUT, sentence)
     failed = started = False
 
-    def task(values: DictConfig) -> None:
+    def task(values: DictConfig) -> float | None:
         nonlocal failed, started
         started = True
-        code = guarded(lambda: _call(main, values))
+        told: list[Outcome] = []
+        code = guarded(lambda: _call(main, values, told))
         failed |= code == SOME_FAILED
         if code not in (0, SOME_FAILED):
             sys.exit(code)
+        return told[0].value if told else None
 
     task.__module__ = module  # Hydra names the job after it
     wants_tracebacks = "HYDRA_FULL_ERROR" in os.environ
@@ -74,19 +105,23 @@ def launch(module: str, main: str, folder: str = CONFIGURATION, config: str | No
     sys.exit(SOME_FAILED if failed else 0)
 
 
-def _call(main: str, values: DictConfig) -> bool | None:
+def _call(main: str, values: DictConfig, told: list[Outcome]) -> bool:
+    """Run a program's main, note its outcome, and return whether all of it was done."""
     place, _, name = main.partition(":")
     settings = plain(values)
     found: Main = getattr(importlib.import_module(place), name)
-    return found(settings, Path(HydraConfig.get().runtime.output_dir))
+    ended = found(settings, Path(HydraConfig.get().runtime.output_dir))
+    told.append(ended if isinstance(ended, Outcome) else Outcome(ended is not False))
+    return bool(told[0])
 
 
-def guarded(action: Callable[[], bool | None]) -> int:
+def guarded(action: Callable[[], Outcome | bool | None]) -> int:
     """Run `action` and return its exit code; a refusal is said on stderr, a sentence a line."""
     from spac_theory.checks import InputError, NotANumber
 
     try:
-        return SOME_FAILED if action() is False else 0
+        ended = action()
+        return 0 if ended is None or ended else SOME_FAILED
     except StorageError as error:
         return _say(DISK_REFUSED, error)
     except MissingMandatoryValue as error:
@@ -117,6 +152,19 @@ def composed(name: str, *overrides: str, folder: str = CONFIGURATION) -> Setting
         return plain(compose(name, list(overrides)))
 
 
+def group_options(group: str, folder: str = CONFIGURATION) -> list[str]:
+    """What a group can be: files of `folder`, of `--config-dir`, of the search path, as Hydra finds them."""
+    flags = ("--config-dir", "-cd")
+    apart = [b for a, b in itertools.pairwise(sys.argv) if a in flags]
+    joined = [word.partition("=")[2] for word in sys.argv if word.startswith("--config-dir=")]
+    own = ",".join(f"'file://{Path(place).resolve()}'" for place in apart + joined)
+    given = [word for word in sys.argv if word.startswith("hydra.searchpath=")]
+    with initialize_config_dir(folder, version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        places = [f"hydra.searchpath=[{own}]"] if own else given
+        return sorted(loader.get_group_options(group, overrides=places))
+
+
 def _say(code: int, message: object) -> int:
     """Print a message, each of its lines one sentence, and hand the code on."""
     for line in str(message).splitlines():
@@ -133,7 +181,15 @@ def _composition(error: Exception, folder: str, name: str) -> tuple[int, str]:
     text = " ".join(str(error).split())
     if isinstance(error, MissingConfigException) and "primary config" not in text:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        return BAD_INPUT, f"{group} is {choice!r}, which is not there; is its package installed?"
+        if group.startswith("hydra"):
+            return BAD_INPUT, (
+                f"{group} is {choice!r}, which is not there; is its package installed?"
+            )
+        return BAD_INPUT, refusal(group, choice, group_options(group, folder))
+    nothing = next((word for word in sys.argv[1:] if word.endswith("=null")), None)
+    if text.startswith("Config group override must be a string") and nothing:
+        group = nothing.partition("=")[0]
+        return BAD_INPUT, refusal(group, "null", group_options(group, folder))
     if isinstance(error, MissingConfigException):
         known = sorted(path.stem for path in Path(folder).glob("*.yaml"))
         return BAD_INPUT, refusal("--config-name", str(error.missing_cfg_file), known)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,8 +58,34 @@ STYLES: dict[str, Style] = {
     "spac_t_last": Style("SPAC-T (last iterate)", GREEN, "d", DASHED),
     "pessimistic_mle_pointwise": Style("pessimistic MLE (pointwise)", BLACK, "p", DOTTED),
     "uniform": Style("uniform", "#777777", "1", DASHED),
+    "spac_certified_theorem": Style("SPAC (λ by the theorem's radius)", SKY, "d", DOTTED),
+    "spac_kl": Style("SPAC with a KL term", GREEN, "s", MIXED),
+    "spac_practical": Style("SPAC, practical form", SKY, "^", MIXED),
+    "chi_po": Style("χPO", WINE, "o"),
+    "chi2_rlhf": Style("χ²-RLHF", WINE, "s", DASHED),
+    "dno": Style("DNO", RED, "s", DOTTED),
+    "drpo": Style("DRPO", ORANGE, "D", MIXED),
+    "hypo": Style("HyPO", ORANGE, "s", DASHED),
+    "ipo": Style("IPO", PINK, "s", DASHED),
+    "linear_alignment": Style("Linear Alignment", BLACK, "^", DASHED),
+    "mpo": Style("MPO", RED, "d", MIXED),
+    "nash_md": Style("Nash-MD", RED, "o", MIXED),
+    "online_dpo": Style("online DPO", ORANGE, "o", DOTTED),
+    "rebel": Style("REBEL", RED, "D", DASHED),
+    "rpo": Style("RPO", WINE, "^", MIXED),
+    "sail": Style("SAIL", ORANGE, "p", DOTTED),
+    "sapo": Style("SAPO", ORANGE, "h", MIXED),
+    "sim_oprl": Style("Sim-OPRL", BLACK, "s", DOTTED),
+    "simpo": Style("SimPO", PINK, "D", MIXED),
+    "spin": Style("SPIN", PINK, "o", DOTTED),
+    "spo": Style("SPO", RED, "p", DOTTED),
+    "sppo": Style("SPPO", RED, "^", MIXED),
+    "vpo_offline": Style("VPO (offline)", WINE, "D", DOTTED),
+    "vpo_online": Style("VPO (online)", WINE, "v", DASHED),
+    "xpo": Style("XPO", WINE, "p", MIXED),
 }
-_SPARE = [(c, m) for m in "oDs^v" for c in (BLUE, RED, GREEN, PINK, BLACK)]
+HEADS = {"spac": "SPAC", "spac_t": "SPAC-T"}  # heads of labels that are no label themselves
+_SPARE = [(c, m) for m in ("*", "P", "X", "8", ">") for c in (ORANGE, PINK, RED, WINE, BLACK)]
 
 
 SERIES = (BLACK, BLUE, RED, GREEN, PINK, SKY)
@@ -71,13 +99,28 @@ def series(index: int, **more: Any) -> dict[str, Any]:
     return {**look, "ls": LINES[index % len(LINES)], "ms": 4, **more}
 
 
-def style(label: str, position: int = 0) -> Style:
-    """The style of an algorithm; one that has none gets a spare by its position in the figure."""
+def title(label: str) -> str:
+    """A label in words: `"spac_t mixture"` is `"SPAC-T mixture"`; a stranger's as it is written."""
     if label in STYLES:
-        return STYLES[label]
-    colour, marker = _SPARE[position % len(_SPARE)]
-    name = label.replace("_", " ").replace("$", r"\$")
-    return Style(name, colour, marker, DASHED)
+        return STYLES[label].name
+    head, space, rest = label.partition(" ")
+    known = HEADS.get(head) or (STYLES[head].name if head in STYLES else None)
+    return f"{known}{space}{rest}" if known else label.replace("_", " ").replace("$", r"\$")
+
+
+def style(label: str) -> Style:
+    """The style of an algorithm alone; :func:`looks` tells several strangers apart."""
+    return looks([label])[label]
+
+
+def looks(labels: Iterable[str]) -> dict[str, Style]:
+    """A style for each label of a figure: its own, and for strangers spares that no other one there has."""
+    wanted = list(dict.fromkeys(labels))
+    taken = {(STYLES[a].colour, STYLES[a].marker) for a in wanted if a in STYLES}
+    spare = itertools.cycle([look for look in _SPARE if look not in taken])
+    return {
+        a: STYLES[a] if a in STYLES else Style(title(a), *next(spare), DASHED, 1.8) for a in wanted
+    }
 
 
 def use_style() -> None:

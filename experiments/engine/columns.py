@@ -135,6 +135,20 @@ def described(names: Iterable[str], own: Mapping[str, Column] | None = None) -> 
     return {name: known.get(name, stranger) for name in names}
 
 
+def environment() -> dict[str, str]:
+    """What the bits of a result may depend on beside the code: versions, and the kind of processor."""
+    import torch
+
+    found = {name: version(name) for name in ("torch", "numpy", "scipy")}
+    vector = torch.backends.cpu.get_cpu_capability()
+    return {
+        **found,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "vectors": vector,
+    }
+
+
 def schema(columns: Mapping[str, Column], facts: Mapping[str, str] | None = None) -> pa.Schema:
     """The Arrow schema of a file that explains its columns; `facts` go into its metadata."""
     fields = [
@@ -142,15 +156,13 @@ def schema(columns: Mapping[str, Column], facts: Mapping[str, str] | None = None
         for name, c in columns.items()
     ]
     words = {n: f"{c.meaning} [{c.unit}]" if c.unit else c.meaning for n, c in columns.items()}
-    environment = {name: version(name) for name in ("torch", "numpy", "scipy")}
-    environment |= {"python": platform.python_version(), "machine": platform.machine()}
     return pa.schema(
         fields,
         metadata={
             "results_schema": str(SCHEMA_VERSION),
             "results_version": str(RESULTS_VERSION),
             "columns": json.dumps(words, ensure_ascii=False),
-            "environment": json.dumps(environment),
+            "environment": json.dumps(environment()),
             **(facts or {}),
         },
     )
@@ -170,10 +182,16 @@ def table(
 
 
 def write_results(
-    results: pl.DataFrame, path: Path, own: Mapping[str, Column] | None = None
+    results: pl.DataFrame,
+    path: Path,
+    own: Mapping[str, Column] | None = None,
+    facts: Mapping[str, str] | None = None,
 ) -> None:
-    """The tidy table as one Parquet file that explains its columns; common ones first."""
+    """The tidy table as one Parquet file that explains its columns; common ones first.
+
+    `facts` of the run (:func:`experiments.common.provenance.facts`) go into its metadata.
+    """
     common = [name for name in COLUMNS if name in results.columns]
     names = [*common, *(name for name in results.columns if name not in common)]
-    rows = results.select(names).to_arrow().cast(schema(described(names, own)))
+    rows = results.select(names).to_arrow().cast(schema(described(names, own), facts))
     write_atomically(path, lambda temporary: pq.write_table(rows, temporary))

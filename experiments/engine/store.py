@@ -11,8 +11,10 @@ all three are verified whenever it is read.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,14 +69,27 @@ class CellFiles:
     root: Path
     config: Config
 
-    @property
+    @functools.cached_property
     def folder(self) -> Path:
         """Where the cell lives."""
         return self.root / "cells" / digest(self.config)
 
     def block_path(self, block: int) -> Path | None:
         """The file of a finished block, None where there is none."""
-        return next(iter(sorted(self.folder.glob(f"block-{block:03d}-*.parquet"))), None)
+        return next(iter(self._block_paths(block)), None)
+
+    def _block_paths(self, block: int) -> list[Path]:
+        """The files of a block; more than one while two sweeps finish it at the same time."""
+        start = f"block-{block:03d}-"
+        try:
+            names = os.listdir(self.folder)
+        except OSError:
+            return []
+        return [
+            self.folder / name
+            for name in sorted(names)
+            if name.startswith(start) and name.endswith(".parquet")
+        ]
 
     def error_path(self, block: int) -> Path:
         """The record of a failure."""
@@ -84,7 +99,9 @@ class CellFiles:
         """Compare the stored configuration with this one; a hash alone is not trusted."""
         path = self.folder / "config.json"
         try:
-            stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else self.config
+            stored = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return
         except ValueError:
             stored = None
         except OSError as error:
@@ -109,7 +126,11 @@ class CellFiles:
     def write_block(
         self, block: int, columns: dict[str, Any], own: Mapping[str, Column] | None = None
     ) -> None:
-        """Store the rows of a block and forget an earlier failure."""
+        """Store the rows of a block and forget an earlier failure.
+
+        Where another sweep has finished the same block meanwhile, the file whose name sorts first stays:
+        both hold the same numbers, and both writers agree on which.
+        """
         self._write_config()
         count = len(columns["seed"])
         facts = {"cell": self.folder.name, "block": str(block), "rows": str(count)}
@@ -118,6 +139,8 @@ class CellFiles:
         content = sink.getvalue().to_pybytes()
         path = self.folder / f"block-{block:03d}-{_checksum(content)}.parquet"
         write_atomically(path, lambda temporary: temporary.write_bytes(content))
+        for other in self._block_paths(block)[1:]:
+            other.unlink(missing_ok=True)
         self.error_path(block).unlink(missing_ok=True)
 
     def write_error(self, block: int, rows: Config, reason: str, details: str = "") -> None:

@@ -20,6 +20,7 @@ from rich.console import Console
 from experiments.common.configuration import read
 from experiments.common.figure import save
 from experiments.common.files import write_text
+from experiments.common.provenance import facts
 from experiments.common.table import Table, make_console, show_paths
 from experiments.engine.columns import COLUMNS, Column, write_results
 from experiments.engine.store import CellFiles, identity, open_store
@@ -121,7 +122,7 @@ class Study(Generic[S]):
         rows = self.rows(cells, store, console)
         told, drawn = self.report(rows, settings), self.draw(rows, settings)
         paths = [output / "results.parquet", output / "summary.md"]
-        write_results(rows, paths[0], self.columns)
+        write_results(rows, paths[0], self.columns, {**facts(values), "study": self.name})
         write_text(
             paths[1], told.table.markdown() + "".join(f"\n- {r}" for r in told.remarks) + "\n"
         )

@@ -6,17 +6,11 @@ import math
 
 import polars as pl
 
-from experiments.common.style import style
+from experiments.common.style import title
 from experiments.common.table import Table
 from experiments.studies.league.analysis import metric
-from experiments.studies.sweep.analysis import FROM, TO, dials_by_coverage, moves
+from experiments.studies.sweep.analysis import dials_by_coverage, ends, moves
 from experiments.studies.sweep.table import remarks, short
-
-
-def ends(lines: pl.DataFrame) -> tuple[int, int]:
-    """The two sample sizes that are compared: 300 and 10,000, else the smallest and the largest."""
-    sizes = lines["n"].unique().sort().to_list()
-    return (FROM, TO) if {FROM, TO} <= set(sizes) else (sizes[0], sizes[-1])
 
 
 def answers(lines: pl.DataFrame) -> list[str]:
@@ -41,7 +35,7 @@ def _movers(lines: pl.DataFrame, start: int, end: int) -> list[str]:
             said.append(f"No algorithm's mean suboptimality surely {move} {between}.")
             continue
         names = [
-            f"{style(str(label)).name} {_at(lines, rows['dial'].to_list())}"
+            f"{title(str(label))} {_at(lines, rows['dial'].to_list())}"
             for (label,), rows in where.group_by("algorithm", maintain_order=True)
         ]
         said.append(f"Mean suboptimality {move} {between} ({remark}): {'; '.join(names)}.")
@@ -68,7 +62,7 @@ def _best(lines: pl.DataFrame, n: int) -> list[str]:
         if at.height:
             row = at.row(0, named=True)
             tied = at.filter(pl.col("mean") == row["mean"])["algorithm"]
-            names = " and ".join(style(label).name for label in tied)
+            names = " and ".join(title(label) for label in tied)
             half = (row["mean_high"] - row["mean_low"]) / 2
             width = f" ± {short(half)}" if math.isfinite(half) else ""
             said.append(

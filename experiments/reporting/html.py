@@ -88,9 +88,13 @@ def svg(figure: Figure, name: str) -> str:
     """A figure inline: words stay words, curves carry the label as class, ids are this figure's alone."""
     for axes in figure.axes:
         axes.patch.set_visible(False)
+        named = [line for line in axes.lines if not str(line.get_label()).startswith("_")]
+        names = {line.get_color(): str(line.get_label()) for line in named}
         for line in axes.lines:
-            if not str(line.get_label()).startswith("_"):
-                line.set_gid(f"curve {line.get_label()}")
+            if line.get_color() in names:
+                line.set_gid(f"curve {names[line.get_color()]}")
+        for line in named:
+            line.set_gid(f"curve {line.get_label()}")
     figure.patch.set_visible(False)
     sink = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):

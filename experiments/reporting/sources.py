@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import subprocess
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from experiments.common.figure import PLACES
+from experiments.common.provenance import commit
 from experiments.engine.store import read_results
 from spac_theory.checks import InputError
 from spac_theory.version import RESULTS_VERSION
@@ -88,19 +88,8 @@ def here() -> dict[str, str]:
     return {
         "spac-lab": version("spac-lab"),
         "results": str(RESULTS_VERSION),
-        "commit": _commit(),
+        "commit": commit(),
         "python": platform.python_version(),
         "matplotlib": version("matplotlib"),
         "polars": version("polars"),
     }
-
-
-def _commit() -> str:
-    """The commit of this checkout, with a word where files differ from it."""
-    root = Path(__file__).resolve().parents[2]
-    try:
-        words = ["git", "-C", str(root), "describe", "--always", "--dirty=, changed", "--abbrev=12"]
-        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=20)
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return done.stdout.strip()

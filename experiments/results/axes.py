@@ -11,20 +11,22 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.common.direct import name_curves
 from experiments.common.style import RC
 from experiments.results.reading import known_dial
 from experiments.studies.sweep.analysis import TO, coverage_varies, shown_dials
-from experiments.studies.sweep.figure import (
-    FLOOR,
+from experiments.studies.sweep.curves import (
     coverage_axis,
     draw_curves,
     finite_places,
     floor_band,
+    floor_of,
+    headline_labels,
 )
+from experiments.studies.sweep.multiples import handles
 from spac_theory.checks import InputError
 
 PAPER = {"one": (3.25, 2.9), "two": (6.75, 3.2)}  # inches: one column of a paper, or both
-HEADLINE = ("spac_sqrt_n", "mle_greedy", "dpo_gradient", "pessimistic_mle", "behaviour_cloning")
 PAPER_RC: Any = {
     **RC, "font.size": 8.0, "axes.titlesize": 8.0, "axes.labelsize": 8.0, "xtick.labelsize": 7.5,
     "ytick.labelsize": 7.5, "legend.fontsize": 7.5, "svg.fonttype": "none", "savefig.dpi": 300,
@@ -42,6 +44,7 @@ def plot(
     algorithms: Sequence[str] | None = None,
     width: str = "one",
     labels: str = "direct",
+    floor: float | None = None,
 ) -> Axes:
     """Draw suboptimality against `n` at one dial, or against concentrability at one `n`.
 
@@ -56,6 +59,7 @@ def plot(
     algorithms : labels in colour, the rest is grey; by default a handful
     width : `"one"` column or `"two"`
     labels : `"direct"` at the ends of curves, `"legend"`, or `"none"`
+    floor : where the axis ends, and a band stands for all below; by default the data choose
 
     Raises InputError for a word, dial, size or algorithm that is not there.
     """
@@ -71,12 +75,13 @@ def plot(
         column = _against_n(axes) if x == "n" else _against_coverage(axes, rows)
         rows = rows if x == "n" else finite_places(rows, coverage_axis(rows)[0])[0]
         axes.set(xscale="log", yscale="log", ylabel=_Y[y])
-        draw_curves(axes, rows, column, y, shown)
-        floor_band(axes, True)
+        low = floor_of(lines) if floor is None else floor
+        draw_curves(axes, rows, column, y, shown, low)
+        floor_band(axes, True, low)
         if labels == "direct":
             name_curves(axes)
         elif labels == "legend":
-            _legend(axes, own=ax is None)
+            _legend(axes, shown, own=ax is None)
     return axes
 
 
@@ -91,7 +96,7 @@ def _own_axes(width: str) -> Axes:
     return Figure(figsize=PAPER[width], layout="constrained").subplots()
 
 
-def _legend(axes: Axes, *, own: bool) -> None:
+def _legend(axes: Axes, labels: Sequence[str], *, own: bool) -> None:
     """Below the axes of a figure of our own, inside those of another's."""
     figure = axes.figure
     if own and isinstance(figure, Figure):
@@ -101,9 +106,9 @@ def _legend(axes: Axes, *, own: bool) -> None:
             "handlelength": 2.4,
             "columnspacing": 1,
         }
-        figure.legend(*axes.get_legend_handles_labels(), fontsize=7, **look)
+        figure.legend(handles=handles(labels), fontsize=7, **look)
     else:
-        axes.legend()
+        axes.legend(handles=handles(labels))
 
 
 def _against_n(axes: Axes) -> str:
@@ -129,7 +134,7 @@ def chosen(lines: pl.DataFrame, algorithms: Sequence[str] | None) -> list[str]:
     """Labels to draw in colour: those asked for, or a headline's handful of those that are there."""
     present = lines["algorithm"].unique(maintain_order=True).to_list()
     if algorithms is None:
-        return [label for label in HEADLINE if label in present] or present[:5]
+        return headline_labels(lines)
     strange = [label for label in algorithms if label not in present]
     if strange:
         raise InputError(
@@ -155,37 +160,6 @@ def at_size(lines: pl.DataFrame, n: int | None) -> pl.DataFrame:
     return lines.filter(pl.col("n") == value)
 
 
-def name_curves(axes: Axes, gap: float = 0.075) -> None:
-    """Write each curve's name at its right end, moved apart by `gap` of the height where ends are close."""
-    axes.autoscale_view()
-    to_axes = axes.transData + axes.transAxes.inverted()
-    ends = []
-    for line in axes.lines:
-        if not str(line.get_label()).startswith("_"):
-            x, y = (np.asarray(values, dtype=float)[-1] for values in line.get_data())
-            place = float(x), float(y)
-            ends.append((float(to_axes.transform(place)[1]), place, line))
-    ends.sort(key=lambda end: end[0])
-    heights = spread([height for height, _, _ in ends], gap)
-    for height, (_, place, line) in zip(heights, ends, strict=True):
-        leader = {"arrowstyle": "-", "lw": 0.5, "color": line.get_color(), "relpos": (0, 0.5)}
-        axes.annotate(
-            str(line.get_label()), place, xytext=(1.04, height), textcoords="axes fraction",
-            color=line.get_color(), fontsize=7, va="center", arrowprops=leader,
-        )  # fmt: skip
-
-
-def spread(heights: Sequence[float], gap: float) -> list[float]:
-    """Sorted heights moved apart to `gap`, up first and then down again from 1."""
-    up: list[float] = []
-    for height in heights:
-        up.append(max(height, up[-1] + gap) if up else height)
-    down: list[float] = []
-    for height in reversed(up):
-        down.append(min(height, down[-1] - gap if down else 1.0))
-    return down[::-1]
-
-
 def caption(lines: pl.DataFrame, *, x: str = "n", y: str = "mean", dial: float | None = None,
             n: int | None = None) -> str:  # fmt: skip
     """What :func:`plot` shows with these arguments, and from how many seeds."""
@@ -203,5 +177,6 @@ def caption(lines: pl.DataFrame, *, x: str = "n", y: str = "mean", dial: float |
     what, band = _CAPTION[y]
     return (
         f"{what} {where}, on {row['problem']}. Bands: {band} intervals over {many} seeds, left out where "
-        f"none is honest. Values below {FLOOR:g} are drawn in the grey band. Grey: the other algorithms."
+        f"none is honest. Values below {floor_of(lines):g} are drawn in the grey band. "
+        "Grey: the other algorithms."
     )

@@ -13,7 +13,7 @@ from experiments.studies.sweep.analysis import aggregate, shown_dials
 from experiments.studies.sweep.table import table as sweep_table
 from spac_theory.checks import InputError
 
-ONE = ("problem", "behaviour", "delta", "reference", "baseline")  # what curves may not mix
+ONE = ("problem", "behaviour", "delta", "reference", "baseline", "job")  # what curves may not mix
 
 
 def load(place: str | Path) -> pl.DataFrame:
@@ -36,7 +36,7 @@ def curves(rows: pl.DataFrame) -> pl.DataFrame:
             f"the rows lack the columns {', '.join(sorted(lacking))}; read the results of a sweep that "
             "this version wrote."
         )
-    for name in ONE:
+    for name in (name for name in ONE if name in rows.columns):
         found = rows[name].drop_nulls().unique().sort().to_list()
         if len(found) > 1:
             raise InputError(

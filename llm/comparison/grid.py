@@ -9,44 +9,81 @@ from pydantic import Field
 
 from experiments.common.choices import refusal
 from experiments.common.configuration import Comparisons, Natural, Several, read
+from llm.comparison.setting import Cell, Setting
 from spac_theory.checks import InputError
 
 Coverage = Annotated[float, Field(gt=0, lt=1)]
+Cells = Annotated[tuple[tuple[str, Coverage, Comparisons], ...], Field(min_length=1)]
+Option = float | int | str
+
+
+@dataclass(frozen=True)
+class Ablations:
+    """Named changes of the method in focus, run in a few cells on seeds that nothing was chosen on."""
+
+    cells: Cells
+    seeds: Several[Natural]
+    settings: dict[str, dict[str, Option]]
 
 
 @dataclass(frozen=True)
 class Grid:
     """What `conf/llm/chart.yaml` says of `chart`."""
 
-    cells: Annotated[tuple[tuple[str, Coverage, Comparisons], ...], Field(min_length=1)]
-    settings: dict[str, dict[str, Several[float]]]
+    cells: Cells
+    focus: str
+    settings: dict[str, Annotated[list[dict[str, Option]], Field(min_length=1)]]
     tuning_seed: Natural
-    tuning_coverage: Coverage
+    tuning_cells: Cells
     seeds: Several[Natural]
-    in_full: tuple[str, ...]
+    ablations: Ablations | None = None
+
+    def tried(self, method: str) -> list[Setting]:
+        """All settings of a rival that are tried in tuning."""
+        return [Setting.of(method, changes) for changes in self.settings[method]]
+
+    @property
+    def everything(self) -> list[Setting]:
+        """Every setting of every rival."""
+        return [setting for method in self.settings for setting in self.tried(method)]
+
+    @property
+    def ours(self) -> Setting:
+        """The method in focus, as it is."""
+        return Setting(self.focus)
+
+    def ablated(self) -> dict[str, Setting]:
+        """The ablations by name."""
+        found = self.ablations.settings if self.ablations else {}
+        return {name: Setting.of(self.focus, changes) for name, changes in found.items()}
 
 
-def check(values: Any, methods: list[str]) -> None:
-    """Raise InputError for a grid that could not be finished."""
+def cells_of(listed: Any) -> list[Cell]:
+    """Cells from triples."""
+    return [Cell(str(name), float(coverage), int(n)) for name, coverage, n in listed]
+
+
+def check(values: Any, methods: list[str]) -> Grid:
+    """The grid; raises InputError for one that could not be finished."""
     grid = read(Grid, values, "chart")
-    for name, tried in grid.settings.items():
+    for name in (grid.focus, *grid.settings):
         if name not in methods:
             raise InputError(refusal("chart.settings", name, methods))
-        if len(tried) != 1:
-            raise InputError(
-                f"chart.settings.{name} is {tried!r}; it must map one option to the values to try."
-            )
-    for name in grid.in_full:
-        if name not in grid.settings:
-            raise InputError(refusal("chart.in_full", name, grid.settings))
+    if grid.focus in grid.settings:
+        raise InputError(
+            f"chart.settings has {grid.focus!r}, which is chart.focus and runs untuned; take it out."
+        )
+    if len({len(tried) for tried in grid.settings.values()}) > 1:
+        counts = ", ".join(f"{len(tried)} of {name}" for name, tried in grid.settings.items())
+        raise InputError(f"chart.settings tries {counts}; give every method as many settings.")
     if grid.tuning_seed in grid.seeds:
         raise InputError(
             f"chart.seeds holds {grid.tuning_seed}, the tuning_seed; report other seeds than it."
         )
-    tuned = {language for language, coverage, _ in grid.cells if coverage == grid.tuning_coverage}
+    tuned = {language for language, _, _ in grid.tuning_cells}
     for language, _, _ in grid.cells:
         if language not in tuned:
             raise InputError(
-                f"chart.cells has {language!r} at no coverage of {grid.tuning_coverage:g}, the "
-                "tuning_coverage; add such a cell."
+                f"chart.tuning_cells has no cell of {language!r}, which chart.cells has; add one."
             )
+    return grid

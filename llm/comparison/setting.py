@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SYMBOLS = {"beta": "β", "lam": "λ", "tau": "τ", "eta": "η", "gamma": "γ"}
-NUMBERS = ("suboptimality", "best_suboptimality", "mixture_suboptimality", "kl", "misled")
+SYMBOLS = {
+    "beta": "β",
+    "lam": "λ",
+    "tau": "τ",
+    "eta": "η",
+    "gamma": "γ",
+    "samples": "K",
+    "train.learning_rate": "rate",
+    "critic_decay": "critic's decay",
+    "fit_decay": "fits' decay",
+}
+NUMBERS = (
+    "suboptimality",
+    "best_suboptimality",
+    "mixture_suboptimality",
+    "kl",
+    "misled",
+    "steps",
+    "samples",
+    "labels",
+)
+Changes = tuple[tuple[str, Any], ...]
 
 
 @dataclass(frozen=True, order=True)
@@ -29,30 +49,47 @@ class Cell:
         return f"{self.language}, coverage {self.coverage:g}, n = {self.n}"
 
 
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 @dataclass(frozen=True)
 class Setting:
-    """A method at one value of one option, or (`option` None) as it is."""
+    """A method with some options changed; `train.learning_rate` reaches into its `train`."""
 
     method: str
-    option: str | None = None
-    value: float = 0.0
+    changes: Changes = ()
+
+    @classmethod
+    def of(cls, method: str, changes: Mapping[str, Any]) -> Setting:
+        """From a mapping of options."""
+        return cls(method, tuple(changes.items()))
 
     @property
     def label(self) -> str:
         """The name under which its run is stored, such as `spac lam=3`."""
-        return self.method if self.option is None else f"{self.method} {self.option}={self.value:g}"
+        return " ".join([self.method, *(f"{k}={_shown(v)}" for k, v in self.changes)])
 
     def title(self, titles: Mapping[str, str]) -> str:
         """A readable name: `SPAC, λ = 3`."""
         name = titles.get(self.method, self.method)
-        if self.option is None:
-            return name
-        return f"{name}, {SYMBOLS.get(self.option, self.option)} = {self.value:g}"
+        return ", ".join([name, self.words] if self.changes else [name])
+
+    @property
+    def words(self) -> str:
+        """What is changed: `λ = 3, rate = 0.003`."""
+        return ", ".join(f"{SYMBOLS.get(k, k)} = {_shown(v)}" for k, v in self.changes)
 
     def options(self, methods: Mapping[str, Any]) -> dict[str, Any]:
-        """The options of the method with this one changed."""
-        changed = {} if self.option is None else {self.option: self.value}
-        return {"name": self.method, **methods[self.method], **changed}
+        """The options of the method with these changed."""
+        options = {"name": self.method, **methods[self.method]}
+        for key, value in self.changes:
+            group, _, name = key.rpartition(".")
+            if group:
+                options[group] = {**(options.get(group) or {}), name: value}
+            else:
+                options[key] = value
+        return options
 
 
 SFT, BANDIT = Setting("sft"), Setting("bandit")
@@ -71,6 +108,9 @@ class Result:
     mixture_suboptimality: float | None = None
     kl: float | None = None
     misled: float | None = None
+    steps: int | None = None
+    samples: int | None = None
+    labels: int | None = None
 
     @classmethod
     def of(
@@ -79,13 +119,15 @@ class Result:
         """The last round's numbers, and the best round's suboptimality."""
         best = min(r["suboptimality"] for r in rounds)
         last = {**rounds[-1], "best_suboptimality": best}
-        return cls(cell, seed, setting, **{name: last[name] for name in NUMBERS})
+        if "steps" in last:
+            last.setdefault("labels", 0)
+        return cls(cell, seed, setting, **{name: last.get(name) for name in NUMBERS})  # type: ignore[arg-type]
 
     def record(self) -> dict[str, Any]:
         """Flat, for a file."""
-        values = asdict(self)
-        cell, setting = values.pop("cell"), values.pop("setting")
-        return {**cell, **setting, **values}
+        numbers = {name: getattr(self, name) for name in NUMBERS}
+        where = {"seed": self.seed, "method": self.setting.method, "setting": self.setting.label}
+        return {**vars(self.cell), **where, **numbers}
 
 
-Chosen = dict[str, dict[str, Setting]]  # language -> method -> the setting chosen in tuning
+Chosen = dict[str, dict[str, Setting]]  # language -> method -> the setting that is reported

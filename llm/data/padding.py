@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -21,3 +21,18 @@ def pad(prompts: Sequence[Ids], responses: Sequence[Ids], pad_id: int) -> dict[s
     attention = (place < ends).long()
     completion = attention * (place >= starts)
     return {"input_ids": ids, "attention_mask": attention, "completion_mask": completion}
+
+
+def each_once(
+    prompts: Sequence[Ids],
+    responses: Sequence[Ids],
+    values: Callable[[list[Ids], list[Ids]], list[float]],
+) -> list[float]:
+    """`values` of every prompt with its response, asked once about a sequence that occurs often."""
+    places: dict[tuple[Ids, Ids], int] = {}
+    index = [
+        places.setdefault((tuple(p), tuple(y)), len(places))
+        for p, y in zip(prompts, responses, strict=True)
+    ]
+    found = values([p for p, _ in places], [y for _, y in places])
+    return [found[i] for i in index]

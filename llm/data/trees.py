@@ -35,7 +35,7 @@ class Pack:
 
     `input_ids`, `position_ids (1, T)`; `layout (1, 1, 2, T)`, see :mod:`llm.models.tree_attention`.
     The state at `states[i]` predicts `targets[i]`, a token of response `owners[i]`; responses are
-    numbered tree by tree, `responses` of them.
+    numbered tree by tree, `responses` of them, and end at the tokens `ends`.
     """
 
     input_ids: Tensor
@@ -44,6 +44,7 @@ class Pack:
     states: Tensor
     targets: Tensor
     owners: Tensor
+    ends: Tensor
     responses: int
 
     def to(self, device: Any) -> Pack:
@@ -66,7 +67,7 @@ def pack(trees: Sequence[Tree]) -> Pack:
     states: list[int] = []
     targets: list[int] = []
     owners: list[int] = []
-    responses = 0
+    ends: list[int] = []
     for number, tree in enumerate(trees):
         length = len(tree.prompt)
         last = len(ids) + length - 1
@@ -80,8 +81,8 @@ def pack(trees: Sequence[Tree]) -> Pack:
             branch_of += [branch] * size
             states += [last, *range(first, first + size - 1)]
             targets += response
-            owners += [responses] * size
-            responses += 1
+            owners += [len(ends)] * size
+            ends.append(first + size - 1)
         tree_of += [number] * tree.tokens
     return Pack(
         torch.tensor([ids]),
@@ -90,7 +91,8 @@ def pack(trees: Sequence[Tree]) -> Pack:
         torch.tensor(states),
         torch.tensor(targets),
         torch.tensor(owners),
-        responses,
+        torch.tensor(ends),
+        len(ends),
     )
 
 

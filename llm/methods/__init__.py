@@ -126,11 +126,13 @@ class Method(ABC):
     """One column of the comparison; subclasses are frozen dataclasses of options.
 
     `bandit` names the algorithm of `spac_theory` that the method is when a response is one token, with
-    options; the conformance suite compares losses and gradients.
+    options; the conformance suite compares losses and gradients. `title` is for tables; `train` holds
+    the fields of the run's train group that are this method's own, such as `learning_rate`.
     """
 
     bandit: ClassVar[tuple[str, dict[str, Any]] | None] = None
     title: str = field(default="", kw_only=True)
+    train: dict[str, Any] = field(default_factory=dict, kw_only=True)
 
     @abstractmethod
     def streams(self) -> tuple[Stream, ...]:
@@ -192,6 +194,16 @@ class Following(Method):
     def critic(self) -> CriticSettings:
         """The critic's settings."""
 
+    @property
+    @abstractmethod
+    def step(self) -> float:
+        """`η`, the step of the policies it stands for, `π_1 exp(η Σ r_s)`."""
+
+    @property
+    @abstractmethod
+    def softened(self) -> bool:
+        """Whether `E_D` is the mean over labels as the held-out fit has them, theory (11)."""
+
     def trained(self, streams: tuple[Stream, ...]) -> tuple[Stream, ...]:
         """The streams the policy is trained on: those of the data are the critic's."""
         return tuple(s for s in streams if s.source != "data")
@@ -235,9 +247,8 @@ def name_of(method: Method) -> str:
 
 
 def identity(method: Method) -> dict[str, Any]:
-    """What the trained weights depend on: name and options, not the title."""
-    options = asdict(method)
-    options.pop("title")
+    """What the trained weights depend on beside training settings: name and options, not the title."""
+    options = {k: v for k, v in asdict(method).items() if k not in ("title", "train")}
     return {"name": name_of(method), **options}
 
 

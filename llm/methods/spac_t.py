@@ -45,7 +45,7 @@ class SpacT(Following):
     folds: int = 5
     fit_epochs: float = 12.0
     fit_decay: float = 1.0
-    critic_epochs: float = 2.5
+    critic_epochs: float = 10.0
     critic_decay: float = 0.0
     critic_rate: float = 3.0e-3
 
@@ -84,6 +84,16 @@ class SpacT(Following):
             self.critic_decay,
             self.critic_rate,
         )
+
+    @property
+    def step(self) -> float:
+        """`η`."""
+        return self.eta
+
+    @property
+    def softened(self) -> bool:
+        """Whether labels are those of the fit."""
+        return self.labels == "softened"
 
     def first_lam(self, n: int) -> float:
         """`√n`, or the number given."""

@@ -1,23 +1,27 @@
 """Which models read rows as packs of trees: asked of the model itself, on a small forest.
 
-The question is whether every response of a pack gets the log-prob it gets alone. It fails for models with a
-state from token to token, with biases instead of positions, with capped attention; they go on with padding.
+The question is whether every response of a pack gets the number it gets alone: its log-prob from a language
+model, its output from a critic. It fails for models with a state from token to token, with biases instead of
+positions, with capped attention; they go on with padding.
 """
 
 from __future__ import annotations
 
 import warnings
-from typing import Any, cast
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from llm.data.trees import Tree, pack
+from llm.data.trees import Pack, Tree, pack
 from llm.models import probe, tree_attention
 from llm.models.bodies import own_logits
 from llm.models.logprobs import causal_model, packed_logps, with_logps
 
 CHUNK = 64
+HEAD = "score"  # transformers' name for the output layer of a sequence classifier
 
 
 def pack_obstacle(model: Any) -> str | None:
@@ -27,18 +31,31 @@ def pack_obstacle(model: Any) -> str | None:
     """
     if not isinstance(model.logp_body, str) or model.logp_body == probe.UNKNOWN:
         return "its log-probs do not come from its states one by one"
+    together = partial(packed_logps, model, model.logp_body, chunk=CHUNK)
+    return _obstacle(model, _alone, lambda: together(packed=_forest(model)))
+
+
+def critic_obstacle(model: Any) -> str | None:
+    """The same for a critic, a sequence classifier whose one output is read at the last token."""
+    if not hasattr(model, HEAD):
+        return f"its output layer is not called {HEAD!r}"
+    return _obstacle(model, _outputs_alone, lambda: pack_outputs(model, _forest(model)))
+
+
+def _obstacle(
+    model: Any, alone: Callable[[Any], Tensor], together: Callable[[], Tensor]
+) -> str | None:
     if model.config._attn_implementation != "sdpa":
         return f"its attention is {model.config._attn_implementation!r}, not 'sdpa'"
     tree_attention.register()
     reason = "its attention does not go through the interface of transformers"
     with probe.quietly(model):
-        alone = _alone(model)
+        expected = alone(model)
         try:
             model.set_attn_implementation(tree_attention.NAME)
-            together = packed_logps(model, model.logp_body, _forest(model), CHUNK)
-            if probe.alike(alone, together):
+            if probe.alike(expected, together()):
                 return None
-            reason = "its responses in a pack do not get the log-probs they get alone"
+            reason = "its responses in a pack do not get the numbers they get alone"
         except (
             Exception
         ) as error:  # whatever a foreign attention makes of a layout, padding still works
@@ -50,7 +67,32 @@ def pack_obstacle(model: Any) -> str | None:
 def with_packs(model: nn.Module) -> bool:
     """Teach `model` (in place) to read packs where it can; else say why not, once, and return False."""
     base: Any = causal_model(with_logps(model))
-    reason = pack_obstacle(base)
+    return _told(pack_obstacle(base))
+
+
+def with_critic_packs(model: nn.Module) -> bool:
+    """The same for a critic."""
+    return _told(critic_obstacle(causal_model(model)))
+
+
+def pack_outputs(model: Any, packed: Pack) -> Tensor:
+    """The raw output of a critic on every response of a pack, `(R,)`, from one call of the whole model."""
+    heard: list[Tensor] = []
+    head = causal_model(model).get_submodule(HEAD)
+    handle = head.register_forward_hook(lambda module, given, found: heard.append(found))
+    try:
+        model(
+            input_ids=packed.input_ids,
+            attention_mask=packed.layout,
+            position_ids=packed.position_ids,
+            use_cache=False,
+        )
+    finally:
+        handle.remove()
+    return heard[0][0, packed.ends, 0]
+
+
+def _told(reason: str | None) -> bool:
     if reason is not None:
         warnings.warn(f"train.packing is off: {reason}. Rows are padded instead.", stacklevel=2)
     return reason is None
@@ -66,13 +108,24 @@ def _forest(model: Any) -> Any:
     return pack(_trees(model)).to(model.get_input_embeddings().weight.device)
 
 
-def _alone(model: Any) -> Tensor:
+def _sequences(model: Any) -> list[tuple[int, Tensor]]:
+    """Every response with its prompt, `(1, L)`, and how long the prompt is."""
     device = model.get_input_embeddings().weight.device
+    return [
+        (len(tree.prompt), torch.tensor([[*tree.prompt, *response]], device=device))
+        for tree in _trees(model)
+        for response in tree.responses
+    ]
+
+
+def _alone(model: Any) -> Tensor:
     values = []
-    for tree in _trees(model):
-        for response in tree.responses:
-            ids = torch.tensor([[*tree.prompt, *response]], device=device)
-            table = own_logits(model, ids, torch.ones_like(ids))[0].log_softmax(-1)
-            first = len(tree.prompt) - 1
-            values.append(sum(table[first + k, y] for k, y in enumerate(response)))
-    return torch.stack(cast(list[Tensor], values))
+    for start, ids in _sequences(model):
+        table = own_logits(model, ids, torch.ones_like(ids))[0, :-1].log_softmax(-1)
+        values.append(table.gather(-1, ids[0, 1:, None])[start - 1 :].sum())
+    return torch.stack(values)
+
+
+def _outputs_alone(model: Any) -> Tensor:
+    found = [own_logits(model, ids, torch.ones_like(ids))[0, 0] for _, ids in _sequences(model)]
+    return torch.stack(found)

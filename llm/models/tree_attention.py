@@ -12,6 +12,7 @@ answers it, so that the same model still generates.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -23,27 +24,40 @@ from spac_theory.checks import InputError
 
 NAME = "tree"
 
-Spans = list[tuple[int, int, Tensor]]
-_SPANS: Any = WeakTensorKeyDictionary()
+Group = tuple[int, int, Tensor]
+_FORESTS: Any = WeakTensorKeyDictionary()
 
 
-def visible(layout: Tensor) -> Tensor:
-    """Which token sees which: layout `(2, T) -> (T, T)` bool, rows see columns."""
-    tree, branch = layout
-    size = tree.shape[-1]
-    earlier = torch.ones(size, size, dtype=torch.bool, device=layout.device).tril()
-    own = (branch[:, None] == branch) | (branch == 0)
-    return earlier & own & (tree[:, None] == tree)
+@dataclass(frozen=True)
+class Forest:
+    """Groups of `n` trees of `L` tokens with their masks `(n, L, L)`; `order (T,)` sorts tokens by group."""
+
+    groups: tuple[Group, ...]
+    order: Tensor
+    back: Tensor
 
 
-def spans(layout: Tensor) -> Spans:
-    """Start, end and mask `(L, L)` of every tree of a layout; computed once a pack."""
-    if layout not in _SPANS:
-        rows = layout[0, 0]
-        ends = torch.unique_consecutive(rows[0], return_counts=True)[1].cumsum(0).tolist()
-        starts = [0, *ends[:-1]]
-        _SPANS[layout] = [(a, b, visible(rows[:, a:b])) for a, b in zip(starts, ends, strict=True)]
-    return cast(Spans, _SPANS[layout])
+def visible(branch: Tensor) -> Tensor:
+    """Which token of a tree sees which: branches `(…, L) -> (…, L, L)` bool, rows see columns."""
+    size = branch.shape[-1]
+    earlier = torch.ones(size, size, dtype=torch.bool, device=branch.device).tril()
+    asking, asked = branch.unsqueeze(-1), branch.unsqueeze(-2)
+    return earlier & ((asking == asked) | (asked == 0))
+
+
+def forest(layout: Tensor) -> Forest:
+    """The trees of a layout, those of one size together; computed once a pack."""
+    if layout not in _FORESTS:
+        tree, branch = layout[0, 0]
+        sizes = torch.unique_consecutive(tree, return_counts=True)[1]
+        starts = sizes.cumsum(0) - sizes
+        groups, order = list[Group](), list[Tensor]()
+        for size in sizes.unique().tolist():
+            places = starts[sizes == size, None] + torch.arange(size, device=layout.device)
+            groups.append((*places.shape, visible(branch[places])))
+            order.append(places.flatten())
+        _FORESTS[layout] = Forest(tuple(groups), torch.cat(order), torch.cat(order).argsort())
+    return cast(Forest, _FORESTS[layout])
 
 
 def is_layout(mask: Tensor | None) -> bool:
@@ -68,24 +82,26 @@ def tree_attention(
 
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     assert attention_mask is not None
-    trees = spans(attention_mask)
-    _require_plain(kwargs, max(b - a for a, b, _ in trees))
+    trees = forest(attention_mask)
+    _require_plain(kwargs, max(size for _, size, _ in trees.groups))
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = (t.repeat_interleave(groups, dim=1) for t in (key, value))
     dropout = kwargs.get("dropout", 0.0) if module.training else 0.0
-    pieces = [
-        functional.scaled_dot_product_attention(
-            query[:, :, a:b],
-            key[:, :, a:b],
-            value[:, :, a:b],
-            attn_mask=mask,
-            dropout_p=dropout,
-            scale=kwargs.get("scaling"),
+    sizes = [n * size for n, size, _ in trees.groups]
+    parts = zip(
+        trees.groups,
+        *(t[0][:, trees.order].split(sizes, dim=1) for t in (query, key, value)),
+        strict=True,
+    )
+    pieces = []
+    for (n, size, mask), *heads in parts:
+        q, k, v = (t.unflatten(1, (n, size)).transpose(0, 1) for t in heads)
+        found = functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask[:, None], dropout_p=dropout, scale=kwargs.get("scaling")
         )
-        for a, b, mask in trees
-    ]
-    return torch.cat(pieces, dim=2).transpose(1, 2).contiguous(), None
+        pieces.append(found.transpose(1, 2).flatten(0, 1))
+    return torch.cat(pieces)[trees.back][None].contiguous(), None
 
 
 def _require_plain(kwargs: dict[str, Any], longest: int) -> None:

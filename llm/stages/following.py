@@ -18,7 +18,7 @@ from llm.methods import Following, Stream, identity
 from llm.models.heads import States
 from llm.stages import follow, follow_head
 from llm.stages.label import Labeller, label
-from llm.stages.workplace import train_identity
+from llm.stages.workplace import Model, train_identity
 
 if TYPE_CHECKING:
     from llm.stages.round import Round
@@ -57,7 +57,7 @@ class Follower:
         return {
             "rows": place.rows_hash,
             "method": identity(self.method),
-            "train": train_identity(place.s.train),
+            "train": train_identity(self.round.train_settings),
             "start": self.round.models[0].weights,
             "seed": place.s.seed,
         }
@@ -98,7 +98,7 @@ class Follower:
             place.rows,
             self.method,
             self.round.models[0].path,
-            s.train,
+            self.round.train_settings,
             s.model,
             place.tokenizer,
             s.seed,
@@ -115,7 +115,7 @@ class Follower:
             self.method,
             lam,
             start,
-            s.train,
+            self.round.train_settings,
             s.model,
             place.tokenizer,
             s.reference_batch,
@@ -179,6 +179,46 @@ class Follower:
                 stacklevel=2,
             )
         return {f"critic_{name}": found[name] for name in REPORTED}
+
+    def terms(self, iterates: list[Model]) -> dict[str, Any]:
+        """What the mixture loses by term of theory (T3), on a language; else nothing."""
+        from llm.stages.terms import measured
+
+        place, t = self.round.place, self.round.t
+        if place.s.data.language is None:
+            return {}
+        critics = [self._critic(s) for s in range(1, t + 1)]
+        lams = [float(self.output(name)["lam"]) for name in critics]
+        found: dict[str, Any] = place.stage(
+            f"{self.round.folder}/terms",
+            {
+                **self._inputs,
+                "fit": place.run.file_hash(f"{self.home}/fit", "fit"),
+                "policies": [m.weights for m in iterates],
+                "critics": [self.output(name)["weights"] for name in critics],
+            },
+            lambda f: measured(
+                f,
+                place.s,
+                self.method,
+                [m.path for m in iterates],
+                [
+                    (self._path(name), self.labeller([str(self._path(name) / "model")]))
+                    for name in critics
+                ],
+                lams,
+                self._path("fit") / "fit.parquet",
+                place.tokenizer,
+            ),
+        )
+        return {k: v for k, v in found.items() if k != "terms"}
+
+    def steps(self) -> dict[str, int]:
+        """Gradient steps of this round's critic, and at first of the fits; a head's solve is one."""
+        stages = [self._critic(self.round.t)]
+        if self.round.t == 1:
+            stages += [f"fit-{k}" for k in range(self.method.critic().folds)]
+        return {"steps": sum(int(self.output(name).get("steps", 1)) for name in stages)}
 
     def rewards(self, stream: Stream) -> None:
         """`Σ_{s≤t} r_s` of the responses of a stream, as their labels; no judge is asked."""

@@ -15,8 +15,8 @@ from llm.files.parts import join_parts, make_parts, part_seed
 from llm.files.progress import Progress
 from llm.methods import Stream
 from llm.models.judges import Judge, finite_scores, load_judge
-from llm.worlds.language import Language
 from llm.worlds.referee import LanguageJudge
+from llm.worlds.world import World
 
 LANGUAGE = "language"
 
@@ -56,7 +56,7 @@ def _matrix(scores: Sequence[float], chance: torch.Generator | None) -> list[lis
     return wins
 
 
-def make_labeller(name: str, language: Language | None, tokenizer: Any) -> Labeller:
+def make_labeller(name: str, language: World | None, tokenizer: Any) -> Labeller:
     """The labeller that `judge: name` asks for: "language", `module:function`, or a folder."""
     if name == LANGUAGE:
         assert language is not None

@@ -19,7 +19,7 @@ from llm.models.load import ModelSettings, load_tokenizer
 from llm.settings import DataSettings, LanguageSettings
 from llm.stages import respond
 from llm.worlds import tiny
-from llm.worlds.language import Language
+from llm.worlds.world import make_world
 
 
 def identity(data: DataSettings, model: ModelSettings, seed: int) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def _turn(text: str) -> list[dict[str, str]]:
 
 def language_rows(settings: LanguageSettings, seed: int) -> list[dict[str, Any]]:
     """Preference rows of a language, as conversations."""
-    language = Language(settings.name, settings.coverage, settings.scale)
+    language = make_world(settings.name, settings.coverage, settings.scale)
     prompts, responses = language.prompts, language.responses
     return [
         {"prompt": _turn(prompts[x]), "chosen": responses[a], "rejected": responses[b]}
@@ -123,7 +123,7 @@ def demonstrations(settings: LanguageSettings, tokenizer: Any, seed: int) -> lis
     """Unlabelled draws from the behaviour policy, for supervised fine-tuning."""
     from llm.data.encode import prompt_ids, response_ids
 
-    language = Language(settings.name, settings.coverage, settings.scale)
+    language = make_world(settings.name, settings.coverage, settings.scale)
     g = torch.Generator().manual_seed(1_000_003 + seed)  # another stream than the pairs'
     x = torch.randint(len(language.prompts), (settings.demonstrations,), generator=g)
     y = torch.multinomial(language.behaviour[x], 1, generator=g).squeeze(-1)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from llm.data.padding import pad
+from llm.data.padding import Ids, each_once, pad
 from llm.data.row import Row, logp_column, write_native
 from llm.data.trees import Tree, fill, pack
 from llm.files import processes
@@ -79,11 +79,15 @@ def _packed(model: Any, rows: Sequence[Row], names: Sequence[str]) -> list[float
 def _padded(model: Any, rows: Sequence[Row], names: Sequence[str], pad_id: int) -> list[float]:
     prompts = [r.prompt for r in rows for name in names for _ in r.responses[name]]
     responses = [y for r in rows for name in names for y in r.responses[name]]
-    batch = pad(prompts, responses, pad_id)
     device = next(model.parameters()).device
-    ids, attention, completion = (tensor.to(device) for tensor in batch.values())
-    found: list[float] = sequence_logps(model, ids, attention, completion).tolist()
-    return found
+
+    def logps(prompts: list[Ids], responses: list[Ids]) -> list[float]:
+        batch = pad(prompts, responses, pad_id)
+        ids, attention, completion = (tensor.to(device) for tensor in batch.values())
+        found: list[float] = sequence_logps(model, ids, attention, completion).tolist()
+        return found
+
+    return each_once(prompts, responses, logps)
 
 
 def reference(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,15 +21,19 @@ from llm.stages.sample import sample
 from llm.stages.value import language_of
 from llm.stages.workplace import Model, Workplace, train_identity
 from llm.training.rollouts import frozen_names
+from llm.training.settings import TrainSettings
 
 
 @dataclass(frozen=True)
 class Done:
-    """What a round made: the next iterate, how many labels it spent, what its critic found."""
+    """What a round made: the next iterate, what its critic found, and what it spent.
+
+    `spent` counts gradient `steps` (of all networks), `samples` drawn and `labels` asked for.
+    """
 
     model: Model
-    labels: int
     notes: dict[str, Any]
+    spent: Counter[str]
 
 
 @dataclass(frozen=True)
@@ -50,21 +55,44 @@ class Round:
         sampled = [s for s in self.streams if s.sampled]
         for stream in sampled:
             self.sample(stream)
-        follower = Follower(self, self.method) if isinstance(self.method, Following) else None
+        follower = self.follower
         notes = follower.answer() if follower else {}
-        labels = 0
+        spent = Counter(follower.steps() if follower else {})
         for stream in sampled:
             if follower and stream.labels == "critic":
                 follower.rewards(stream)
             elif stream.labels:
-                labels += self.label(stream)
+                spent["labels"] += self.label(stream)
         self.reference(sampled)
-        return Done(self.train(), labels, notes)
+        model, steps = self.train()
+        spent["steps"] += steps
+        spent["samples"] += self.drawn(steps)
+        return Done(model, notes, spent)
+
+    @cached_property
+    def follower(self) -> Follower | None:
+        """The critics, where the method has them."""
+        return Follower(self, self.method) if isinstance(self.method, Following) else None
+
+    def terms(self, newest: Model) -> dict[str, Any]:
+        """What a follower says of all iterates up to the newest, the round's own."""
+        return self.follower.terms([*self.models, newest]) if self.follower else {}
+
+    def drawn(self, steps: int) -> int:
+        """Responses drawn in a round with so many steps."""
+        once = sum(s.count or 0 for s in self.streams if s.sampled)
+        live = sum(s.count or 0 for s in self.streams if s.when == "step")
+        return once * len(self.place.rows) + live * self.train_settings.batch * steps
 
     @cached_property
     def streams(self) -> tuple[Stream, ...]:
         """The streams of the method with their counts."""
         return self.place.s.streams(self.method)
+
+    @cached_property
+    def train_settings(self) -> TrainSettings:
+        """How the method is optimised."""
+        return self.place.s.training(self.method)
 
     @property
     def current(self) -> Model:
@@ -139,7 +167,7 @@ class Round:
             "streams": {name: self._hash(*name.split("/")) for name in files},
             "policies": {name: model.weights for name, model in asked.items()},
             "batch": place.s.reference_batch,
-            "packing": place.s.train.packing,
+            "packing": self.train_settings.packing,
         }
         place.stage(
             f"{self.folder}/reference",
@@ -152,19 +180,19 @@ class Round:
                 place.s.model,
                 place.tokenizer.pad_token_id,
                 place.s.reference_batch,
-                place.s.train.packing,
+                self.train_settings.packing,
                 self.shelf(),
             ),
         )
 
     def shelf(self) -> Shelf:
-        """Log-probs of the data's answers under `π_1`, shared by all methods and rounds of the run."""
-        place, start = self.place, self.models[0]
-        told = (start.weights, place.rows_hash, place.s.reference_batch, place.s.train.packing)
+        """Log-probs of the data's answers under `π_1`, shared by the methods and rounds of the run."""
+        place, start, packing = self.place, self.models[0], self.train_settings.packing
+        told = (start.weights, place.rows_hash, place.s.reference_batch, packing)
         return Shelf(start.path, place.run.directory / "start" / digest(told))
 
-    def train(self) -> Model:
-        """Minimise the method's loss from `π_t`."""
+    def train(self) -> tuple[Model, int]:
+        """Minimise the method's loss from `π_t`; the next iterate, and in how many steps."""
         place = self.place
         live = {name: self.frozen(name) for name in frozen_names(self.streams)}
         inputs = {
@@ -173,11 +201,11 @@ class Round:
             "live": {name: model.weights for name, model in live.items()},
             "generation": asdict(place.s.generation) if live else None,
             "method": identity(self.method),
-            "train": train_identity(place.s.train),
+            "train": train_identity(self.train_settings),
             "seed": place.s.seed,
         }
         out = place.stage(f"{self.folder}/train", inputs, lambda f: self._fit(f, live))
-        return Model(str(self._path("train") / out["model"]), out["weights"])
+        return Model(str(self._path("train") / out["model"]), out["weights"]), int(out["steps"])
 
     def _fit(self, target: Path, live: dict[str, Model]) -> dict[str, Any]:
         from llm.training.assembly import method_trainer
@@ -189,14 +217,14 @@ class Round:
             read_native(self._path("reference") / "streams.parquet"),
             self.method,
             self.method.trained(self.streams),
-            s.train,
+            self.train_settings,
             s.model,
             target,
             tokenizer,
             s.seed,
             self._rollouts(live),
         )
-        return fit(trainer, target, tokenizer, s.train.ema)
+        return fit(trainer, target, tokenizer, self.train_settings.ema)
 
     def _rollouts(self, live: dict[str, Model]) -> Any:
         from llm.training.rollouts import Rollouts, adapter_off, copy_of
@@ -217,7 +245,7 @@ class Round:
             {name: frozen(model) for name, model in live.items()},
             s.generation,
             Ends(tokenizer.pad_token_id, tokenizer.eos_token_id),
-            s.train.logp_chunk,
+            self.train_settings.logp_chunk,
             f"{s.seed}/{self.folder}/step",
         )
 

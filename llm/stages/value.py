@@ -17,7 +17,7 @@ from llm.settings import Settings
 from llm.stages import measure
 from llm.stages.directory import flatten
 from llm.worlds import exact, sentiment
-from llm.worlds.language import Language
+from llm.worlds.world import World, make_world
 
 
 def evaluate(
@@ -49,13 +49,13 @@ def evaluate(
     return {"report": "report.json", **report}
 
 
-def language_of(settings: Settings) -> Language | None:
+def language_of(settings: Settings) -> World | None:
     """The synthetic language of a run, if it has one."""
     s = settings.data.language
-    return None if s is None else Language(s.name, s.coverage, s.scale)
+    return None if s is None else make_world(s.name, s.coverage, s.scale)
 
 
-def _table(language: Language, path: str, model: ModelSettings, tokenizer: Any) -> torch.Tensor:
+def table_of(language: World, path: str, model: ModelSettings, tokenizer: Any) -> torch.Tensor:
     """`log π(y|x)` of a saved iterate; kept beside the model, since later rounds need it again."""
     from safetensors.torch import load_file, save_file
 
@@ -67,7 +67,6 @@ def _table(language: Language, path: str, model: ModelSettings, tokenizer: Any) 
         load_model(path, model),
         [prompt_ids(tokenizer, turn) for turn in turns],
         [response_ids(tokenizer, turns[0], response) for response in language.responses],
-        tokenizer.pad_token_id,
     )
     from experiments.common.files import write_atomically
 
@@ -83,8 +82,8 @@ def exact_report(
     assert language is not None
     assert settings.data.language is not None
     pairs = language.sample_pairs(settings.data.language.pairs, settings.seed)
-    tables = [_table(language, path, settings.model, tokenizer) for path in iterates]
-    first = _table(language, start, settings.model, tokenizer)
+    tables = [table_of(language, path, settings.model, tokenizer) for path in iterates]
+    first = table_of(language, start, settings.model, tokenizer)
     report = exact.report(language, tables[-1], first, pairs)
     played = tables[:-1] or tables  # theory: π̄ averages π_1 … π_T
     mixture = torch.stack([exact.closed(t) for t in played]).mean(0)

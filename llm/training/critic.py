@@ -15,9 +15,12 @@ import torch
 from torch import Tensor, nn
 from transformers import TrainerCallback
 
+from llm.data.padding import Ids, each_once, pad
 from llm.data.row import Row
+from llm.data.trees import unpacked
 from llm.methods import Batch, Metrics, Stream
 from llm.models.load import ModelSettings, add_lora
+from llm.models.packs import pack_outputs, with_critic_packs
 from llm.training.batches import StreamCollator, Tensors, read
 from llm.training.settings import TrainSettings, arguments
 from llm.training.trainer import SequenceTrainer
@@ -26,9 +29,13 @@ Loss = Callable[[Batch], tuple[Tensor, Metrics]]
 
 
 def rewards(model: nn.Module, inputs: Tensors, bound: float) -> Tensor:
-    """`r(x,y)` of every sequence, `(B,)`, in `(−bound/2, bound/2)`."""
-    found = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
-    raw = found.logits.squeeze(-1)
+    """`r(x,y)` of every sequence, `(B,)`, in `(−bound/2, bound/2)`, stream by stream."""
+    if "pack/layout" in inputs:
+        found = pack_outputs(model, unpacked(inputs))
+        raw = found.view(len(inputs["prompt_ids"]), -1).transpose(0, 1).flatten()
+    else:
+        output = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+        raw = output.logits.squeeze(-1)
     return bound / 2 * torch.tanh(raw.to(torch.promote_types(raw.dtype, torch.float32)))
 
 
@@ -41,19 +48,24 @@ def score_rows(
     bound: float,
     size: int,
 ) -> list[dict[str, list[float]]]:
-    """`r(x,y)` of every response of the streams `names`, `size` rows at a time."""
+    """`r(x,y)` of every response of the streams `names`, about `size` rows' responses at a time."""
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
-    found = []
-    for i in range(0, len(rows), size):
-        part = rows[i : i + size]
-        streams = tuple(Stream(n, len(part[0].responses[n])) for n in names)
-        batch = {k: v.to(device) for k, v in StreamCollator(pad_id, streams)(part).items()}
-        table = read(batch, rewards(model, batch, bound), streams).logp
-        found += [{n: table[n][b].tolist() for n in names} for b in range(len(part))]
+    responses = [y for r in rows for n in names for y in r.responses[n]]
+    chunk = size * max(1, min(8, len(responses) // len(rows)))
+
+    def values(prompts: list[Ids], responses: list[Ids]) -> list[float]:
+        found: list[float] = []
+        for i in range(0, len(prompts), chunk):
+            batch = pad(prompts[i : i + chunk], responses[i : i + chunk], pad_id)
+            found += rewards(model, {k: v.to(device) for k, v in batch.items()}, bound).tolist()
+        return found
+
+    prompts = [r.prompt for r in rows for n in names for _ in r.responses[n]]
+    each = iter(each_once(prompts, responses, values))
     model.train(was_training)
-    return found
+    return [{n: [next(each) for _ in r.responses[n]] for n in names} for r in rows]
 
 
 class CriticTrainer(SequenceTrainer):
@@ -106,6 +118,7 @@ def critic_trainer(
     """The trainer of a critic on native rows; under LoRA the adapters and the head are trained."""
     if settings.lora is not None and not hasattr(model, "peft_config"):
         model = add_lora(model, settings.lora, "SEQ_CLS")
+    packed = train.packing and with_critic_packs(model)
     return CriticTrainer(
         model,
         loss=loss,
@@ -113,7 +126,9 @@ def critic_trainer(
         bound=bound,
         args=arguments(train, folder, seed),
         train_dataset=list(rows),
-        data_collator=StreamCollator(pad_id, tuple(replace(s, anchors=()) for s in streams)),
+        data_collator=StreamCollator(
+            pad_id, tuple(replace(s, anchors=()) for s in streams), packed
+        ),
     )
 
 

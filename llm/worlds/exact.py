@@ -11,26 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from llm.data.padding import pad
-from llm.models.logprobs import sequence_logps, with_logps
-from llm.worlds.language import Language
+from llm.worlds.trie import levels_of, tree_logps
+from llm.worlds.world import World
 
 
-@torch.no_grad()
-def policy_table(
-    model: Any, prompts: list[list[int]], responses: list[list[int]], pad_id: int
-) -> Tensor:
-    """`log π(y|x)` of every response at every prompt by enumeration, `(X, A)` float64."""
-    was_training = model.training
-    model = with_logps(model).eval()
-    device = next(model.parameters()).device
-    rows = []
-    for prompt in prompts:
-        batch = pad([prompt] * len(responses), responses, pad_id)
-        ids, attention, completion = (tensor.to(device) for tensor in batch.values())
-        rows.append(sequence_logps(model, ids, attention, completion))
+def policy_table(model: Any, prompts: list[list[int]], responses: list[list[int]]) -> Tensor:
+    """`log π(y|x)` of every response at every prompt, `(X, A)` float64, by a pass over their tree."""
+    was_training, levels = model.training, levels_of(responses)
+    model.eval()
+    rows = [tree_logps(model, prompt, levels, len(responses)) for prompt in prompts]
     model.train(was_training)
-    return torch.stack(rows).double().cpu()
+    return torch.stack(rows)
 
 
 def closed(logps: Tensor) -> Tensor:
@@ -39,12 +30,12 @@ def closed(logps: Tensor) -> Tensor:
     return torch.cat([inside, (1 - inside.sum(-1, keepdim=True)).clamp_min(0)], -1)
 
 
-def value(language: Language, logps: Tensor) -> float:
+def value(language: World, logps: Tensor) -> float:
     """`J(π) = E_x Σ_y π(y|x) r*(x,y)`, prompts uniform."""
     return table_value(language, closed(logps))
 
 
-def table_value(language: Language, policy: Tensor) -> float:
+def table_value(language: World, policy: Tensor) -> float:
     """`J` of probabilities `(X, A)`, or `(X, A+1)` with the mass outside the language last."""
     reward = language.reward
     if policy.shape[-1] > reward.shape[-1]:
@@ -53,13 +44,13 @@ def table_value(language: Language, policy: Tensor) -> float:
     return float((policy * reward).sum(-1).mean())
 
 
-def optimal_policy(language: Language) -> Tensor:
+def optimal_policy(language: World) -> Tensor:
     """`π*`, uniform among the best responses (the best-covered optimal policy under `μ`)."""
     best = language.reward == language.reward.max(-1, keepdim=True).values
     return best.double() / best.sum(-1, keepdim=True)
 
 
-def concentrability(language: Language, policy: Tensor) -> float:
+def concentrability(language: World, policy: Tensor) -> float:
     """Tabular single-policy concentrability, theory (8) with `ν = μ`: `E_x χ²(π‖μ) / 2`."""
     mu = language.behaviour
     return float((((policy - mu) ** 2 / mu).sum(-1) / 2).mean())
@@ -73,13 +64,13 @@ def kl(logps: Tensor, reference: Tensor) -> float:
 
 
 def report(
-    language: Language, logps: Tensor, reference: Tensor, pairs: tuple[Tensor, Tensor, Tensor]
+    language: World, logps: Tensor, reference: Tensor, pairs: tuple[Tensor, Tensor, Tensor]
 ) -> dict[str, float]:
     """Everything the table shows, from `log π` and `log π_ref` `(X, A)` and the training pairs."""
     x, chosen, rejected = pairs
     j = value(language, logps)
     policy = closed(logps)
-    return {
+    found = {
         "value": j,
         "suboptimality": float(language.reward.max(-1).values.mean()) - j,
         "kl": kl(logps, reference),
@@ -87,6 +78,8 @@ def report(
         "logp_rejected": float(logps[x, rejected].mean()),
         "outside": float(policy[:, -1].mean()),
         "best": float((policy[:, :-1] * optimal_policy(language).gt(0)).sum(-1).mean()),
-        "misled": float((policy[:, :-1] * (language.count == 3)).sum(-1).mean()),
         "concentrability_optimal": concentrability(language, optimal_policy(language)),
     }
+    if language.trap is not None:
+        found["misled"] = float((policy[:, :-1] * language.trap).sum(-1).mean())
+    return found

@@ -18,11 +18,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from llm.worlds.world import SYMBOLS, World
 from spac_theory.checks import choice, number
 
-SYMBOLS = ("ba", "be", "bi", "bo", "da", "de", "di", "do")
-TOPICS = ("sun", "sea", "oak", "fox")
-MOODS = ("calm", "glad", "grim")
 LENGTH = 3
 REWARDS = {"extrapolates": (0.0, 0.5, 1.0, 1.5), "misleads": (0.0, 0.5, 1.0, 0.0)}
 FLATTERING = {"calm": (0, 1, 3), "glad": (2, 3, 5), "grim": (4, 5, 7)}  # symbol numbers
@@ -30,36 +28,21 @@ RARE = 0.002
 
 
 @dataclass(frozen=True)
-class Language:
-    """A language by name; `coverage` is the mass of `μ` on `k = 2`, `RARE` its mass on `k = 3`.
-
-    Shapes: `X` = 12 prompts, `A` = 512 responses. `scale` multiplies all rewards in the
-    Bradley–Terry law of the data (it sets how noisy a comparison is), not in reported values.
-    """
+class Language(World):
+    """`coverage` is the mass of `μ` on `k = 2`, `RARE` its mass on `k = 3`; `A` = 512 responses."""
 
     name: str = "misleads"
     coverage: float = 0.1
-    scale: float = 2.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         choice("language.name", self.name, REWARDS)
         number("language.coverage", self.coverage, low=0, high=1 - RARE)
-        number("language.scale", self.scale, low=0, open_low=True)
-
-    @property
-    def prompts(self) -> list[str]:
-        """The `X` prompts as text."""
-        return [f"{topic} {mood}" for topic in TOPICS for mood in MOODS]
 
     @cached_property
     def codes(self) -> Tensor:
         """All responses as symbol numbers, `(A, 3)`."""
         return torch.tensor(list(itertools.product(range(len(SYMBOLS)), repeat=LENGTH)))
-
-    @property
-    def responses(self) -> list[str]:
-        """All responses as text, in the order of `codes`."""
-        return [" ".join(SYMBOLS[i] for i in row) for row in self.codes.tolist()]
 
     @cached_property
     def flattering(self) -> Tensor:
@@ -87,12 +70,7 @@ class Language:
         size = torch.stack([(self.count == k).sum(-1) for k in range(LENGTH + 1)], -1)
         return (mass / size).gather(-1, self.count)
 
-    def sample_pairs(self, n: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-        """`n` index triples `(x, chosen, rejected)`: `x` uniform, two i.i.d. draws from `μ`."""
-        g = torch.Generator().manual_seed(seed)
-        x = torch.randint(len(self.prompts), (n,), generator=g)
-        pair = torch.multinomial(self.behaviour[x], 2, replacement=True, generator=g)
-        margin = self.scale * (self.reward[x, pair[:, 0]] - self.reward[x, pair[:, 1]])
-        wins = torch.rand(n, generator=g, dtype=torch.float64) < torch.sigmoid(margin)
-        chosen = torch.where(wins, pair[:, 0], pair[:, 1])
-        return x, chosen, torch.where(wins, pair[:, 1], pair[:, 0])
+    @property
+    def trap(self) -> Tensor:
+        """`k = 3`, `(X, A)`."""
+        return self.count == LENGTH

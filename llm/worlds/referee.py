@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from llm.worlds.language import Language
+from llm.worlds.world import World
 
 
 class LanguageJudge:
     """Scores `scale · r*(x, y)`; texts outside the language have the reward of the worst response."""
 
-    def __init__(self, language: Language) -> None:
+    def __init__(self, language: World) -> None:
         self.scale, reward = language.scale, language.reward.tolist()
         self.worst = float(language.reward.min())
         self.table = {

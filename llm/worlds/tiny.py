@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llm.worlds.language import MOODS, SYMBOLS, TOPICS
+from llm.worlds.world import MOODS, SYMBOLS, TOPICS
 
 SPECIAL = ["<unk>", "<s>", "</s>", "<pad>"]
 # The layout of Mistral-Instruct: a user turn between [INST] marks, an answer that ends in EOS.

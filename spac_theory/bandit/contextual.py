@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from spac_theory import checks
-from spac_theory.checks import InputError
+from spac_theory.checks import InputError, brief
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class ContextualBandit:
     name : str
         Names the random streams of its data; two problems must not share one.
     """
+
+    __repr__ = brief
 
     rho: Tensor
     features: Tensor

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from spac_theory import checks
-from spac_theory.checks import InputError
+from spac_theory.checks import InputError, brief
 from spac_theory.keys import generator
 from spac_theory.links import BRADLEY_TERRY, Link
 from spac_theory.objective import tabular_margins
@@ -39,6 +39,8 @@ class WinnerCounts:
         `unit = 2` a tie is half a win each way. Lemma (H) holds for shares that are the probability of
         winning given what is recorded: by Jensen, averaging the log-ratio only lowers its exponential.
     """
+
+    __repr__ = brief
 
     wins: Tensor
     unit: int = 1

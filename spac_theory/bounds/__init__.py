@@ -16,6 +16,7 @@ from spac_theory.bounds.lower import (
     separation,
     two_point_bound,
 )
+from spac_theory.bounds.plain import PlainBound, bound
 from spac_theory.bounds.projection import distance, projected_complexity, projection
 from spac_theory.bounds.upper import (
     Complexity,
@@ -31,9 +32,11 @@ __all__ = [
     "Complexity",
     "ConstraintBound",
     "LowerBound",
+    "PlainBound",
     "Rivals",
     "UpperBound",
     "best_upper_bound",
+    "bound",
     "constraint_bound",
     "covering_complexity",
     "distance",

@@ -12,7 +12,7 @@ from torch import Tensor
 from spac_theory import checks
 from spac_theory.bandit.contextual import ContextualBandit
 from spac_theory.bandit.preferences import PreferenceModel
-from spac_theory.checks import InputError
+from spac_theory.checks import InputError, brief
 from spac_theory.links import BRADLEY_TERRY, Link
 from spac_theory.registry import Registry, build
 from spac_theory.rewards.base import RewardClass
@@ -29,6 +29,7 @@ class Problem:
     about the contexts of the data alone.
     """
 
+    __repr__ = brief
     known_contexts: ClassVar[bool] = True
 
     bandit: ContextualBandit
@@ -96,6 +97,31 @@ def _fits(name: str, generator: Any) -> None:
 def uniform_profile(contexts: int, actions: int) -> Tensor:
     """The uniform distribution at every context."""
     return torch.full((contexts, actions), 1 / actions, dtype=torch.float64)
+
+
+def table_problem(
+    reward: Any,
+    name: str = "own",
+    *,
+    rho: Any = None,
+    reward_range: tuple[float, float] | None = None,
+    profile: Any = None,
+) -> Problem:
+    """A problem from a table of rewards `(X, A)` of one's own, with the table as its class.
+
+    `rho (X,)` weighs contexts and `profile (X, A)` spreads a behaviour's mass over actions, both uniform by
+    default; `reward_range` bounds every reward of the class, by default the smallest and the largest of the
+    table (what a learner is then told). Two problems with data of their own need two names. Raises
+    InputError for a table with one action, a range that leaves the table out, or weights that are none.
+    """
+    table = checks.as_tensor("reward", reward, (None, None))
+    contexts, actions = table.shape
+    uniform = torch.full((contexts,), 1 / max(contexts, 1), dtype=torch.float64)
+    weights = uniform if rho is None else checks.as_tensor("rho", rho, (contexts,))
+    bandit = ContextualBandit(weights, one_hot_features(contexts, actions), table, name)
+    limits = reward_range or (float(table.min()), float(table.max()))
+    spread = uniform_profile(contexts, actions) if profile is None else profile
+    return Problem(bandit, tabular_class(contexts, actions, reward_range=limits), spread)
 
 
 def unit_table(reward: Tensor, name: str) -> Problem:

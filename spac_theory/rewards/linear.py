@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from spac_theory import checks
-from spac_theory.checks import InputError
+from spac_theory.checks import InputError, brief
 from spac_theory.links import Link
 from spac_theory.rewards.base import FEATURES, TABLE, BestResponse
 from spac_theory.solvers.design import BlockDesign, DenseDesign, Design
@@ -41,6 +41,8 @@ class LinearClass:
     tabular : bool
         The features are the one-hot table; set by :func:`tabular_class`.
     """
+
+    __repr__ = brief
 
     features: Tensor
     norm_bound: float | None = None

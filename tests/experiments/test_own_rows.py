@@ -26,7 +26,7 @@ from llm.data.formats import normalise
 from llm.data.judgements import Reading
 from llm.data.validate import Limits, prepare
 from llm.worlds import tiny
-from llm.worlds.language import MOODS, SYMBOLS, TOPICS
+from llm.worlds.world import MOODS, SYMBOLS, TOPICS
 from spac_theory import InputError
 
 OPTIONS = RowSettings(dimension=8, held_out=0.25, permutations=19, clusters=3, queries=5)
@@ -90,7 +90,7 @@ def test_the_whole_chain_from_a_file_to_rows_to_train_on(
         "algorithm=[spac_sqrt_n,spac_constrained_wilks,mle_greedy,dpo,spac_t]",
     )
     out = tmp_path / "out"
-    assert diagnose(composed("diagnose", *words, "rows.permutations=9"), out)
+    assert diagnose(composed("diagnose", *words, "rows.permutations=19"), out)
     shown = capsys.readouterr().out
     assert "Not run on these rows: spac_t (treats all answers" in " ".join(shown.split())
     assert "λ to use" in shown
@@ -114,7 +114,7 @@ def test_the_whole_chain_from_a_file_to_rows_to_train_on(
     words = (f"data.source={out}/best_of_k.jsonl", "data=file", "data.max_length=32", "rounds=1")
     words += ("data.max_prompt_length=16", "generation.max_new_tokens=4", "model=local", "sft=null")
     words += (f"model.name={tmp_path}/model", f"run_dir={tmp_path}/run", "train.batch=4")
-    words += ("train.micro_batch=4", "~methods.dpo", "~methods.moving-dpo", "~methods.spin")
+    words += ("train.micro_batch=4", "methods=spac")
     assert run.execute(run.composed("run", *words))
     assert list(tmp_path.glob("run/spac/round-01/train/model/*.safetensors"))
     used = pl.read_parquet(tmp_path / "run/spac/round-01/reference/streams.parquet")["row_weight"]
@@ -271,6 +271,7 @@ def test_groups_are_by_source_length_and_words(tmp_path: Path) -> None:
         (("reading.columns.prompt=q",), "Line 1 has no column 'q'"),
         (("rows.held_out=1",), "rows.held_out is 1"),
         (("rows.dimension=0",), "rows.dimension is 0"),
+        (("rows.permutations=9",), "permutations is 9; it must be 0, or at least 19"),
         (("norm_bound=-1",), "norm_bound is -1"),
     ],
 )
@@ -303,3 +304,17 @@ def test_answers_of_one_length_and_rows_that_are_kept_twice_are_said(tmp_path: P
     found = gather_evidence(problem, {}, 0)
     assert found.longer_wins is None
     assert "of one length" in page._length(found)
+
+
+def test_the_commands_of_the_page_name_settings_that_there_are() -> None:
+    """Every command line of the page is composed by the program it names."""
+    page_of = Path(__file__).parents[2] / "docs/own_data.md"
+    lines = [line for line in page_of.read_text().splitlines() if line.startswith("    python -m ")]
+    for line in lines:
+        program, *words = line.partition("#")[0].split()[2:]
+        words = [w if "=" in w else f"data={w}" for w in words]  # a bare word names the data
+        if program == "llm.run":
+            assert run.composed("run", *words)["sft"] is None
+        else:
+            assert composed(program.rpartition(".")[2], *words)["data"] == "rows.jsonl"
+    assert len(lines) == 3

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import re
 import signal
 import subprocess
+import sys
 import time
+import tomllib
 from pathlib import Path
 
+import polars as pl
+import pyarrow.parquet as pq
 import pytest
+import yaml
+from hydra.core.global_hydra import GlobalHydra
 
-from experiments.common.choices import unknown_choice
-from experiments.common.program import CONFIGURATION
+from experiments.common.program import folder, launch
+from experiments.common.provenance import commit
 from experiments.engine.store import read_results
+from spac_theory.console import PROGRAMS
 
-from .tools import SMALL, command, environment, files, plugin, run
+from .tools import ROOT, SMALL, command, environment, files, plugin, run
 
 SWEEP = "experiments.coverage_sweep"
 BAD = [
@@ -57,19 +66,105 @@ def test_help_and_the_configuration_are_readable(tmp_path: Path) -> None:
 
 
 CHOICES = [
-    (["algorithm=[dpo]", "problem=linear", "grid=quick"], None),
-    (["+algorithm.mine={name: x}", "problem.seed=0,1", "~algorithm.dpo", "--multirun"], None),
     (["algorithm=[none]"], "algorithm is 'none'; it must be one of: behaviour_cloning, "),
+    (
+        ["grid=quik"],
+        "grid is 'quik' (did you mean 'quick'?); it must be one of: default, quick, smoke.",
+    ),
     (["problem=tab"], "problem is 'tab' (did you mean 'tabular'?); "),
     (["problem=linear,tabulr", "--multirun"], "problem is 'tabulr' (did you mean 'tabular'?); "),
     (["algorithm=[dpo],[dp]", "--multirun"], "algorithm is 'dp' (did you mean 'dpo'?); "),
+    (["algorithm=[nudg]", "--config-dir=own"], "algorithm is 'nudg' (did you mean 'nudge'?); "),
 ]
 
 
 @pytest.mark.parametrize(("words", "message"), CHOICES)
-def test_a_choice_without_a_file_is_named(words: list[str], message: str | None) -> None:
-    found = unknown_choice(words, Path(CONFIGURATION))
-    assert found is None if message is None else found is not None and found.startswith(message)
+def test_a_choice_without_a_file_is_named(
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    own_folder(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["program", *words])
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    GlobalHydra.instance().clear()
+    with pytest.raises(SystemExit) as end:
+        launch(SWEEP, "experiments.studies.sweep.run:coverage_sweep")
+    GlobalHydra.instance().clear()
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith(message)
+
+
+def own_folder(folder: Path) -> None:
+    """A configuration of one's own: an algorithm under a name, a problem, a behaviour."""
+    for name, text in {
+        "algorithm/nudge.yaml": "nudge:\n  name: dpo\n  beta: 0.5\n",
+        "problem/mine.yaml": "name: rare_lucky\ncontexts: 2\nactions: 4\n",
+        "behaviour/half.yaml": "name: coverage\ndials: [0.5]\n",
+    }.items():
+        (folder / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "own" / name).write_text(text)
+
+
+def test_a_configuration_folder_of_ones_own_chooses_and_results_say_all_of_it(
+    tmp_path: Path,
+) -> None:
+    own_folder(tmp_path)
+    words = [
+        "algorithm=[nudge]",
+        "problem=mine",
+        "behaviour=half",
+        "grid=smoke",
+        "figure.formats=[]",
+    ]
+    words += ["launcher.processes=0", f"store={tmp_path}/store", "learner.delta=0.2"]
+    done = run([sys.executable, "-m", SWEEP, "--config-dir", "own", *words], tmp_path)
+    assert done.returncode == 0, done.stderr
+    (place,) = (tmp_path / "outputs").iterdir()
+    assert re.fullmatch(r"[\w.=,+-]+", place.name)  # nothing that a shell or a glob would read
+    assert place.name != "coverage_sweep"  # the headline's folder is its own
+    told = {
+        k.decode(): v.decode()
+        for k, v in pq.read_schema(place / "results.parquet").metadata.items()
+    }
+    settings = json.loads(told["configuration"])
+    assert settings["algorithm"]["nudge"]["beta"] == 0.5
+    assert (settings["learner"]["delta"], settings["behaviour"]["dials"]) == (0.2, [0.5])
+    assert told["commit"] == commit()
+    assert told["command"].startswith("python -m experiments.coverage_sweep --config-dir own")
+
+
+def test_every_configuration_has_a_folder_of_its_own() -> None:
+    names = ["", "grid=quick", "algorithm=[a,b]", "algorithm=[a],b", "x" * 300, "x" * 299 + "y"]
+    found = [folder(words, "outputs/sweep") for words in names]
+    assert len(set(found)) == len(names)
+    assert found[:2] == ["outputs/sweep", "outputs/sweep,grid=quick"]
+    assert max(map(len, found)) < 120
+    assert not any(set("[]*?'\" ") & set(name) for name in found)
+
+
+@pytest.mark.parametrize("word", ["problem=", "grid.se", "algorithm=[dp"])
+def test_a_console_script_completes_its_words(word: str, tmp_path: Path) -> None:
+    script = tmp_path / "spac-sweep"
+    script.write_text("from spac_theory.console import main\nmain()\n")
+    line = {"COMP_LINE": f"spac-sweep {word}"}
+    words = [sys.executable, str(script), "-sc", "query=bash"]
+    done = subprocess.run(
+        words, cwd=tmp_path, env={**environment(), **line}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    wanted = {"problem=": "problem=tabular", "grid.se": "grid.seeds=", "algorithm=[dp": ""}[word]
+    assert wanted in done.stdout
+
+
+def test_every_console_script_is_a_program() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert set(project["scripts"]) == set(PROGRAMS)
+    for module in PROGRAMS.values():
+        assert (ROOT / (module.replace(".", "/") + ".py")).is_file(), module
 
 
 def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path: Path) -> None:
@@ -118,20 +213,48 @@ def test_a_strangers_algorithm_runs_in_a_sweep_from_the_command_line(tmp_path: P
     assert "16 rows: 16 done, 0 failed, 0 skipped, 0 missing" in done.stdout
     assert "mine" in (tmp_path / "out/summary.md").read_text()
     assert read_results(tmp_path / "out")["most"].null_count() == 8
-    figures = [f"suboptimality_{x}.{kind}" for x in ("n", "coverage") for kind in ("png", "pdf")]
-    for name in figures:
-        head = (tmp_path / "out" / name).read_bytes()[:4]
-        assert head == (b"%PDF" if name.endswith("pdf") else b"\x89PNG")
+    for name in ("suboptimality_n", "every_algorithm"):
+        for kind, head in (("png", b"\x89PNG"), ("pdf", b"%PDF")):
+            assert (tmp_path / "out" / f"{name}.{kind}").read_bytes()[:4] == head
 
 
-@pytest.mark.parametrize("words", [("problem.seed=0,1",)])
-def test_multirun_runs_one_grid_a_job(tmp_path: Path, words: tuple[str, ...]) -> None:
-    base = [*SMALL, "algorithm=[uniform]", "figure.formats=[]", f"hydra.sweep.dir={tmp_path}/m"]
-    done = run([*command(SWEEP, tmp_path / "x", *base, *words), "--multirun"], tmp_path)
+def test_multirun_runs_one_grid_a_job_and_merges_them(tmp_path: Path) -> None:
+    base = [*SMALL, "algorithm=[uniform,spac_sqrt_n]", "figure.formats=[png]"]
+    base += ["problem.seed=0,1", f"hydra.sweep.dir={tmp_path}/m", "--multirun"]
+    words = command(SWEEP, tmp_path / "x", *base)
+    done = run(words, tmp_path)
     assert done.returncode == 0, done.stderr
-    tables = list((tmp_path / "m").rglob("results.parquet"))
+    tables = list((tmp_path / "m").glob("*/results.parquet"))
     assert len(tables) == 2
     assert {read_results(t)["problem"][0] for t in tables} == {
         "rare_lucky(actions=4, contexts=2)",
         "rare_lucky(actions=4, contexts=2, seed=1)",
     }
+    merged = read_results(tmp_path / "m")
+    assert merged.height == sum(read_results(t).height for t in tables)
+    assert set(merged["job"]) == {"problem.seed=0", "problem.seed=1"}
+    lines = (tmp_path / "m/summary.md").read_text().splitlines()
+    for label in ("uniform", "spac_sqrt_n"):
+        for job in (0, 1):
+            assert sum(f"| {label} | problem.seed={job} |" in line for line in lines) == 1
+    assert (tmp_path / "m/jobs.png").read_bytes()[:4] == b"\x89PNG"
+    again = run([word.replace("seed=0,1", "seed=1,2") for word in words], tmp_path)
+    assert again.returncode == 0, (
+        again.stderr
+    )  # jobs of the first multirun are not in the second's table
+    assert set(read_results(tmp_path / "m")["job"]) == {"problem.seed=1", "problem.seed=2"}
+
+
+def test_optuna_finds_the_better_lambda(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="pip install -e '.[optuna]'")
+    words = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=1"]
+    words += ["algorithm.spac_fixed.scale=choice(0.01,30)", "grid.n=[400]", "-m"]
+    base = [*SMALL, "algorithm=[spac_fixed]", "figure.formats=[]", f"hydra.sweep.dir={tmp_path}/m"]
+    done = run(command(SWEEP, tmp_path / "x", *base, *words), tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = yaml.safe_load((tmp_path / "m/optimization_results.yaml").read_text())
+    rows = read_results(tmp_path / "m")
+    means = dict(rows.group_by("options").agg(pl.col("suboptimality").mean()).iter_rows())
+    assert found["best_value"] == pytest.approx(min(means.values()), rel=1e-12)
+    best = min(means, key=means.__getitem__)
+    assert json.loads(best)["scale"] == found["best_params"]["algorithm.spac_fixed.scale"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import matplotlib
@@ -11,9 +12,10 @@ import polars as pl
 import pytest
 from matplotlib.figure import Figure
 
+from experiments.common.direct import spread
 from experiments.common.table import Table
-from experiments.results import PAPER, caption, curves, load, plot, table
-from experiments.results.axes import spread
+from experiments.results import PAPER, caption, cell, curves, heatmap, load, plot, table
+from experiments.results.paper import write
 from experiments.studies.sweep.analysis import moves
 from experiments.studies.sweep.run import coverage_sweep
 from spac_theory.checks import InputError
@@ -113,3 +115,40 @@ def test_latex_has_every_entry_and_no_bare_command(rows: pl.DataFrame) -> None:
 def test_load_says_where_nothing_is(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no results"):
         load(tmp_path)
+
+
+def test_the_cell_of_a_heat_map_is_the_row_of_the_table(tmp_path: Path) -> None:
+    assert coverage_sweep(settings(tmp_path, "figure.formats=[]"), tmp_path)
+    rows = load(tmp_path).filter(pl.col("algorithm") == "spac_sqrt_n", pl.col("seed") == 2)
+    for row in rows.iter_rows(named=True):
+        found = cell(tmp_path, "spac_sqrt_n", row["dial"], row["n"], 2)
+        assert found.suboptimality == row["suboptimality"]
+        assert found.shown.sum() == 2 * row["n"]
+    figure = heatmap(found)
+    for axes, values in zip(figure.axes, (found.reward, found.shown, found.policy), strict=True):
+        assert np.array_equal(axes.images[0].get_array(), values)
+    with pytest.raises(InputError, match="no cell with algorithm 'ppo'"):
+        cell(tmp_path, "ppo")
+
+
+def test_figures_of_a_paper_from_a_folder(tmp_path: Path) -> None:
+    assert coverage_sweep(settings(tmp_path, "figure.formats=[]"), tmp_path)
+    common = {"width": "one", "no_title": True, "floor": None}
+    paths = write(tmp_path, formats="pdf,svg", cell="", **common)
+    assert {path.name for path in paths} == {"suboptimality_n_0.2.pdf", "suboptimality_n_0.2.svg"}
+    pdf = paths[0].read_bytes()
+    assert b"/FontFile2" in pdf  # TrueType, embedded
+    assert "0.2" in (tmp_path / "figures/captions.md").read_text()
+    assert write(tmp_path, formats="png", cell="mle_greedy,0.2,50,0", **common)[0].exists()
+    for wrong, said in (({"formats": "bmp"}, "'bmp'"), ({"cell": "x,1"}, "ALGORITHM,DIAL,N,SEED")):
+        with pytest.raises(InputError, match=said):
+            write(tmp_path, **{"formats": "pdf", "cell": "", **common, **wrong})
+    if shutil.which("xelatex") is None:
+        with pytest.raises(InputError, match="needs xelatex"):
+            write(tmp_path, formats="pgf", cell="", **common)
+    else:
+        assert (
+            write(tmp_path, formats="pgf", cell="", **common)[0]
+            .read_text()
+            .startswith("%% Creator")
+        )

@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
+from matplotlib.figure import Figure
 from rich.console import Console
 
-from experiments.common.style import series
+from experiments.common.program import CONFIGURATION
+from experiments.common.style import STYLES, looks, series, title
 from experiments.engine.columns import table, write_results
 from experiments.engine.store import read_results
+from experiments.studies.league.entries import ENTRIES
 from experiments.studies.sweep.analysis import (
     aggregate,
     dials_by_coverage,
@@ -21,6 +25,7 @@ from experiments.studies.sweep.analysis import (
     shown_dials,
 )
 from experiments.studies.sweep.cells import Pictures
+from experiments.studies.sweep.curves import draw_curves, floor_of, headline_labels
 from experiments.studies.sweep.figure import against_n, write_figures
 from experiments.studies.sweep.table import write_summary
 from spac_theory.statistics import clopper_pearson
@@ -111,10 +116,13 @@ def test_the_table_marks_the_best_honest_algorithm_and_says_what_failed(tmp_path
 def test_titles_count_what_is_drawn() -> None:
     curves = aggregate(results(), 0.1)
     assert (falls(curves, "spac_sqrt_n"), falls(curves, "mle_greedy")) == (1, 0)
-    title = finding(curves, "spac_sqrt_n", ("mle_greedy",))
-    assert title.endswith("SPAC (λ = √n) 1, greedy maximum likelihood 0")
+    told = finding(curves, ["spac_sqrt_n", "mle_greedy"])
+    assert told == (
+        "From n = 300 to 10,000 the mean falls at 1 of 1 coverage: SPAC (λ = √n)\n"
+        "at none: greedy maximum likelihood"
+    )
     short = curves.filter(pl.col("n") == 300)
-    assert finding(short, "spac_sqrt_n", ()) == "Suboptimality against the number of comparisons"
+    assert finding(short, ["spac_sqrt_n"]) == "Suboptimality against the number of comparisons"
 
 
 def test_the_sparsest_dial_shown_still_covers_the_optimum() -> None:
@@ -127,9 +135,11 @@ def test_figures_are_written_for_one_dial_and_for_infinite_concentrability(
     tmp_path: Path, dials: tuple[float, ...]
 ) -> None:
     parts = [rows("spac_sqrt_n", {300: [0.1] * 3, 10_000: [0.0] * 3}, dial=d) for d in dials]
-    options = Pictures(("spac_sqrt_n", "absent"), (1000,), ("png",))
+    options = Pictures(("spac_sqrt_n", "absent"), None, ("png",))
     paths = write_figures(aggregate(pl.concat(parts), 0.1), options, tmp_path)
-    assert [p.read_bytes()[:4] for p in paths] == [b"\x89PNG"] * 2
+    names = ["suboptimality_n", "every_algorithm", "suboptimality_coverage"]
+    assert [p.stem for p in paths] == names[: 2 if len(dials) == 1 else 3]  # one dial is no curve
+    assert all(p.read_bytes()[:4] == b"\x89PNG" for p in paths)
 
 
 def test_results_survive_the_file(tmp_path: Path) -> None:
@@ -149,9 +159,9 @@ def test_dials_that_differ_by_rounding_alone_keep_their_order_and_are_named() ->
         parts.append(part.with_columns(concentrability=pl.lit(2.0 * (1 + noise))))
     curves = aggregate(pl.concat(parts), 0.1)
     assert dials_by_coverage(curves) == [0.0, 0.1, 0.5]
-    figure = against_n(curves, ["uniform"])
-    titles = [axes.get_title() for axes in figure.axes[:3]]
-    assert [title.split(":")[0] for title in titles] == ["dial 0", "dial 0.1", "dial 0.5"]
+    figure = against_n(curves, ["uniform"], 1e-3)
+    titles = {axes.get_title().split(":")[0] for axes in figure.axes}
+    assert titles == {"dial 0", "dial 0.1", "dial 0.5"}
     assert growth(curves, "uniform", [300]) == "Suboptimality against coverage"
 
 
@@ -162,6 +172,46 @@ def test_no_interval_is_shown_where_none_is_honest(tmp_path: Path, samples: list
     write_summary(curves, tmp_path, Console(quiet=True))
     line = next(t for t in (tmp_path / "summary.md").read_text().splitlines() if "| uniform" in t)
     assert "±" not in line
+
+
+def test_a_figure_ends_where_its_data_do_and_draws_no_line_through_what_it_cannot_show() -> None:
+    usual = aggregate(rows("uniform", {300: [0.3] * 3, 10_000: [0.1] * 3}), 0.1)
+    assert floor_of(usual) == 1e-3
+    fast = aggregate(rows("uniform", {300: [3e-5] * 3, 10_000: [2e-6] * 3}), 0.1)
+    assert floor_of(fast) == 1e-6
+    zero = aggregate(rows("uniform", {300: [0.3] * 3, 10_000: [0.0] * 3}), 0.1)
+    axes = Figure().subplots()
+    draw_curves(axes, zero, "n", "mean", ["uniform"], 1e-3)
+    solid = [line for line in axes.lines if line.get_marker() == STYLES["uniform"].marker]
+    assert [len(line.get_ydata()[~np.isnan(line.get_ydata())]) for line in solid] == [1, 1]
+
+
+def test_every_algorithm_has_a_style_and_no_two_look_alike() -> None:
+    shipped = {path.stem for path in (Path(CONFIGURATION) / "algorithm").glob("*.yaml")}
+    assert shipped <= set(STYLES)
+    found = looks([*STYLES, "mine", "theirs", "$ours_"])
+    assert len({(look.colour, look.marker, str(look.line)) for look in found.values()}) == len(
+        found
+    )
+    assert len({look.name for look in found.values()}) == len(found)
+    assert all(title(label) != label for label in ENTRIES if label in STYLES and "_" in label)
+
+
+def test_a_stranger_is_in_the_headline_under_its_own_name() -> None:
+    curves = aggregate(pl.concat([results(), rows("nudge", {300: [0.2] * 36})]), 0.1)
+    assert headline_labels(curves)[0] == "nudge"
+    names = {line.get_label() for axes in against_n(curves, headline_labels(curves), 1e-3).axes
+             for line in axes.lines}  # fmt: skip
+    assert {"nudge", "SPAC (λ = √n)"} <= names
+
+
+def test_the_summary_has_every_dial_and_says_what_its_columns_are(tmp_path: Path) -> None:
+    parts = [rows("uniform", {300: [0.1] * 3}, dial=d) for d in (0.0, 0.1, 0.2, 0.5)]
+    write_summary(aggregate(pl.concat(parts), 0.1), tmp_path, Console(quiet=True))
+    text = (tmp_path / "summary.md").read_text()
+    assert text.count("mean suboptimality on toy") == 4
+    for name in pl.read_csv(tmp_path / "summary.csv").columns:
+        assert f"| {name} |" in text
 
 
 def test_no_two_of_many_curves_look_alike() -> None:

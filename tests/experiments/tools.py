@@ -49,7 +49,8 @@ def command(module: str, folder: Path, *overrides: str) -> list[str]:
 
 def environment() -> dict[str, str]:
     """The environment of a program under test."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 
 def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:

@@ -20,6 +20,8 @@ from llm.settings import Settings, build
 from llm.stages import follow_head
 from llm.stages.follow import CriticLabeller, folds_of
 from llm.training.critic import CriticTrainer, rewards
+from llm.worlds.terms import Game, terms
+from llm.worlds.tree import TreeLanguage
 
 QUICK = (
     "data.language.pairs=48",
@@ -28,6 +30,7 @@ QUICK = (
     "methods.spac_t.folds=2",
     "methods.spac_t.samples=2",
     "methods.spac_t.fit_epochs=4",
+    "methods.spac_t.critic_epochs=2.5",
 )
 
 
@@ -189,3 +192,41 @@ def test_every_round_reports_its_critic(whole):
         log = read_json(folder / f"spac_t/round-0{t}/train/log.json")
         assert all(entry["spac_t/projection"] >= 0 for entry in log)
     assert rounds[-1]["critic_gain"] > 0  # the critic's steps were downhill
+
+
+def test_the_terms_of_the_theorem_add_up_to_what_the_mixture_loses(whole):
+    """(T3)'s four differences on a run, and on random tables where nothing is small."""
+    for report in whole[1]:
+        names = ("statistics", "regret", "projection", "critic")
+        total = sum(report[f"t3_{name}"] for name in names)
+        assert total == pytest.approx(report["mixture_suboptimality"], abs=1e-6)
+        assert report["projection_kl"] >= 0
+        assert report["t3_regret"] <= report["t3_regret_bound"] + 1e-9
+    g = torch.Generator().manual_seed(4)
+    world = TreeLanguage("paths", 0.1, branching=2, length=3)
+    pairs = world.sample_pairs(30, seed=1)
+    networks = [torch.randn(12, 8, generator=g).double().log_softmax(-1) for _ in range(4)]
+    critics = [torch.rand(12, 8, generator=g).double() * 2 - 1 for _ in range(3)]
+    law = torch.rand(30, 1, generator=g).double()
+    for game in (Game(pairs, None), Game(pairs, torch.cat([law, 1 - law], -1))):
+        found = terms(world, networks, critics, [3.0, 5.0, 2.0], 0.7, 2.0, game)
+        mixture = torch.stack([t.exp() for t in networks[:3]]).mean(0)
+        loss = float((world.reward.max(-1).values - (mixture * world.reward).sum(-1)).mean())
+        assert sum(found[f"t3_{n}"] for n in names) == pytest.approx(loss, abs=1e-10)
+        assert found["t3_regret"] <= found["t3_regret_bound"]
+    start, best = networks[0].exp(), world.reward.argmax(-1)
+    kl = -start[torch.arange(12), best].log().mean()
+    bound = (float(kl) / (0.7 * 3) + 0.7 * 4 / 8) / 2
+    assert found["t3_regret_bound"] == pytest.approx(bound)
+
+
+def test_networks_that_are_the_targets_lose_nothing_by_projection():
+    g = torch.Generator().manual_seed(5)
+    world = TreeLanguage("chains", 0.1, branching=2, length=3)
+    critics = [torch.rand(12, 8, generator=g).double() for _ in range(2)]
+    logs = [torch.randn(12, 8, generator=g).double().log_softmax(-1)]
+    for reward in critics:
+        logs.append((logs[-1] + reward).log_softmax(-1))
+    found = terms(world, logs, critics, [1.0, 1.0], 1.0, 1.0, Game(world.sample_pairs(9, 0), None))
+    assert found["t3_projection"] == pytest.approx(0, abs=1e-10)
+    assert found["projection_kl"] == pytest.approx(0, abs=1e-10)

@@ -190,7 +190,7 @@ def test_what_is_malformed_is_one_sentence_with_its_line(tmp_path: Path, kind: s
 def test_what_is_no_file_of_preferences_is_one_sentence(tmp_path: Path) -> None:
     for name, content, message in (
         ("none.jsonl", None, "no such file exists"),
-        ("rows.json", b"[]", "must end in .jsonl or .parquet"),
+        ("rows.txt", b"[]", "must end in"),
         ("rows.parquet", b"PAR1", "cannot be read as Parquet"),
         ("rows.jsonl", b"", "no usable comparison"),
     ):

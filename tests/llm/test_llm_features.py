@@ -20,7 +20,7 @@ from llm.data.judgements import Reading
 from llm.data.plain import plain_features
 from llm.data.projection import project, within_prompts
 from llm.worlds import tiny
-from llm.worlds.language import SYMBOLS, TOPICS
+from llm.worlds.world import SYMBOLS, TOPICS
 from spac_theory.checks import InputError
 
 

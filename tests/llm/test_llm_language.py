@@ -63,7 +63,7 @@ def test_the_enumerated_policy_sums_to_one_and_matches_sampling(tmp_path):
     language = Language()
     prompt = tok("<s>[INST] sun calm [/INST]", add_special_tokens=False)["input_ids"]
     answers = [tok(r + " </s>", add_special_tokens=False)["input_ids"] for r in language.responses]
-    logs = exact.policy_table(net, [prompt] * 12, answers, tok.pad_token_id)
+    logs = exact.policy_table(net, [prompt] * 12, answers)
     total = exact.closed(logs).sum(-1)
     torch.testing.assert_close(total, torch.ones_like(total))
     net.save_pretrained(tmp_path)

@@ -128,3 +128,16 @@ def test_the_average_of_the_weights_is_the_recursion(run):
 def test_a_bad_adapter_target_is_one_sentence(run):
     with pytest.raises(InputError, match="names 'qq_proj', which this model does not have"):
         run("bad", LORA.replace("q_proj", "qq_proj"))
+
+
+def test_a_method_may_be_trained_in_its_own_way():
+    values = composed(
+        "run", "methods=[dpo,spac]", "+methods.dpo.train={learning_rate: 0.5, epochs: 2}"
+    )
+    settings = build(Settings, values)
+    own, shared = (settings.training(settings.methods[name]) for name in ("dpo", "spac"))
+    assert (own.learning_rate, own.epochs, own.batch) == (0.5, 2, shared.batch)
+    assert shared == settings.train
+    values["methods"]["dpo"]["train"] = {"learning_rat": 0.5}
+    with pytest.raises(InputError, match=r"methods\.dpo\.train\.learning_rat is no setting"):
+        build(Settings, values)

@@ -11,6 +11,7 @@ from llm.plan import (
     Hardware,
     arithmetic,
     check,
+    disk,
     execute,
     measure,
     memory,
@@ -44,7 +45,7 @@ def test_optimiser_states_have_their_textbook_sizes():
 
 
 def test_training_arithmetic_is_six_n_a_token_and_eight_with_recomputation():
-    plan = settings("model=mistral-7b", "train.gradient_checkpointing=false")
+    plan = settings("model=mistral-7b", "methods=[spac]", "train.gradient_checkpointing=false")
     size = measure(plan)
     work = arithmetic(plan, size, rows=1, tokens=1e-9)["training"]
     per_token = work / (3 * 1e-9)
@@ -173,6 +174,29 @@ def test_every_field_of_every_configuration_has_a_comment_near_it():
     for path in Path(CONFIG).rglob("*.yaml"):
         lines = path.read_text().splitlines()
         assert any(line.lstrip().startswith("#") for line in lines[:3]), path
+
+
+def test_a_critic_is_priced_with_its_fits_scores_and_files():
+    """Counted by hand: sequences read in a round, three passes each where there are gradients."""
+    own = "samples: 3, folds: 5, fit_epochs: 10, critic_epochs: 2, train: {epochs: 7}"
+    options = f"methods.spac_t={{name: spac_t, {own}%s}}"
+    plan = settings("model=mistral-7b", "methods=[spac_t]", "rounds=4", options % "")
+    size = measure(plan)
+    each = arithmetic(settings("model=mistral-7b", "methods=[spac]"), size, 1, 10.0)
+    forward = each["reference pass"] / 3
+    work = arithmetic(plan, size, 1, 10.0)
+    passes = 4 if plan.train.gradient_checkpointing else 3
+    assert work["critic"] == pytest.approx(forward * 5 * (passes * 2 + 2))
+    assert work["critics' rewards"] == pytest.approx(forward * 3 * (1 + 2 + 3 + 4) / 4)
+    # five folds of four fifths, then each scores all pairs
+    fits = 5 * (passes * 10 * 4 / 5 * 2 + 2)
+    assert work["held-out fits (most)"] == pytest.approx(forward * fits / 4)
+    assert work["training"] == pytest.approx(passes * forward * 3 * 7)
+    head = options % ", network: head"
+    head_plan = settings("model=mistral-7b", "methods=[spac_t]", "rounds=4", head)
+    assert arithmetic(head_plan, size, 1, 10.0)["critic"] == pytest.approx(forward * 5)
+    one = settings("model=mistral-7b", "methods=[ipo]", "rounds=4")
+    assert disk(plan, size) - disk(one, size) == pytest.approx(9 * 4 * size.trained / 2**30)
 
 
 def test_a_folder_that_is_not_there_is_named():

@@ -129,7 +129,7 @@ def test_what_a_token_sees() -> None:
     packed = pack([Tree([5, 6], ([7], [8, 9]))])
     assert packed.input_ids.tolist() == [[5, 6, 7, 8, 9]]
     assert packed.position_ids.tolist() == [[0, 1, 2, 2, 3]]
-    seen = tree_attention.visible(packed.layout[0, 0]).int().tolist()
+    seen = tree_attention.visible(packed.layout[0, 0, 1]).int().tolist()
     assert seen == [
         [1, 0, 0, 0, 0],
         [1, 1, 0, 0, 0],
@@ -245,3 +245,31 @@ def test_the_reference_pass_scores_packs_as_it_scores_padded_rows(monkeypatch) -
     for one, other in zip(padded, packed, strict=True):
         for name in names:
             assert one[name] == pytest.approx(other[name], abs=1e-8)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_a_packed_critic_has_the_loss_and_gradient_of_a_padded_one(kind: str) -> None:
+    """The critic of SPAC-T in float64: rewards of every stream, theory (4), and what it is taught."""
+    from transformers import AutoModelForSequenceClassification
+
+    from llm.methods.spac_t import SpacT
+    from llm.models.packs import with_critic_packs
+    from llm.training.critic import rewards as rewards_of
+
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(kind, **{**SMALL, **KINDS[kind]}, num_labels=1)
+    model = AutoModelForSequenceClassification.from_config(config).double().eval()
+    streams, method = (*data(), Stream("own", 2)), SpacT(labels="raw")
+
+    def told(packed: bool) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
+        batch = StreamCollator(0, streams, packed)(rows())
+        loss, _ = method.critic_loss(read(batch, rewards_of(model, batch, 2.0), streams), lam=7.0)
+        return loss, list(torch.autograd.grad(loss, list(model.parameters()), allow_unused=True))
+
+    loss, gradients = told(packed=False)
+    assert with_critic_packs(model)
+    again, others = told(packed=True)
+    assert loss.item() == pytest.approx(again.item(), abs=1e-8)
+    for one, other in zip(gradients, others, strict=True):
+        assert (one is None) == (other is None)
+        assert one is None or float((one - other).abs().max()) <= 1e-6  # llama's norms are float32

@@ -12,7 +12,7 @@ from experiments.common.style import BLUE, GREY, RED
 from experiments.common.table import Table
 from experiments.studies.diagnosis import verdicts
 from experiments.studies.diagnosis.log_findings import LogFindings
-from experiments.studies.diagnosis.picture import draw_gains, named
+from experiments.studies.diagnosis.picture import draw_gains, named, shorten
 from experiments.studies.diagnosis.tidy import plural
 
 TERMS = {
@@ -179,11 +179,6 @@ def draw(found: LogFindings) -> Figure:
     return drawn
 
 
-def _short(name: Any) -> str:
-    text = str(name)
-    return text if len(text) <= LABEL else f"{text[: LABEL - 1]}…"
-
-
 def _draw_actions(axis: Any, found: LogFindings) -> None:
     """How often the policy to use plays each action, and how often it was recorded."""
     rows = _mean(found)[:SHOWN][::-1]
@@ -194,7 +189,7 @@ def _draw_actions(axis: Any, found: LogFindings) -> None:
     axis.plot(
         [before for *_, before in rows], places, "|", color=RED, ms=14, mew=2.2, label="recorded"
     )
-    axis.set_yticks(list(places), [_short(name) for name, *_ in rows], fontsize=8)
+    axis.set_yticks(list(places), [shorten(str(name), LABEL) for name, *_ in rows], fontsize=8)
     axis.set_axisbelow(True)
     axis.set_ylim(-0.6, len(rows) + 0.4)
     axis.set(xlabel="probability, mean over contexts")
@@ -211,7 +206,10 @@ def _draw_contexts(axis: Any, found: LogFindings) -> None:
         gain, width = float(found.advantage[x]), 2 * float(found.spread[x])
         axis.hlines(place, gain - width, gain + width, lw=1.6, **look)
         axis.plot(gain, place, "o", color=look["color"], mfc="none" if found.blind[x] else None)
-    names = [f"{_short(found.log.contexts[x])} ({found.contexts[x].comparisons})" for x in order]
+    names = [
+        f"{shorten(str(found.log.contexts[x]), LABEL)} ({found.contexts[x].comparisons})"
+        for x in order
+    ]
     axis.set_yticks(range(len(order)), names, fontsize=8)
     axis.axvline(0, color=GREY, lw=0.8)
     axis.set_ylim(-0.6, len(order) - 0.4)

@@ -13,10 +13,12 @@ from experiments.studies.diagnosis.rows import RowProblem
 from experiments.studies.diagnosis.strata import Stratum
 from experiments.studies.diagnosis.tidy import plural
 from experiments.studies.diagnosis.verdicts import Stand
+from spac_theory.learning.diagnosis import DUST
 from spac_theory.statistics import Interval
 
 SURE = 0.05  # a permutation test above this has found nothing
 SHOWN = 12  # groups on the page
+ROUNDING = 1e-12  # a concentrability below it is 0
 NEAR = 0.9  # of the norm bound: a fit beyond it lies too near the edge of the class
 
 COLUMNS = {
@@ -165,14 +167,14 @@ def policy_rows(found: Findings) -> list[list[object]]:
     rows: list[list[object]] = []
     for label, judged in found.judged.items():
         report, agreed = judged.report, found.evidence.agreement.get(label)
-        speak = found.n / judged.regularised if judged.regularised > 1e-12 else math.inf
+        covered = 0.0 if judged.regularised < ROUNDING else judged.regularised
         rows.append(
             [
                 label,
-                report.unseen_mass,
+                0.0 if report.unseen_mass < DUST else report.unseen_mass,
                 report.concentrability,
-                judged.regularised,
-                speak,
+                covered,
+                found.n / covered if covered else math.inf,
                 found.gains[label],
                 report.improvement,
                 report.improvement_asymptotic,
@@ -192,7 +194,7 @@ def group_rows(found: Findings) -> list[list[object]]:
             g.regularised,
             f"{g.advantage:.3g} ± {g.spread:.2g}",
             "not known" if g.blind else "yes",
-            g.unseen,
+            0.0 if g.unseen < DUST else g.unseen,
             g.example,
         ]
         for g in found.groups

@@ -12,6 +12,7 @@ from experiments.studies.diagnosis.page import Findings
 from experiments.studies.diagnosis.verdicts import Stand
 
 GROUPS = 10
+LONGEST = 38  # characters of a label
 
 
 def draw(found: Findings) -> Figure:
@@ -21,6 +22,11 @@ def draw(found: Findings) -> Figure:
     _calibration(axes[0, 1], found)
     _groups(axes[0, 2], found)
     return drawn
+
+
+def shorten(text: str, most: int) -> str:
+    """At most so many characters, the last one a mark that there were more."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def named(label: str) -> str:
@@ -73,7 +79,7 @@ def _groups(axis: Any, found: Findings) -> None:
     for row, group in enumerate(groups):
         look = {"color": RED, "hatch": "///"} if group.blind else {"color": BLUE}
         axis.barh(row, group.regularised, height=0.6, alpha=0.75, edgecolor="white", **look)
-    names = [f"{g.kind}: {g.name}"[:38] for g in groups]
+    names = [shorten(f"{g.kind}: {g.name}", LONGEST) for g in groups]
     axis.set_yticks(range(len(groups)), names, fontsize=7)
     axis.set_axisbelow(True)
     axis.set(xlabel="C_γ of the policy within the group")

@@ -23,6 +23,7 @@ from spac_theory.solvers.design import DenseDesign
 from spac_theory.solvers.ridge import ridge_fit
 
 RIDGE = 1.0  # of every fit, in units of 1/n: a prior N(0, I) on whitened features
+FEWEST_PERMUTATIONS = 19
 STANDARD = 2.0  # default norm bound: on whitened features, the standard deviation of rewards within a prompt
 
 
@@ -44,6 +45,13 @@ class RowSettings:
     permutations: Natural
     clusters: Count
     queries: Natural
+
+    def __post_init__(self) -> None:
+        if 0 < self.permutations < FEWEST_PERMUTATIONS:
+            raise InputError(
+                f"permutations is {self.permutations}; it must be 0, or at least {FEWEST_PERMUTATIONS}: "
+                "fewer cannot give p ≤ 0.05."
+            )
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from experiments.common.figure import make_figure
+from experiments.common.intervals import draw_means, mean_curve
 from experiments.common.style import NOTE, series
 from experiments.studies.lambda_choice.cells import Settings
 
@@ -23,10 +24,10 @@ def draw(rows: pl.DataFrame, settings: Settings) -> Figure:
     axis, low = axes[0, 0], 1e-5
     best, stars = [], []
     for index, ((n,), part) in enumerate(rows.group_by("n", maintain_order=True)):
-        mean = part.group_by("scale", maintain_order=True).agg(pl.col("suboptimality").mean())
-        x, y = mean["scale"].to_numpy(), mean["suboptimality"].clip(low).to_numpy()
+        mean = mean_curve(part, "scale")
+        x, y = mean["scale"].to_numpy(), mean["mean"].clip(low).to_numpy()
         look = series(index)
-        axis.plot(x, y, **look, label=f"n = {n:,}")
+        draw_means(axis, mean, "scale", low, **look, label=f"n = {n:,}")
         star = float(part["star_scale"][0])
         best.append(float(x[y.argmin()]))
         stars.append(star)

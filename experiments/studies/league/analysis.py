@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -145,13 +145,14 @@ def write_report(
     covered: list[Row],
     needed: dict[str, str],
     console: Console,
+    told_by: Mapping[str, str] | None = None,
 ) -> None:
     """Write `results.parquet`, `league.md` and `league.png`, and print the table."""
     lines, judged = summary(rows), metric(rows)
     told = rows.filter(pl.col("status").is_in(["skipped", "failed"])).to_dicts()
     reasons = {row["algorithm"]: row["reason"] for row in told}
     needs = needs_table(rows, covered, needed)
-    write_results(rows, folder / "results.parquet", COLUMNS)
+    write_results(rows, folder / "results.parquet", COLUMNS, told_by)
     write_text(folder / "league.md", page(lines, covered, needs, reasons, judged))
     pictures = save(league_figure(rows, lines, judged), folder / "league", ("png",))
     standings(lines, f"League: mean {judged}, sorted by tuned").show(console)

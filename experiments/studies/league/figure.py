@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from experiments.common.figure import make_figure
-from experiments.common.style import BLACK, BLUE
+from experiments.common.style import BLACK, BLUE, title
 
 Row = dict[str, Any]
 HOUSE, FIELD = BLUE, BLACK  # the SPAC family, everybody else
@@ -75,7 +75,9 @@ def _means(axis: Axes, places: list[tuple[float, Row]], judged: str) -> None:
                 linewidth=0.8,
                 zorder=2,
             )
-    axis.set_yticks([y for y, _ in places], [line["algorithm"] for _, line in places], fontsize=7.5)
+    axis.set_yticks(
+        [y for y, _ in places], [title(line["algorithm"]) for _, line in places], fontsize=7.5
+    )
     for label, (_, line) in zip(axis.get_yticklabels(), places, strict=True):
         label.set_color(_colour(line["algorithm"]))
     axis.set_xlabel(f"mean {judged} over cells (95 % interval)")
@@ -147,4 +149,5 @@ def _title(rows: pl.DataFrame, lines: pl.DataFrame) -> str:
     size = f"{lines.height} entries, {cells} cells, {rows['seed'].n_unique()} data sets each"
     if best is None:
         return size
-    return f"{size}; least mean of the fixed data alone, tuned: {best['algorithm']}, {best['mean_tuned']:.3f}"
+    least = f"{title(best['algorithm'])}, {best['mean_tuned']:.3f}"
+    return f"{size}; least mean of the fixed data alone, tuned: {least}"

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 from rich.console import Console
 
+from experiments.common.provenance import facts
 from experiments.common.table import make_console
 from experiments.engine.collect import rows_of
 from experiments.engine.progress import show_progress
@@ -89,5 +90,5 @@ def run_league(values: Mapping[str, Any], output: Path) -> bool:
     league, console = read_league(values), make_console()
     rows = season(league, console, output / "slurm")
     needs = {label: entry.needs for label, entry in league.entries.items()}
-    write_report(output, rows, coverage_rows(league), needs, console)
+    write_report(output, rows, coverage_rows(league), needs, console, facts(values))
     return not bool((rows["status"] == "failed").any())

@@ -19,7 +19,11 @@ def draw(rows: pl.DataFrame, settings: Settings) -> Figure:
         worst = part.group_by("iterations").agg(pl.col("^gap.*|hedge$").max()).sort("iterations")
         t, share = worst["iterations"], float((part["gap"] / part["hedge"]).max())  # type: ignore[arg-type]
         axis.plot(t, worst["hedge"], color=MIDDLE, label="Hedge's bound R√(log A/2T)")
-        axis.plot(t, worst["gap"], color=BLACK, marker="o", ms=4, label="mixture of the rounds")
+        least = part.group_by("iterations").agg(pl.col("gap").min()).sort("iterations")["gap"]
+        axis.fill_between(t, least, worst["gap"], color=BLACK, alpha=0.15, lw=0)
+        axis.plot(
+            t, worst["gap"], color=BLACK, marker="o", ms=4, label="mixture (band: all data sets)"
+        )
         if "gap_last" in worst.columns and worst["gap_last"].null_count() < len(worst):
             look = {"color": RED, "marker": "v", "ms": 4, "ls": "--"}
             axis.plot(t, worst["gap_last"], **look, label="last iterate")

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from experiments.common.style import style
+from experiments.common.style import title
 from spac_theory.statistics import mean_interval, quantile_interval
 
 CURVE = ["dial", "n", "algorithm"]
@@ -89,30 +89,36 @@ def shown_dials(curves: pl.DataFrame) -> list[float]:
     return list(dict.fromkeys([kept[0], kept[round(0.75 * (len(kept) - 1))]]))
 
 
-def finding(curves: pl.DataFrame, hero: str, rivals: Sequence[str]) -> str:
-    """Who falls between n = 300 and 10,000, and at how many coverages; a plain title otherwise.
+def ends(curves: pl.DataFrame) -> tuple[int, int]:
+    """The two sample sizes that are compared: 300 and 10,000, else the smallest and the largest."""
+    sizes = curves["n"].unique().sort().to_list()
+    return (FROM, TO) if {FROM, TO} <= set(sizes) else (sizes[0], sizes[-1])
+
+
+def finding(curves: pl.DataFrame, labels: Sequence[str]) -> str:
+    """Whose mean falls, and at how many coverages, in one line; a plain title where nothing can be said.
 
     A curve *falls* where its interval at the end lies below its interval at the start.
     """
-    plain = "Suboptimality against the number of comparisons"
-    present = set(curves["algorithm"])
-    if not {FROM, TO} <= set(curves["n"]) or hero not in present:
-        return plain
-    dials = curves["dial"].n_unique()
-    parts = [f"{style(a).name} {falls(curves, a)}" for a in (hero, *rivals) if a in present]
-    return (
-        f"How many of the {dials} coverages see the mean fall from n = {FROM} to {TO:,}: "
-        f"{', '.join(parts)}"
-    )
+    start, end = ends(curves)
+    if start == end or not labels:
+        return "Suboptimality against the number of comparisons"
+    dials, by_count = curves["dial"].n_unique(), dict[int, list[str]]()
+    for label in labels:
+        by_count.setdefault(falls(curves, label), []).append(title(label))
+    parts = [
+        f"at {'none' if count == 0 else f'{count} of {dials}'}: {', '.join(names)}"
+        for count, names in sorted(by_count.items(), reverse=True)
+    ]
+    what = "coverage" if dials == 1 else "coverages"
+    parts[0] = parts[0].replace(":", f" {what}:", 1)
+    return f"From n = {start:,} to {end:,} the mean falls " + "\n".join(parts)
 
 
 def falls(curves: pl.DataFrame, label: str) -> int:
-    """At how many dials the mean of `label` is surely lower at `TO` than at `FROM`."""
-    return (
-        moves(curves.filter(pl.col("algorithm") == label), FROM, TO)["move"]
-        .to_list()
-        .count("falls")
-    )
+    """At how many dials the mean of `label` is surely lower at the end than at the start."""
+    own = curves.filter(pl.col("algorithm") == label)
+    return moves(own, *ends(curves))["move"].to_list().count("falls")
 
 
 def moves(curves: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
@@ -149,4 +155,4 @@ def growth(curves: pl.DataFrame, label: str, sizes: Sequence[int]) -> str:
             ratios.append(f"{high[0] / low[0]:.1f}× at n = {n:,}")
     if not ratios:
         return "Suboptimality against coverage"
-    return f"{style(label).name}, worst coverage against best: {', '.join(ratios)}"
+    return f"{title(label)}, worst coverage against best: {', '.join(ratios)}"

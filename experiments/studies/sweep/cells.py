@@ -13,6 +13,7 @@ from experiments.common.configuration import (
     WHOLE,
     Comparisons,
     Count,
+    Positive,
     Probability,
     Several,
     read,
@@ -47,11 +48,16 @@ class Learner:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Labels in colour, sample sizes of the figure against coverage, file formats."""
+    """Labels of the headline, sizes of the figure against coverage, formats, titles, end of the axis.
+
+    Empty labels and null stand for what the figures choose by themselves.
+    """
 
     algorithms: tuple[str, ...]
-    n: Several[Comparisons]
+    n: Several[Comparisons] | None
     formats: tuple[Literal["png", "pdf", "svg"], ...]
+    title: bool = True
+    floor: Positive | None = None
 
 
 @dataclass(frozen=True)
@@ -135,10 +141,12 @@ def read_sweep(config: Mapping[str, Any]) -> Sweep:
     try_dials(dials, behaviour, problem)
     algorithms = resolve_algorithms(settings.algorithm)
     _known_labels(settings.figure.algorithms, algorithms)
+    _known_sizes(settings.figure.n, settings.grid.n)
     kept = _thinned(dials, settings.grid.max_dials)
     sweep = Sweep(settings, problem, behaviour, kept, algorithms, plugins)
+    ends = {min(settings.grid.n), max(settings.grid.n)}
     for unit in sweep.units(Path()):
-        if unit.block == 0:
+        if unit.block == 0 and unit.n in ends:
             unit.setting().star_bound(unit.n)  # a class whose bounds are no numbers is refused here
     return sweep
 
@@ -147,6 +155,16 @@ def _thinned(dials: tuple[float, ...], limit: int | None) -> tuple[float, ...]:
     """At most `limit` of the dials, ends included."""
     kept = len(dials) if limit is None else min(limit, len(dials))
     return tuple(dials[round(i * (len(dials) - 1) / max(kept - 1, 1))] for i in range(kept))
+
+
+def _known_sizes(wanted: tuple[int, ...] | None, sizes: tuple[int, ...]) -> None:
+    """Refuse a panel at a sample size that the sweep does not have."""
+    for n in wanted or ():
+        if n not in sizes:
+            raise InputError(
+                f"figure.n holds {n}, which is no sample size of this sweep; grid.n has: "
+                f"{', '.join(map(str, sorted(sizes)))}."
+            )
 
 
 def _known_labels(wanted: tuple[str, ...], algorithms: Mapping[str, Spec]) -> None:

@@ -8,11 +8,14 @@ from typing import Any
 
 from rich.console import Console
 
+from experiments.common.program import Outcome
+from experiments.common.provenance import facts
 from experiments.common.table import make_console, show_paths
 from experiments.engine.columns import write_results
 from experiments.engine.progress import show_progress
 from experiments.engine.store import open_store
 from experiments.engine.units import Unit, by_cost, pending
+from experiments.studies.sweep.again import note
 from experiments.studies.sweep.cells import Sweep, read_sweep
 
 
@@ -30,14 +33,15 @@ def dry_run(units: list[Unit], console: Console) -> None:
         console.print(f"  {unit}: {', '.join(unit.algorithms)}", markup=False, highlight=False)
 
 
-def coverage_sweep(settings: dict[str, Any], output: Path) -> bool:
-    """Compute, collect, report; returns whether no fit failed."""
+def coverage_sweep(settings: dict[str, Any], output: Path) -> Outcome:
+    """Compute, collect, report; the value for a sweeper is the mean suboptimality of all fits."""
     sweep = read_sweep(settings)
     store, console = open_store(sweep.settings.store), make_console()
     units = pending_units(sweep, store)
     if sweep.settings.dry_run:
         dry_run(units, console)
-        return True
+        return Outcome(complete=True)
+    note(settings, output)
     fits = sum(len(unit.algorithms) for unit in units)
     console.print(
         f"{fits} fits to compute, in {len(units)} units" if fits else "nothing to compute"
@@ -46,10 +50,12 @@ def coverage_sweep(settings: dict[str, Any], output: Path) -> bool:
     with closing(launcher.run(units, output / "slurm")) as reports:
         for _ in show_progress(reports, fits, console):
             pass
-    return report(sweep, store, output, console)
+    return report(sweep, store, output, console, facts(settings))
 
 
-def report(sweep: Sweep, store: Path, output: Path, console: Console) -> bool:
+def report(
+    sweep: Sweep, store: Path, output: Path, console: Console, told: dict[str, str]
+) -> Outcome:
     """Tidy results, table and figures of a finished sweep."""
     from experiments.engine.collect import collect, status_line
     from experiments.studies.sweep.analysis import aggregate
@@ -57,10 +63,12 @@ def report(sweep: Sweep, store: Path, output: Path, console: Console) -> bool:
     from experiments.studies.sweep.table import write_summary
 
     results = collect(sweep.units(store), sweep.seeds)
-    write_results(results, output / "results.parquet")
+    write_results(results, output / "results.parquet", facts=told)
     curves = aggregate(results, sweep.settings.learner.delta)
     tables = write_summary(curves, output, console)
     figures = write_figures(curves, sweep.settings.figure, output)
     console.print(status_line(results))
     show_paths([output / "results.parquet", *tables, *figures], console)
-    return not (results["status"] == "failed").any()
+    mean = results.filter(status="done")["suboptimality"].mean()
+    complete = not (results["status"] == "failed").any()
+    return Outcome(complete, float(mean) if isinstance(mean, float) else None)

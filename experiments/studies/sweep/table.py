@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +12,57 @@ from rich.console import Console
 
 from experiments.common.files import write_atomically, write_text
 from experiments.common.table import Table
+from experiments.engine.columns import COLUMNS, Column, real, whole
 from experiments.engine.referee import ROUNDING
-from experiments.studies.sweep.analysis import shown_dials
+from experiments.studies.sweep.analysis import dials_by_coverage
 
 BOUND = "bound (T1) at λ*"
+DATA_SETS = "data sets"
+CURVES: dict[str, Column] = {
+    **{
+        status: whole(DATA_SETS, f"how many are {status}")
+        for status in ("done", "failed", "skipped", "missing")
+    },
+    "zeros": whole(DATA_SETS, "how many have a suboptimality of exactly 0"),
+    "lam": real("", "median of λ"),
+    "bound": real("reward", "median of (T1) or (T2) at each fit's own λ and gap"),
+    "bounded": whole(DATA_SETS, "how many have such a bound"),
+    "violations": whole(DATA_SETS, "how many exceed theirs"),
+    "duality_gap": real("reward", "largest certified duality gap"),
+    "not_converged": whole(DATA_SETS, "how many stopped short of their promised accuracy"),
+    "seconds": real("s", "processor time of all fits"),
+    **{
+        f"{name}{end}": real("reward", f"{words}{of}")
+        for name, of in (("mean", "mean suboptimality"), ("quantile", "its (1 − δ)-quantile"))
+        for end, words in (("", ""), ("_low", "lower end, 95 %, of "), ("_high", "upper end of "))
+    },
+}
 
 
 def write_summary(curves: pl.DataFrame, output: Path, console: Console) -> list[Path]:
-    """Print the mean suboptimality at two coverages; write `summary.md` and `summary.csv`.
+    """Print the mean suboptimality at every coverage; write `summary.md` and `summary.csv`.
 
-    The last line of each table is the bound (T1) at `λ*`.
+    The last line of each table is the bound (T1) at `λ*`; the page ends with what each column of the CSV
+    is, and its unit.
     """
-    tables, notes = [table(curves, dial) for dial in shown_dials(curves)], remarks(curves)
+    tables, notes = [table(curves, dial) for dial in dials_by_coverage(curves)], remarks(curves)
     for shown in tables:
         shown.show(console)
     for note in notes:
         console.print(note, markup=False, highlight=False)
     parts = [shown.markdown("**") for shown in tables]
-    text = "\n".join([*parts, "\n".join(f"- {note}" for note in notes)]) + "\n"
+    meanings = _meanings(curves.columns).markdown("**")
+    text = "\n".join([*parts, "\n".join(f"- {note}" for note in notes), "", meanings])
     write_text(output / "summary.md", text)
     write_atomically(output / "summary.csv", curves.write_csv)
     return [output / "summary.csv", output / "summary.md"]
+
+
+def _meanings(names: Sequence[str]) -> Table:
+    """What each column of `summary.csv` is."""
+    known = {**COLUMNS, **CURVES}
+    lines = [[name, known[name].unit, known[name].meaning] for name in names]
+    return Table("Columns of summary.csv", ["column", "unit", "meaning"], lines, left=3)
 
 
 def title(curves: pl.DataFrame, dial: float) -> str:
