@@ -34,9 +34,8 @@ def read_features(path: str, data: Comparisons) -> Tensor:
     A file of one's own may hold `prompt` and `answer` in place of `key`; every other column is a number.
     Raises InputError for what is no such file and for answers it lacks.
     """
-    table = _table(path)
-    names = [n for n in table.column_names if n not in (KEY, "prompt", "answer")]
-    place = {key: i for i, key in enumerate(_keys(table, path))}
+    keys, columns = _contents(path)
+    place = {key: i for i, key in enumerate(keys)}
     wanted = data.keys()
     missing = [i for i, key in enumerate(wanted) if key not in place]
     if missing:
@@ -44,19 +43,15 @@ def read_features(path: str, data: Comparisons) -> Tensor:
             f"features {path!r} lacks {len(missing)} of the {len(wanted)} answers (the first is "
             f"{data.answers[missing[0]]!r:.60}); make them from the same rows."
         )
-    try:
-        columns = [np.asarray(table[n].to_numpy(), dtype=np.float64) for n in names]
-    except (ValueError, TypeError) as error:
-        raise InputError(f"features {path!r} has a column that holds no numbers.") from error
-    if not columns:
-        raise InputError(f"features {path!r} has no column of numbers.")
     values = torch.from_numpy(np.stack(columns, 1))[[place[key] for key in wanted]]
     if not bool(torch.isfinite(values).all()):
         raise InputError(f"features {path!r} has NaN, empty or infinite entries.")
     return values
 
 
-def _table(path: str) -> Any:
+def _contents(path: str) -> tuple[list[str], list[np.ndarray]]:
+    """The key of every line, and the columns of numbers."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     file = Path(path).expanduser()
@@ -65,10 +60,23 @@ def _table(path: str) -> Any:
             f"features is {path!r}; it must be an existing .parquet file with one row an answer."
         )
     try:
-        return pq.read_table(file)
-    except (ValueError, OSError) as error:
+        table = pq.read_table(file)
+        return _keys(table, path), _numbers(table, path)
+    except InputError:
+        raise
+    except (ValueError, OSError, pa.ArrowException) as error:  # damage may show at any touch
         told = str(error).splitlines()[0].rstrip(".")
         raise InputError(f"features {path!r} cannot be read as Parquet: {told}.") from error
+
+
+def _numbers(table: Any, path: str) -> list[np.ndarray]:
+    names = [n for n in table.column_names if n not in (KEY, "prompt", "answer")]
+    if not names:
+        raise InputError(f"features {path!r} has no column of numbers.")
+    try:
+        return [np.asarray(table[n].to_numpy(), dtype=np.float64) for n in names]
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise InputError(f"features {path!r} has a column that holds no numbers.") from error
 
 
 def _keys(table: Any, path: str) -> list[str]:

@@ -114,7 +114,7 @@ def test_the_whole_chain_from_a_file_to_rows_to_train_on(
     words = (f"data.source={out}/best_of_k.jsonl", "data=file", "data.max_length=32", "rounds=1")
     words += ("data.max_prompt_length=16", "generation.max_new_tokens=4", "model=local", "sft=null")
     words += (f"model.name={tmp_path}/model", f"run_dir={tmp_path}/run", "train.batch=4")
-    words += ("train.micro_batch=4", "~methods.dpo", "~methods.moving-dpo", "~methods.spin")
+    words += ("train.micro_batch=4", "methods=spac")
     assert run.execute(run.composed("run", *words))
     assert list(tmp_path.glob("run/spac/round-01/train/model/*.safetensors"))
     used = pl.read_parquet(tmp_path / "run/spac/round-01/reference/streams.parquet")["row_weight"]
