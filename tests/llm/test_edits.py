@@ -73,7 +73,7 @@ def test_the_degree_loss_by_a_plain_loop_and_without_it_dpo():
 
 
 def test_heads_learn_stay_beside_the_model_and_survive_a_kill(tmp_path, monkeypatch):
-    options = ("methods=[spo]", "train.epochs=4", "train.learning_rate=1e-2")
+    options = ("methods=[spo]", "train.epochs=8", "train.learning_rate=1e-2")
     pipeline(tmp_path / "whole", *options)()
     step, left = trainers.MethodTrainer.training_step, [8]
 
@@ -102,4 +102,4 @@ def test_heads_learn_stay_beside_the_model_and_survive_a_kill(tmp_path, monkeypa
     assert manifests[0] == manifests[1]
     log = read_json(tmp_path / "whole/spo/round-01/train/log.json")
     assert log[-1]["spo/chosen_loss"] < log[0]["spo/chosen_loss"] - 0.05
-    assert read_json(tmp_path / "whole/spo/round-01/evaluate/report.json")["steps"] == 12
+    assert read_json(tmp_path / "whole/spo/round-01/evaluate/report.json")["steps"] == 24
