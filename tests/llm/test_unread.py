@@ -92,6 +92,41 @@ def test_a_run_leaves_out_what_it_cannot_read(chat, tmp_path, monkeypatch):
     assert all(math.isfinite(entry["loss"]) for entry in log)
 
 
+BOTH = """
+from dataclasses import dataclass
+from llm.methods import METHODS, Method, Stream, data
+
+@METHODS.register("both_of_a_test")
+@dataclass(frozen=True)
+class Both(Method):
+    def streams(self):
+        return (*data("initial"), Stream("own", 2, labels="score"))
+
+    def loss(self, batch):
+        return -batch.ratio("chosen", "initial").mean() - batch.logp["own"].mean(), {}
+"""
+
+
+def test_the_starts_log_probs_are_those_of_the_rows_that_are_left(chat, tmp_path, monkeypatch):
+    """Though another method's, of all rows, are there already."""
+    monkeypatch.setattr(Assistant, "__call__", reply)
+    file = tmp_path / "both.py"
+    file.write_text(BOTH)
+    own = "+methods={both: {name: both_of_a_test}}"
+    pipeline(tmp_path / "run", f"plugins=[{file}]", own, "methods=[dpo]", f"judge={chat}")()
+    every, left = (
+        {
+            row["row"]: row
+            for row in read_rows(tmp_path / f"run/{n}/round-01/reference/streams.parquet")
+        }
+        for n in ("dpo", "both")
+    )
+    assert 0 < len(left) < len(every)
+    for number, row in left.items():
+        for name in ("logp/initial/chosen", "logp/initial/rejected"):
+            assert row[name] == pytest.approx(every[number][name], abs=1e-5)
+
+
 def test_a_judge_that_says_nothing_readable_ends_a_round_in_one_sentence(
     chat, tmp_path, monkeypatch
 ):
