@@ -41,6 +41,14 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         raise
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it; raises StorageError where the disk refuses."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise translate(error, str(path)) from error
+
+
 def _remove(path: Path) -> None:
     """Take a file away if it is there and the disk lets us."""
     try:

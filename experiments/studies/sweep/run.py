@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from experiments.common.files import make_folder
 from experiments.common.program import Outcome
 from experiments.common.provenance import facts
 from experiments.common.table import make_console, show_paths
@@ -41,6 +42,7 @@ def coverage_sweep(settings: dict[str, Any], output: Path) -> Outcome:
     if sweep.settings.dry_run:
         dry_run(units, console)
         return Outcome(complete=True)
+    make_folder(store)  # before anything is written beside it
     note(settings, output)
     fits = sum(len(unit.algorithms) for unit in units)
     console.print(
