@@ -64,17 +64,23 @@ def evaluate_model(
     )
     scores = {}
     for task in tasks:
-        out = simple_evaluate(
-            model=model,
-            tasks=[task.name],
-            num_fewshot=task.shots,
-            task_manager=manager,
-            limit=limit,
-            random_seed=0,
-            numpy_random_seed=1234,
-            torch_random_seed=1234,
-            fewshot_random_seed=1234,
-        )
+        try:
+            out = simple_evaluate(
+                model=model,
+                tasks=[task.name],
+                num_fewshot=task.shots,
+                task_manager=manager,
+                limit=limit,
+                random_seed=0,
+                numpy_random_seed=1234,
+                torch_random_seed=1234,
+                fewshot_random_seed=1234,
+            )
+        except ConnectionError as error:
+            raise InputError(
+                f"The questions of {task.name} come from the hub, which cannot be reached; run where it can, "
+                "or give --suite local."
+            ) from error
         scores[task.name] = pick(out["results"], task)
     return scores
 

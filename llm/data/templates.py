@@ -49,7 +49,7 @@ def install(tokenizer: Any, name: str | None) -> Any:
 
 
 def check(tokenizer: Any) -> Any:
-    """Refuse a tokenizer without end-of-sequence, and a template that writes today's date."""
+    """Refuse a tokenizer without end-of-sequence, and a template that is broken or writes today's date."""
     if tokenizer.eos_token_id is None:
         raise InputError(
             "The tokenizer has no end-of-sequence token, so no answer could ever end; set its "
@@ -60,4 +60,19 @@ def check(tokenizer: Any) -> Any:
             "The tokenizer's chat template writes today's date, so the same rows would differ "
             "tomorrow; save it as a .jinja file with a fixed date and name that in data.chat_template."
         )
+    if tokenizer.chat_template:
+        _try(tokenizer)
     return tokenizer
+
+
+def _try(tokenizer: Any) -> None:
+    """Write one turn with the template; whatever its text raises, it is the template that is wrong."""
+    turn = [{"role": "user", "content": "Hello."}]
+    try:
+        tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    except Exception as error:
+        told = " ".join(str(error).split()).rstrip(".")
+        raise InputError(
+            f"The tokenizer's chat template cannot write a user's turn ({type(error).__name__}: {told}); "
+            "mend it, or name another in data.chat_template."
+        ) from error

@@ -109,3 +109,19 @@ def test_a_tokenizer_without_end_and_a_template_with_a_date_are_refused():
     tokenizer.eos_token = None
     with pytest.raises(InputError, match="no end-of-sequence token"):
         check(tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        ("{{ foo(", "TemplateSyntaxError"),
+        ("{{ 1/0 }}", "ZeroDivisionError: division by zero"),
+        ("{% for m in messages %}{{ m.nope.x }}{% endfor %}", "UndefinedError"),
+    ],
+)
+def test_a_broken_template_is_one_sentence_before_any_row_is_written_with_it(template, told):
+    tokenizer = tiny.tokenizer()
+    tokenizer.chat_template = template
+    with pytest.raises(InputError, match=f"cannot write a user's turn .{told}") as refused:
+        check(tokenizer)
+    assert "\n" not in str(refused.value)
