@@ -66,7 +66,6 @@ class SequenceTrainer(Trainer):
         self, logps: Tensor, inputs: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean loss over the rows of the batch, and metrics, from the `(sequences,)` log-probs."""
-        raise NotImplementedError
 
     def row_count(self, inputs: dict[str, Tensor]) -> float:
         """How much this micro-batch weighs: the number its loss was divided by."""

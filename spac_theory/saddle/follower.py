@@ -18,6 +18,7 @@ do not finish is handed to the class's own best response.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,9 +31,7 @@ from spac_theory.saddle.game import Game
 from spac_theory.solvers.design import BlockDesign, Design, cholesky
 
 STEPS = 10  # of one round, before the exact critic takes over
-PINNINGS = (
-    8  # solves of one quadratic model, each with bounds pinned where the last one crossed them
-)
+PINNINGS = 8  # solves of one quadratic model, each with bounds pinned where the last crossed them
 RIDGE = 1e-10  # of the largest curvature: flat directions get long steps, not infinite ones
 SMALLEST = 1e-12
 SHRINK = 0.1  # least share of its multiplier that a step leaves
@@ -89,7 +88,7 @@ class Point:
             value[rows] = getattr(part, name)
 
 
-class InexactFollower:
+class InexactFollower(ABC):
     """The loop of a round; `parts` problems a data set: one, or one of each context."""
 
     def __init__(self, game: Game, cls: LinearClass, design: Design, parts: int) -> None:
@@ -105,13 +104,13 @@ class InexactFollower:
         found = tabular_preference_derivatives(reward, weight, self.game.link)
         return Point(theta, reward, *found, multiplier)
 
+    @abstractmethod
     def gap(self, point: Point, slope: Tensor) -> Tensor:
         """The certificate of every problem, `(P,)`; `slope` is the gradient of the whole objective."""
-        raise NotImplementedError
 
+    @abstractmethod
     def step(self, point: Point, slope: Tensor) -> tuple[Tensor, Tensor]:
         """Where the quadratic model leads: parameters inside the class, and multipliers."""
-        raise NotImplementedError
 
     def answer(self, policy: Tensor, allowed: Tensor) -> Answer:
         """Newton steps on the problems that are not within their share of what is allowed."""
