@@ -24,8 +24,8 @@ PACK_TOKENS = 4096  # a pass without gradients, where no budget is given
 class TrainSettings:
     """Optimisation of one round. `batch` counts rows a step over all processes.
 
-    A forward pass of a process has `micro_batch` rows or, with `tokens`, at most so many tokens (a row that is
-    longer has a pass of its own); `micro_batch` then holds only where responses are drawn at every step.
+    A forward pass of a process has `micro_batch` rows or, with `tokens`, at most so many tokens (a longer row
+    has a pass of its own); `micro_batch` then holds only where responses are drawn at every step.
     """
 
     epochs: Positive
@@ -90,8 +90,8 @@ class TrainSettings:
 def arguments(settings: TrainSettings, folder: Path, seed: int, drawn: bool = False) -> Any:
     """The `TrainingArguments` of transformers for these settings.
 
-    With `settings.tokens` a micro-batch is a whole step, cut into passes by :mod:`llm.training.passes`, unless
-    responses are `drawn` at every step.
+    With `settings.tokens` a micro-batch is a whole step, which :mod:`llm.training.passes` cuts into passes,
+    unless responses are `drawn` at every step.
     """
     import torch
     from transformers import TrainingArguments
