@@ -30,7 +30,9 @@ def pack_obstacle(model: Any) -> str | None:
 
     A model that can is left with tree attention, which answers plain masks as `sdpa` does.
     """
-    if not isinstance(model.logp_body, str) or model.logp_body == probe.UNKNOWN:
+    if model.logp_body == probe.UNKNOWN:
+        model.logp_body = probe.find_body(model)
+    if model.logp_body is None:
         return "its log-probs do not come from its states one by one"
     together = partial(packed_logps, model, model.logp_body, chunk=CHUNK)
     return _obstacle(model, _alone, lambda: together(packed=_forest(model)))
@@ -69,6 +71,17 @@ def with_packs(model: nn.Module) -> bool:
     """Teach `model` (in place) to read packs where it can; else say why not, once, and return False."""
     base: Any = causal_model(with_logps(model))
     return _told(pack_obstacle(base))
+
+
+def comes_later(model: nn.Module) -> bool:
+    """Whether nothing can be asked of the weights yet: they are loaded sharded."""
+    base: Any = causal_model(with_logps(model))
+    return bool(base.logp_body == probe.UNKNOWN)
+
+
+def with_packs_later(model: nn.Module) -> bool:
+    """:func:`with_packs` for a model that is sharded by now: asked inside a call of the whole model."""
+    return _told(model(question=pack_obstacle))
 
 
 def with_critic_packs(model: nn.Module) -> bool:

@@ -20,6 +20,7 @@ from llm.data.row import Row
 from llm.data.trees import deal, families, fill
 from llm.methods import streams_of
 from llm.methods.spac import Spac
+from llm.models import probe
 from llm.models.load import ModelSettings
 from llm.models.logprobs import sequence_logps, with_logps
 from llm.training.assembly import method_trainer, sft_trainer
@@ -202,6 +203,21 @@ def test_a_budget_changes_neither_the_trajectory_nor_the_log(tmp_path) -> None:
                 assert one[name] == pytest.approx(other[name], abs=1e-5), name
 
 
+def test_weights_that_come_sharded_are_asked_before_the_first_batch(tmp_path, monkeypatch) -> None:
+    expected, _ = trained(tmp_path / "now", tokens=30, packing=True)
+    seen = []
+
+    def noted(self, given, _pack=StreamCollator._pack):
+        seen.append(len(given))
+        return _pack(self, given)
+
+    monkeypatch.setattr(probe, "has_weights", lambda model: False)
+    monkeypatch.setattr(StreamCollator, "_pack", noted)
+    found, _ = trained(tmp_path / "late", tokens=30, packing=True)
+    assert torch.equal(found, expected)
+    assert sum(seen) == 18
+
+
 def test_demonstrations_train_on_packs_too(tmp_path) -> None:
     tok, found = language.tokenizer(), []
     data = [{"prompt_ids": r.prompt, "response_ids": r.responses["chosen"][0]} for r in rows(9)]
@@ -262,6 +278,6 @@ def test_a_budget_stands_in_for_the_micro_batch() -> None:
 
 
 def test_a_row_above_the_budget_is_told_and_computed_alone(tmp_path) -> None:
-    with pytest.warns(UserWarning, match=r"train.tokens is 3 and the longest row takes \d+"):
+    with pytest.warns(UserWarning, match=r"train.tokens is 3 and a row takes \d+"):
         _, _, passes = in_passes("whole", rows(3), tmp_path, replace(TRAIN, tokens=3, packing=True))
     assert passes == 3
