@@ -16,19 +16,20 @@ import torch
 from torch import Tensor, nn
 
 from llm.data.trees import Pack, Tree, fill, pack
-from llm.models import probe, tree_attention
+from llm.models import probe, tree_attention, tree_flex
 from llm.models.bodies import own_logits
 from llm.models.logprobs import causal_model, packed_logps, with_logps
 
 CHUNK = 64
 PACK_TOKENS = 4096  # a pass without gradients, where no budget is given
+READERS: dict[str, Any] = {"sdpa": tree_attention, "flex_attention": tree_flex}
 HEAD = "score"  # transformers' name for the output layer of a sequence classifier
 
 
 def pack_obstacle(model: Any) -> str | None:
     """Why `model`, which has passed :func:`with_logps`, cannot read packs; None if it can.
 
-    A model that can is left with tree attention, which answers plain masks as `sdpa` does.
+    A model that can is left with tree attention, which answers plain masks as its own attention does.
     """
     if model.logp_body == probe.UNKNOWN:
         model.logp_body = probe.find_body(model)
@@ -48,14 +49,17 @@ def critic_obstacle(model: Any) -> str | None:
 def _obstacle(
     model: Any, alone: Callable[[Any], Tensor], together: Callable[[], Tensor]
 ) -> str | None:
-    if model.config._attn_implementation != "sdpa":
-        return f"its attention is {model.config._attn_implementation!r}, not 'sdpa'"
-    tree_attention.register()
+    own = model.config._attn_implementation
+    if own in {reader.NAME for reader in READERS.values()}:
+        return None  # it was asked before
+    if own not in READERS:
+        return f"its attention is {own!r}, not one of {', '.join(READERS)}"
+    READERS[own].register()
     reason = "its attention does not go through the interface of transformers"
     with probe.quietly(model):
         expected = alone(model)
         try:
-            model.set_attn_implementation(tree_attention.NAME)
+            model.set_attn_implementation(READERS[own].NAME)
             if probe.alike(expected, together()):
                 return None
             reason = "its responses in a pack do not get the numbers they get alone"
@@ -63,7 +67,7 @@ def _obstacle(
             Exception
         ) as error:  # whatever a foreign attention makes of a layout, padding still works
             reason = f"its attention refuses a pack ({str(error).splitlines()[0]:.80})"
-    model.set_attn_implementation("sdpa")
+    model.set_attn_implementation(own)
     return reason
 
 

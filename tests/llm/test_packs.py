@@ -6,14 +6,14 @@ from functools import partial
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from llm.data.row import Row
 from llm.data.trees import Pack, Tree, fill, pack, unpacked
 from llm.methods import Stream, data
-from llm.models import tree_attention
+from llm.models import tree_attention, tree_flex
 from llm.models.logprobs import pack_logps, sequence_logps, with_logps
 from llm.models.packs import with_packs
 from llm.stages import reference
@@ -140,6 +140,42 @@ def test_what_a_token_sees() -> None:
     assert packed.states.tolist() == [1, 1, 3]  # the prompt's end predicts both first tokens
     assert packed.targets.tolist() == [7, 8, 9]
     assert packed.owners.tolist() == [0, 1, 1]
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=20, deadline=None)
+def test_the_block_mask_is_the_dense_mask(seed: int) -> None:
+    """Every pair of tokens asked of the function that flex_attention is given."""
+    packed = pack(forest(seed))
+    tree, branch = packed.layout[0, 0]
+    dense = tree_attention.visible(branch) & (tree[:, None] == tree)
+    mask, place = tree_flex.block_mask(packed.layout), torch.arange(len(tree))
+    found = mask.mask_mod(torch.tensor(0), torch.tensor(0), place[:, None], place[None])
+    assert torch.equal(found, dense)
+    assert tree_flex.block_mask(packed.layout) is mask  # once a pack
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma2"])
+def test_a_model_of_flex_attention_reads_packs(kind: str, monkeypatch) -> None:
+    """The kernel uncompiled, forward alone: what a CPU has. Capped attention is no obstacle here."""
+    from transformers.integrations.flex_attention import WrappedFlexAttention
+
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+    monkeypatch.setattr(WrappedFlexAttention, "_instance", None)
+    monkeypatch.setattr(WrappedFlexAttention, "_is_flex_compiled", False)
+    options = {**SMALL, "head_dim": 16, "attn_logit_softcapping": 2.0, "sliding_window": 64}
+    config = AutoConfig.for_model(kind, **(options if kind == "gemma2" else SMALL))
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+    trees = forest()
+    with torch.no_grad():
+        expected = alone(model, trees)
+        model.set_attn_implementation("flex_attention")
+        with_logps(model)
+        assert with_packs(model)
+        assert model.config._attn_implementation == tree_flex.NAME
+        assert torch.allclose(pack_logps(model, pack(trees)), expected, rtol=0, atol=1e-4)
+        assert torch.allclose(alone(model, trees), expected, rtol=0, atol=1e-4)
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=40), st.integers(1, 80))
