@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from llm.data.trees import Pack, Tree, fill, pack
 from llm.models import probe, tree_attention, tree_flex
-from llm.models.bodies import own_logits
+from llm.models.bodies import body_outputs, own_logits
 from llm.models.logprobs import causal_model, packed_logps, with_logps
 
 CHUNK = 64
@@ -110,16 +110,30 @@ def pack_outputs(model: Any, packed: Pack) -> Tensor:
     return heard[0][0, packed.ends, 0]
 
 
+@torch.no_grad()
 def over_packs(
     model: Any, trees: Sequence[Tree], tokens: int, values: Callable[[Pack], Tensor]
-) -> list[float]:
-    """What `values` gives every response of `trees`, tree by tree, from packs of at most `tokens` tokens."""
+) -> Tensor:
+    """What `values (R, …)` gives every response of `trees`, tree by tree, on the CPU.
+
+    A pack has at most `tokens` tokens, or one tree.
+    """
     device = next(model.parameters()).device
-    found: dict[int, list[float]] = {}
+    found: dict[int, Tensor] = {}
     for part in fill([tree.tokens for tree in trees], tokens):
-        each = iter(values(pack([trees[i] for i in part]).to(device)).tolist())
-        found |= {i: [next(each) for _ in trees[i].responses] for i in part}
-    return [value for i in range(len(trees)) for value in found[i]]
+        blocks = values(pack([trees[i] for i in part]).to(device)).cpu()
+        found |= zip(part, blocks.split([len(trees[i].responses) for i in part]), strict=True)
+    return torch.cat([found[i] for i in range(len(trees))])
+
+
+def pack_states(model: Any, packed: Pack) -> Tensor:
+    """The mean last state over the tokens of every response of a pack, `(R, D)` float32."""
+    states = body_outputs(
+        model, model.logp_body, packed.input_ids, packed.layout, position_ids=packed.position_ids
+    )[1]
+    own = states[0, packed.layout[0, 0, 1] > 0].float()
+    total = own.new_zeros(packed.responses, own.shape[-1]).index_add(0, packed.owners, own)
+    return total / packed.owners.bincount()[:, None]
 
 
 def _told(reason: str | None) -> bool:

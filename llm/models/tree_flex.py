@@ -6,7 +6,7 @@ pack needs no sorting by size, and capped attention is computed too. Without gra
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -52,8 +52,7 @@ def tree_attention(
         sizes = attention_mask[0, 0, 0].unique_consecutive(return_counts=True)[1]
         require_plain(kwargs, int(sizes.max()), ("position_bias",))
         attention_mask = block_mask(attention_mask)
-    found = flex_attention_forward(module, query, key, value, attention_mask, **kwargs)
-    return cast("tuple[Tensor, Tensor | None]", found)
+    return flex_attention_forward(module, query, key, value, attention_mask, **kwargs)
 
 
 def register() -> None:

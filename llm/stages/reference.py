@@ -63,7 +63,7 @@ def score(
     """
     if tokens:
         trees = [Tree(r.prompt, tuple(y for n in names for y in r.responses[n])) for r in rows]
-        found = over_packs(model, trees, tokens, partial(pack_logps, model))
+        found = over_packs(model, trees, tokens, partial(pack_logps, model)).tolist()
     else:
         found = _padded(model, rows, names, pad_id)
     values = iter(found)

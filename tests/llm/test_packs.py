@@ -282,6 +282,25 @@ def test_the_reference_pass_scores_packs_as_it_scores_padded_rows() -> None:
             assert one[name] == pytest.approx(other[name], abs=1e-8)
 
 
+def test_states_of_answers_are_those_of_padded_texts(tmp_path) -> None:
+    """Answers of one prompt in several rows, one of them the beginning of another; small packs."""
+    from llm.models.heads import States
+    from llm.models.load import ModelSettings
+    from llm.worlds import tiny as language
+
+    tok = language.tokenizer()
+    language.model(tok, seed=4).save_pretrained(tmp_path / "model")
+    settings = ModelSettings(f"{tmp_path}/model", None, "float32", "sdpa", None, None, {})
+    answers = [[[5, 6], [5, 6, 7]], [[8], [5, 6, 9, 4]], [[9, 9, 9], [5]]]
+    asked = [Row([1, 4 + i % 2, 7], {"own": own}) for i, own in enumerate(answers)]
+    found = [
+        States(tmp_path / str(n), settings.name, "w", settings, tok, 2, n).of(asked, "own")
+        for n in (0, 9, 4096)
+    ]
+    for packed in found[1:]:
+        assert torch.allclose(found[0], packed, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
 def test_a_packed_critic_has_the_loss_and_gradient_of_a_padded_one(kind: str) -> None:
     """The critic of SPAC-T in float64: rewards of every stream, theory (4), and what it is taught."""
