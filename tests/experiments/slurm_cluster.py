@@ -66,7 +66,9 @@ def slurm(folder: Path) -> Iterator[dict[str, str]]:
     (folder / "munge.key").chmod(0o400)
     host = platform.node().split(".")[0]
     ports = dict(zip(("controller", "node"), _free_ports(2), strict=True))
-    text = CONFIGURATION.format(host=host, folder=folder, user=getpass.getuser(), cpus=CPUS, **ports)
+    text = CONFIGURATION.format(
+        host=host, folder=folder, user=getpass.getuser(), cpus=CPUS, **ports
+    )
     configuration = folder / "slurm.conf"
     configuration.write_text(text)
     environment = {**os.environ, "PATH": PATH, "SLURM_CONF": str(configuration)}
@@ -95,7 +97,9 @@ def _munge(folder: Path, environment: dict[str, str], daemons: ExitStack) -> Non
     _until((folder / "munge.socket").exists, folder)
 
 
-def _daemon(words: list[str], folder: Path, environment: dict[str, str], daemons: ExitStack) -> None:
+def _daemon(
+    words: list[str], folder: Path, environment: dict[str, str], daemons: ExitStack
+) -> None:
     """A child that ends with the stack."""
     log = daemons.enter_context((folder / f"{words[0]}.out").open("w"))
     process = subprocess.Popen(words, env=environment, stdout=log, stderr=log, cwd=folder)

@@ -49,7 +49,9 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def start(cluster: Environment, folder: Path, *words: str) -> subprocess.Popen[str]:
     """The smoke sweep on Slurm, in `folder`."""
-    every = command("experiments.coverage_sweep", folder / "out", *SLURM, f"store={folder / 'store'}", *words)
+    every = command(
+        "experiments.coverage_sweep", folder / "out", *SLURM, f"store={folder / 'store'}", *words
+    )
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(every, env=cluster, cwd=folder, text=True, **pipes)
 
@@ -105,12 +107,20 @@ def test_a_job_that_dies_costs_its_units_and_the_others_are_the_same_bits(tmp_pa
 @pytest.mark.parametrize(
     ("cluster", "parameters", "said"),
     [
-        ("local", {"memory": 4}, r"^launcher\.parameters: Unknown argument 'memory'.*; change it\.$"),
+        (
+            "local",
+            {"memory": 4},
+            r"^launcher\.parameters: Unknown argument 'memory'.*; change it\.$",
+        ),
         ("slurm", {}, r"this machine has no srun; .* choose launcher=local\.$"),
     ],
 )
 def test_what_cannot_be_submitted_is_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cluster: str, parameters: dict[str, int], said: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cluster: str,
+    parameters: dict[str, int],
+    said: str,
 ) -> None:
     monkeypatch.setenv("PATH", "")
     _, units = work(tmp_path)
@@ -125,17 +135,19 @@ class TestRealSlurm:
     """One node, its own controller; cancelled jobs, a killed main process, a refused submission."""
 
     def test_the_numbers_of_slurm_are_those_of_processes(
-        self,         cluster: Environment, local: Path, tmp_path: Path
+        self, cluster: Environment, local: Path, tmp_path: Path
     ) -> None:
         said = finish(start(cluster, tmp_path))
         assert "40 rows: 40 done" in said
         assert differences(read_results(local), read_results(tmp_path / "out")) == []
         assert status(tmp_path) == "8 fits: 8 done, 0 failed, 0 missing"
-        assert not [*(tmp_path / "out/slurm").glob("*.pkl"), *(tmp_path / "out/slurm").glob("*.json")]
-
+        assert not [
+            *(tmp_path / "out/slurm").glob("*.pkl"),
+            *(tmp_path / "out/slurm").glob("*.json"),
+        ]
 
     def test_a_cancelled_job_costs_its_units_and_the_same_command_does_them(
-        self,         cluster: Environment, local: Path, tmp_path: Path
+        self, cluster: Environment, local: Path, tmp_path: Path
     ) -> None:
         process = start(cluster, tmp_path, LATER)
         until(lambda: len(queue(cluster)) == 2)
@@ -149,9 +161,8 @@ class TestRealSlurm:
         finish(start(cluster, tmp_path))
         assert differences(read_results(local), read_results(tmp_path / "out")) == []
 
-
     def test_jobs_of_a_killed_main_process_are_cancelled_by_the_next(
-        self,         cluster: Environment, local: Path, tmp_path: Path
+        self, cluster: Environment, local: Path, tmp_path: Path
     ) -> None:
         process = start(cluster, tmp_path, LATER)
         until(lambda: len(queue(cluster)) == 2)
@@ -165,14 +176,14 @@ class TestRealSlurm:
         assert differences(read_results(local), read_results(tmp_path / "out")) == []
         assert queue(cluster) == []
 
-
-    def test_whoever_stops_a_sweep_stops_its_jobs(self, cluster: Environment, tmp_path: Path) -> None:
+    def test_whoever_stops_a_sweep_stops_its_jobs(
+        self, cluster: Environment, tmp_path: Path
+    ) -> None:
         process = start(cluster, tmp_path, LATER)
         until(lambda: len(queue(cluster)) == 2)
         process.send_signal(signal.SIGINT)
         finish(process, code=130)
         until(lambda: not queue(cluster))
-
 
     def test_what_slurm_refuses_is_one_sentence(self, cluster: Environment, tmp_path: Path) -> None:
         process = start(cluster, tmp_path, "+launcher.parameters.slurm_partition=none")
