@@ -18,6 +18,7 @@ from transformers import Trainer
 from llm.data.trees import unpacked
 from llm.files.failures import Diverged
 from llm.methods import Batch, Method, Metrics, Stream
+from llm.models.flops import cost_of
 from llm.models.logprobs import (
     DEFAULT_CHUNK,
     pack_logps,
@@ -27,6 +28,7 @@ from llm.models.logprobs import (
 )
 from llm.training.batches import ROW_WEIGHT, read
 from llm.training.rollouts import Rollouts
+from llm.training.throughput import Meter, peak_arithmetic
 from llm.training.weights import weighted
 from spac_theory.checks import InputError
 
@@ -38,7 +40,7 @@ class SequenceTrainer(Trainer):
         super().__init__(model=self.taught(model), **kwargs)
         self.model_accepts_loss_kwargs = False  # a mean over rows, not over tokens
         self.logp_chunk = logp_chunk
-        self.tokens = 0  # read by the progress line
+        self.meter = Meter(cost_of(model), peak_arithmetic())
         self._sums: dict[str, Tensor] = {}
         self._batches = 0
         self._rows_per_batch = 0.0
@@ -75,6 +77,7 @@ class SequenceTrainer(Trainer):
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[Any], Tensor | int | None]:
         """Prefetch the micro-batches of one step and note their mean size."""
+        self.meter.start()
         batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
         counts = [self.row_count(batch) for batch in batches]
         mean = torch.tensor(sum(counts) / max(len(counts), 1), device=device, dtype=torch.float64)
@@ -93,7 +96,7 @@ class SequenceTrainer(Trainer):
         loss, metrics = self.row_loss(logps, inputs)
         if model.training:
             self._require_finite(loss)
-            self.tokens += _tokens(inputs)
+            self.meter.count(inputs)
             self._record(metrics)
             if self._rows_per_batch:
                 loss = loss * (self.row_count(inputs) / self._rows_per_batch)
@@ -121,13 +124,9 @@ class SequenceTrainer(Trainer):
             means = self.accelerator.reduce(stacked, reduction="mean")
             logs = {**logs, **dict(zip(names, means.tolist(), strict=True))}
             self._sums, self._batches = {}, 0
+        if "loss" in logs:
+            logs = {**logs, **self.meter.since()}
         super().log(logs, start_time)
-
-
-def _tokens(inputs: dict[str, Tensor]) -> int:
-    """Tokens computed, padding left out."""
-    packed = "pack/layout" in inputs
-    return inputs["pack/input_ids"].numel() if packed else int(inputs["attention_mask"].sum())
 
 
 def _without_gradient(loss: Tensor) -> bool:
