@@ -121,8 +121,8 @@ def held_out(folder: Path, bench: measure.Bench, start: str, method: Decoding) -
                 given.append({**measure.written(prompts[i], y, bench), "logp": value})
     measure.reward(given, bench)
     asked = [Row(a["prompt_ids"], {measure.OWN: [a["answer_ids"]]}) for a in given]
-    before, packed = measure.live(start, bench)
-    found = measure.logps(before, asked, (measure.OWN,), packed, bench)
+    before, tokens = measure.live(start, bench)
+    found = measure.logps(before, asked, (measure.OWN,), tokens, bench)
     for answered, logps_of in zip(given, found, strict=True):
         (answered["start_logp"],) = logps_of[measure.OWN]
     write_rows(folder / measure.ANSWERS, given)

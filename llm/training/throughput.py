@@ -66,8 +66,7 @@ class Meter:
     def count(self, inputs: Mapping[str, Tensor]) -> None:
         """Note one batch on which the model was trained."""
         load = load_of(inputs)
-        pairs = len(inputs["prompt_ids"] if "prompt_ids" in inputs else inputs["input_ids"])
-        self.counted["pairs"] += pairs
+        self.counted["pairs"] += _rows(inputs)
         self.counted["tokens"] += load.tokens
         self.counted["flop"] += self.cost.training(load)
 
@@ -89,6 +88,14 @@ class Meter:
         sums = self.sums()
         more = {"peak_gib": memory.peak() / GIB, "peak_flop_per_second": self.peak}
         return {**sums, **rates(sums, self.peak), **more}
+
+
+def _rows(inputs: Mapping[str, Tensor]) -> int:
+    """Rows of a batch; of demonstrations in a pack, one a response."""
+    for name in ("prompt_ids", "input_ids"):
+        if name in inputs:
+            return len(inputs[name])
+    return int(inputs["pack/responses"])
 
 
 def rates(sums: Mapping[str, float], peak: float | None) -> dict[str, float | None]:
