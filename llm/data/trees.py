@@ -7,7 +7,7 @@ many trees as a budget of tokens allows.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,6 +101,35 @@ def unpacked(entries: Mapping[str, Tensor]) -> Pack:
     """The pack of a batch's entries."""
     fields = {k.removeprefix("pack/"): v for k, v in entries.items() if k.startswith("pack/")}
     return Pack(**{**fields, "responses": int(fields["responses"])})  # type: ignore[arg-type]
+
+
+def families(
+    texts: Sequence[Ids], keys: Sequence[Hashable], budget: int
+) -> tuple[list[Tree], list[int]]:
+    """Texts with one key as branches of what they all begin with, and whose text each response is.
+
+    Texts have two tokens at least, of which one is left to its branch. A family that would pass `budget`
+    tokens is split, in order.
+    """
+    kin: dict[Hashable, list[int]] = {}
+    for number, key in enumerate(keys):
+        kin.setdefault(key, []).append(number)
+    trees, places = list[Tree](), list[int]()
+    for members in kin.values():
+        first = texts[members[0]]
+        shared = min(min(_alike(first, texts[i]), len(texts[i]) - 1) for i in members)
+        sizes = [len(texts[i]) - shared for i in members]
+        parts = fill(sizes, max(1, budget - shared) if shared else 1)  # strangers stand alone
+        for part in parts:
+            own = [texts[members[i]] for i in part]
+            trees.append(Tree(own[0][: shared or 1], tuple(ids[shared or 1 :] for ids in own)))
+            places += [members[i] for i in part]
+    return trees, places
+
+
+def _alike(one: Ids, other: Ids) -> int:
+    pairs = zip(one, other, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 def fill(sizes: Sequence[int], budget: int) -> list[list[int]]:

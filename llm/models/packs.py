@@ -21,6 +21,7 @@ from llm.models.bodies import own_logits
 from llm.models.logprobs import causal_model, packed_logps, with_logps
 
 CHUNK = 64
+PACK_TOKENS = 4096  # a pass without gradients, where no budget is given
 HEAD = "score"  # transformers' name for the output layer of a sequence classifier
 
 

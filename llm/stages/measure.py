@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common.files import read_json
-from llm.data.padding import Ids
+from llm.data.padding import Ids, by_length, put_back
 from llm.data.row import Row, read_native
 from llm.files import processes
 from llm.files.digests import Rows, read_rows, write_rows
@@ -130,7 +130,7 @@ def logps(
 def answers(path: str, policy: Any, rows: Sequence[Row], bench: Bench) -> Rows:
     """Samples of the policy at a fixed set of held-out prompts, with their reward if it is known.
 
-    The seed is the same for every policy.
+    Prompts of like length are answered together. The seed is the same for every policy.
     """
     prompts = list({r.key: r for r in rows}.values())[: bench.evaluation.prompts]
     if not prompts:
@@ -138,14 +138,16 @@ def answers(path: str, policy: Any, rows: Sequence[Row], bench: Bench) -> Rows:
     s = replace(bench.generation, samples=bench.evaluation.samples)
     loaded = {"loaded": policy} if s.engine == "transformers" else {}
     engine = ENGINES[s.engine](path, bench.model, bench.tokenizer, s, **loaded)
-    given: Rows = []
+    order, found = by_length([r.prompt for r in prompts]), list[list[list[int]]]()
     with Progress("held-out answers", len(prompts)) as bar:
         for span in pieces(len(prompts), s.batch):
-            part = [prompts[i] for i in span]
-            drawn = engine([r.prompt for r in part], part_seed("held-out", bench.seed, span.start))
-            given += [written(r, y, bench) for r, ys in zip(part, drawn, strict=True) for y in ys]
+            part = [prompts[order[i]].prompt for i in span]
+            drawn = engine(part, part_seed("held-out", bench.seed, span.start))
+            found += drawn
             bar.tokens += sum(len(y) for ys in drawn for y in ys)
             bar.advance(len(part))
+    pairs = zip(prompts, put_back(found, order), strict=True)
+    given = [written(r, y, bench) for r, ys in pairs for y in ys]
     reward(given, bench)
     return given
 

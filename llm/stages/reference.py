@@ -24,8 +24,8 @@ from llm.files.progress import Progress
 from llm.methods import LIVE, Stream
 from llm.models.load import ModelSettings, load_frozen
 from llm.models.logprobs import pack_logps, sequence_logps, with_logps
+from llm.models.packs import PACK_TOKENS as PACK_TOKENS
 from llm.models.packs import over_packs, with_packs
-from llm.training.settings import PACK_TOKENS as PACK_TOKENS
 
 DATA = ("chosen", "rejected")
 

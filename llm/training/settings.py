@@ -10,6 +10,7 @@ from typing import Any, Literal
 from experiments.common.configuration import AtLeastZero, Count, Positive, Share
 from llm.files import processes
 from llm.models.load import lacks
+from llm.models.packs import PACK_TOKENS
 from spac_theory.checks import InputError
 
 OPTIMISERS = {
@@ -17,7 +18,6 @@ OPTIMISERS = {
     "adamw_8bit": "adamw_bnb_8bit",
     "rmsprop": "rmsprop",
 }
-PACK_TOKENS = 4096  # a pass without gradients, where no budget is given
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 from test_packs import KINDS, SMALL, words
 from transformers import AutoConfig, AutoModelForCausalLM, TrainerCallback
 
+from llm.data.padding import put_back
 from llm.data.row import Row
-from llm.data.trees import deal, fill
+from llm.data.trees import deal, families, fill
 from llm.methods import streams_of
 from llm.methods.spac import Spac
 from llm.models.load import ModelSettings
@@ -58,6 +59,30 @@ def test_real_lengths_are_dealt_within_two_parts_in_a_hundred() -> None:
     totals = [sum(sizes[row] for pack in held for row in pack) for held in dealt]
     assert max(totals) - min(totals) < 0.02 * max(totals)
     assert sum(map(len, dealt)) <= sum(sizes) / 4096 + 4
+
+
+TEXTS = st.lists(st.lists(st.integers(0, 1), min_size=2, max_size=7), min_size=1, max_size=12)
+
+
+@given(TEXTS, st.lists(st.integers(0, 2), min_size=12, max_size=12), st.integers(2, 30))
+def test_families_hold_every_text_once_within_the_budget(texts, keys, budget) -> None:
+    trees, places = families(texts, keys[: len(texts)], budget)
+    found = [[*tree.prompt, *response] for tree in trees for response in tree.responses]
+    assert put_back(found, places) == texts
+    for tree in trees:
+        assert tree.prompt
+        assert all(tree.responses)
+        assert tree.tokens <= budget or len(tree.responses) == 1
+
+
+def test_a_family_shares_what_all_its_texts_begin_with() -> None:
+    texts = [[1, 2, 3, 4], [1, 9, 9], [1, 2, 3, 5, 6]]
+    trees, places = families(texts, ["x", "y", "x"], 100)
+    assert [(tree.prompt, set(map(tuple, tree.responses))) for tree in trees] == [
+        ([1, 2, 3], {(4,), (5, 6)}),
+        ([1, 9], {(9,)}),
+    ]
+    assert sorted(places[:2]) == [0, 2]
 
 
 # --- one step -------------------------------------------------------------------------------------
