@@ -48,7 +48,7 @@ def peak_arithmetic() -> float | None:
 
 @dataclass
 class Meter:
-    """Counts what a trainer computes, from its first step on; rates are over all processes, taken as equal."""
+    """Counts what a trainer computes, from its first step on; all processes are taken to do as much."""
 
     cost: Cost
     peak: float | None = None
@@ -66,8 +66,8 @@ class Meter:
     def count(self, inputs: Mapping[str, Tensor]) -> None:
         """Note one batch on which the model was trained."""
         load = load_of(inputs)
-        pairs = len(inputs["prompt_ids"] if "prompt_ids" in inputs else inputs["input_ids"])
-        self.counted["pairs"] += pairs
+        rows = next(inputs[n] for n in ("prompt_ids", "lengths", "input_ids") if n in inputs)
+        self.counted["pairs"] += len(rows)
         self.counted["tokens"] += load.tokens
         self.counted["flop"] += self.cost.training(load)
 
