@@ -9,7 +9,6 @@ reference pass are left out, its collator, loss and training loop are its own.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -19,6 +18,8 @@ from typing import Any
 
 import torch
 from transformers import TrainerCallback
+
+from llm.files import memory
 
 PAD = 0
 BETA = 0.1
@@ -57,16 +58,6 @@ def folder(model: str) -> str:
     return str(ensure(model)) if model in WHEELS else model
 
 
-def resident() -> tuple[int, int]:
-    """Bytes of this process in memory now, and the most so far."""
-    try:
-        lines = dict(line.split(":", 1) for line in Path("/proc/self/status").open())
-        return tuple(1024 * int(lines[name].split()[0]) for name in ("VmRSS", "VmHWM"))  # type: ignore[return-value]
-    except OSError:
-        most = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return most, most
-
-
 class Clock(TrainerCallback):
     """Processor and wall-clock seconds of the steps after the first `warm`, and the peak of memory."""
 
@@ -77,7 +68,7 @@ class Clock(TrainerCallback):
         self.before = 0
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
-        self.before = resident()[0]
+        self.before = memory.held()
         self._mark()
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
@@ -94,12 +85,11 @@ class Clock(TrainerCallback):
     def found(self, per_step: int) -> dict[str, Any]:
         """What was measured; `per_step` pairs a step."""
         (p0, w0), (p1, w1) = self.marks[self.warm], self.marks[-1]
-        peak = torch.cuda.max_memory_allocated() if self.gpu else resident()[1]
         return {
             "pairs": per_step * (len(self.marks) - 1 - self.warm),
             "processor_seconds": p1 - p0,
             "wall_seconds": w1 - w0,
-            "peak_bytes": peak,
+            "peak_bytes": memory.peak(),
             "resident_before_bytes": self.before,
             "losses": self.losses,
         }
@@ -237,7 +227,7 @@ def add_references(spec: dict[str, Any]) -> list[dict[str, Any]]:
     model = with_logps(make_model(spec).eval())
     names = list(spec["rows"][0]["responses"])
     rows = rows_of({"rows": [{**r, "reference": {}} for r in spec["rows"]]})
-    found = score(model, rows, names, PAD, with_packs(model))
+    found = score(model, rows, names, PAD, 4096 if with_packs(model) else 0)
     return [r | {"reference": logps} for r, logps in zip(spec["rows"], found, strict=True)]
 
 
@@ -247,7 +237,7 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
         return {"rows": add_references(spec)}
     make = theirs if spec["system"] == "trl" else ours
     import_module("trl.trainer.dpo_trainer" if make is theirs else "llm.training.assembly")
-    libraries = resident()[0]
+    libraries = memory.held()
     with tempfile.TemporaryDirectory() as place:
         trainer = make(spec, place)
         clock = Clock(spec["warm"], spec["device"] == "cuda")

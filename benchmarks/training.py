@@ -47,6 +47,24 @@ def drawn_rows(kind: str, count: int, vocabulary: int, longest: int) -> list[dic
     ]
 
 
+def fixed_rows(count: int, prompt: int, answer: int, streams: int) -> list[dict[str, Any]]:
+    """Rows of one length, with a made-up reference."""
+    dice = random.Random(0)
+
+    def ids(size: int) -> list[int]:
+        return [dice.randrange(3, 2000) for _ in range(size)]
+
+    names = STREAMS[:streams]
+    return [
+        {
+            "prompt": ids(prompt),
+            "responses": {name: ids(answer) for name in names},
+            "reference": dict.fromkeys(names, [-100.0]),
+        }
+        for _ in range(count)
+    ]
+
+
 def stored_rows(path: str, count: int) -> list[dict[str, Any]]:
     """The first rows of a run's Parquet file (`prepare/rows.parquet`) as they are, ids and all.
 
@@ -128,7 +146,9 @@ def case(kind: str, streams: int, a: argparse.Namespace) -> dict[str, Any]:
     for system in systems_of(streams, a):
         python = a.trl_python if system == "trl" else sys.executable
         found[system] = child(spec | {"system": system}, python, a.prefix)
-        print(f"{kind}, {streams} streams, {system}: {rate(found[system], a):.3g} pairs/s", flush=True)
+        print(
+            f"{kind}, {streams} streams, {system}: {rate(found[system], a):.3g} pairs/s", flush=True
+        )
     return {
         "rows": a.rows or kind,
         "streams": streams,
@@ -177,14 +197,28 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--model", default="smollm2-135m", help="small-llama, mistral-7b (random), a bundle, a folder")
-    add("--shape", type=json.loads, default={}, help='changes to a random model: {"num_hidden_layers": 8}')
+    add(
+        "--model",
+        default="smollm2-135m",
+        help="small-llama, mistral-7b (random), a bundle, a folder",
+    )
+    add(
+        "--shape",
+        type=json.loads,
+        default={},
+        help='changes to a random model: {"num_hidden_layers": 8}',
+    )
     add("--device", choices=["cpu", "cuda"], default="cpu")
     add("--streams", type=int, nargs="+", choices=[2, 3], default=[2, 3])
     add("--lengths", nargs="+", choices=list(LENGTHS), default=["short", "long"])
     add("--rows", help="a run's rows (prepare/rows.parquet) instead of drawn ones")
     add("--longest", type=int, default=1024, help="cut of a drawn prompt or answer, in tokens")
-    add("--systems", nargs="+", choices=["trl", "padded", "packed"], default=["trl", "padded", "packed"])
+    add(
+        "--systems",
+        nargs="+",
+        choices=["trl", "padded", "packed"],
+        default=["trl", "padded", "packed"],
+    )
     add("--pairs", type=int, default=16)
     add("--batch", type=int, default=8)
     add("--micro-batch", type=int, default=4)
@@ -205,7 +239,9 @@ def main() -> None:
     a = arguments()
     a.trl = trl_version(a.trl_python) if "trl" in a.systems else None
     if a.trl is None:
-        print("TRL is not installed here, so it is left out (--trl-python names another environment).")
+        print(
+            "TRL is not installed here, so it is left out (--trl-python names another environment)."
+        )
     out, a.out = a.out, str(a.out)
     kinds = [a.rows] if a.rows else a.lengths
     cases = [case(kind, streams, a) for kind in kinds for streams in a.streams]
@@ -215,7 +251,9 @@ def main() -> None:
     for one in cases:
         told = {k: "{median} ({least} to {most})".format(**v) for k, v in one["lengths"].items()}
         words = ", ".join(f"{k} {v} tokens" for k, v in told.items())
-        print(f"{one['rows']}, {one['streams']} streams: {words}; losses {one['losses_apart']:.1e} apart")
+        print(
+            f"{one['rows']}, {one['streams']} streams: {words}; losses {one['losses_apart']:.1e} apart"
+        )
 
 
 if __name__ == "__main__":

@@ -73,7 +73,9 @@ def cost_of(model: nn.Module) -> Cost:
         for weight in module.parameters(recurse=False)
         if weight.ndim >= 2
     ]
-    head = [(w.numel(), w.requires_grad) for w in output.parameters() if w.ndim >= 2] if output else []
+    head = (
+        [(w.numel(), w.requires_grad) for w in output.parameters() if w.ndim >= 2] if output else []
+    )
     return Cost(
         sum(n for n, _ in body),
         sum(n for n, _ in head),

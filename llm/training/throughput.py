@@ -48,7 +48,7 @@ def peak_arithmetic() -> float | None:
 
 @dataclass
 class Meter:
-    """Counts what a trainer computes, from its first step on; rates are over all processes, taken as equal."""
+    """Counts what a trainer computes, from its first step on; all processes are taken to do as much."""
 
     cost: Cost
     peak: float | None = None
@@ -66,7 +66,8 @@ class Meter:
     def count(self, inputs: Mapping[str, Tensor]) -> None:
         """Note one batch on which the model was trained."""
         load = load_of(inputs)
-        self.counted["pairs"] += _rows(inputs)
+        rows = next(inputs[n] for n in ("prompt_ids", "lengths", "input_ids") if n in inputs)
+        self.counted["pairs"] += len(rows)
         self.counted["tokens"] += load.tokens
         self.counted["flop"] += self.cost.training(load)
 
@@ -88,14 +89,6 @@ class Meter:
         sums = self.sums()
         more = {"peak_gib": memory.peak() / GIB, "peak_flop_per_second": self.peak}
         return {**sums, **rates(sums, self.peak), **more}
-
-
-def _rows(inputs: Mapping[str, Tensor]) -> int:
-    """Rows of a batch; of demonstrations in a pack, one a response."""
-    for name in ("prompt_ids", "input_ids"):
-        if name in inputs:
-            return len(inputs[name])
-    return int(inputs["pack/responses"])
 
 
 def rates(sums: Mapping[str, float], peak: float | None) -> dict[str, float | None]:
