@@ -21,6 +21,7 @@ from transformers import Trainer
 from llm.data.trees import unpacked
 from llm.files.failures import Diverged
 from llm.methods import Batch, Method, Metrics, Stream
+from llm.models.flops import cost_of
 from llm.models.logprobs import (
     DEFAULT_CHUNK,
     pack_logps,
@@ -31,6 +32,7 @@ from llm.models.logprobs import (
 from llm.training.batches import ROW_WEIGHT, lengths, read
 from llm.training.passes import PASSES, WEIGHTLESS, Cut, loader, passes_of
 from llm.training.rollouts import Rollouts
+from llm.training.throughput import Meter, peak_arithmetic
 from llm.training.weights import weighted
 from spac_theory.checks import InputError
 
@@ -49,7 +51,7 @@ class SequenceTrainer(Trainer):
         super().__init__(model=self.taught(model), **kwargs)
         self.model_accepts_loss_kwargs = False  # a mean over rows, not over tokens
         self.logp_chunk, self.cut = logp_chunk, cut
-        self.tokens = 0  # read by the progress line
+        self.meter = Meter(cost_of(model), peak_arithmetic())
         self._sums: dict[str, Tensor] = {}
         self._sequences = 0.0
         self._mean_share: float | None = None
@@ -97,6 +99,7 @@ class SequenceTrainer(Trainer):
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[Any], Tensor | int | None]:
         """Prefetch the passes of one step and note how much they weigh in the mean."""
+        self.meter.start()
         batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
         shares = [self.share(inputs) for batch in batches for inputs in passes_of(batch)]
         mean = torch.tensor(sum(shares) / max(len(shares), 1), device=device, dtype=torch.float64)
@@ -131,8 +134,9 @@ class SequenceTrainer(Trainer):
         loss, metrics = self.row_loss(logps, inputs)
         if model.training:
             self._require_finite(loss)
-            self.tokens += _tokens(inputs)
             share = self.share(inputs)
+            if share:
+                self.meter.count(inputs)
             self._record(metrics, len(logps) if share else 0)
             if self._mean_share is not None:
                 loss = loss * (share / (self._mean_share or 1.0))
@@ -164,6 +168,8 @@ class SequenceTrainer(Trainer):
                 **{n: value / max(count, 1) for n, value in zip(names, sums, strict=True)},
             }
             self._sums, self._sequences = {}, 0.0
+        if "loss" in logs:
+            logs = {**logs, **self.meter.since()}
         super().log(logs, start_time)
 
 
@@ -171,12 +177,6 @@ def by_stream(values: Tensor, inputs: dict[str, Tensor]) -> Tensor:
     """What a pack gives row by row, `(B · K,)`, stream by stream as :func:`read` wants it."""
     rows = len(inputs["prompt_ids"]) if "prompt_ids" in inputs else len(values)
     return values.view(rows, -1).transpose(0, 1).flatten()
-
-
-def _tokens(inputs: dict[str, Tensor]) -> int:
-    """Tokens computed, padding left out."""
-    packed = "pack/layout" in inputs
-    return inputs["pack/input_ids"].numel() if packed else int(inputs["attention_mask"].sum())
 
 
 def _without_gradient(loss: Tensor) -> bool:
