@@ -59,7 +59,7 @@ def fixed_rows(count: int, prompt: int, answer: int, streams: int) -> list[dict[
         {
             "prompt": ids(prompt),
             "responses": {name: ids(answer) for name in names},
-            "reference": dict.fromkeys(names, [-100.0]),
+            "reference": {name: [-100.0] for name in names},
         }
         for _ in range(count)
     ]

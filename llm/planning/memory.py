@@ -24,7 +24,7 @@ from llm.stages.reference import PACK_TOKENS
 
 GIB = 2**30
 # Bytes a trained parameter of the optimiser's state, beside weights and gradients in float32 (4 + 4).
-STATE = {"adamw": 8.0, "adamw_8bit": 2.0, "rmsprop": 4.0}
+STATE = {"adamw": 8.0, "adamw_8bit": 2.0, "adamw_bf16": 4.0, "rmsprop": 4.0}
 OVERHEAD = 2.5  # GiB: runtime and fragmentation on a GPU
 BACKWARD = 0.5  # of what a layer keeps: the gradients inside it, while it is still there
 Parts = dict[str, float]
@@ -116,13 +116,15 @@ def _masks(settings: Settings, size: Size, one: Pass) -> float:
 def stepping(settings: Settings, size: Size, hardware: Hardware) -> Parts:
     """Bytes while the optimiser steps: all gradients, and roots of the second moments.
 
-    On a GPU they are taken for all weights at once, on a CPU weight by weight, with one more copy.
+    On a GPU they are taken for all weights at once, on a CPU weight by weight, with one more copy; moments in
+    bfloat16 are widened weight by weight, and rounded with as many random numbers.
     """
     trained = size.trained / hardware.gpus
     roots = 4 * trained if hardware.gpu else 2 * 4 * size.largest
+    own = {"adamw_8bit": 0.0, "adamw_bf16": 4 * 4.0 * size.largest}
     return {
         "gradients": 4 * trained,
-        "temporaries of the step": 0 if settings.train.optimiser == "adamw_8bit" else roots,
+        "temporaries of the step": own.get(settings.train.optimiser, roots),
     }
 
 
