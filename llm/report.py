@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common.files import write_atomically, write_json
+from experiments.common.provenance import made
 from llm.files import processes
 from llm.settings import Settings
 from llm.stages.answer import numbers
@@ -134,7 +135,8 @@ def write_report(settings: Settings, results: Results) -> None:
 
     folder = Path(settings.run_dir)
     rows = summary(results, settings.iterate)
-    write_json(folder / "results.json", {"summary": rows, "rounds": results})
+    facts = made("torch", "transformers")
+    write_json(folder / "results.json", {"summary": rows, "rounds": results, "made": facts})
     if settings.data.language is None:
         write(settings, results, titles(settings))
     else:
