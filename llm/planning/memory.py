@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from llm.cards import CARDS
 from llm.models.logprobs import DEFAULT_CHUNK
+from llm.models.packs import PACK_TOKENS
 from llm.planning.reading import (
     Pass,
     frozen_copies,
@@ -20,7 +21,6 @@ from llm.planning.reading import (
 )
 from llm.planning.size import Size, computes_in
 from llm.settings import Settings
-from llm.stages.reference import PACK_TOKENS
 
 GIB = 2**30
 # Bytes a trained parameter of the optimiser's state, beside weights and gradients in float32 (4 + 4).
@@ -131,7 +131,7 @@ def stepping(settings: Settings, size: Size, hardware: Hardware) -> Parts:
 def accumulates(settings: Settings, processes: int) -> bool:
     """Whether a step has several passes, the later of which find gradients of the earlier."""
     train = settings.train
-    return getattr(train, "tokens", None) is not None or train.batch > train.micro_batch * processes
+    return train.tokens is not None or train.batch > train.micro_batch * processes
 
 
 def decoding_memory(settings: Settings, size: Size, hardware: Hardware | None = None) -> Parts:
@@ -180,7 +180,7 @@ def _scoring(settings: Settings, size: Size) -> float:
     compute, longest = _dtype_bytes(settings), settings.data.max_length
     row = settings.data.max_prompt_length + sequences(settings) * longest
     padded = settings.reference_batch * sequences(settings) * longest
-    budget = getattr(settings.train, "tokens", None) or PACK_TOKENS
+    budget = settings.train.tokens or PACK_TOKENS
     packed = min(max(budget, row), settings.reference_batch * row)
     tokens = packed if settings.train.packing else padded
     logits = 2 * compute * min(DEFAULT_CHUNK, tokens) * size.vocabulary
