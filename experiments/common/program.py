@@ -70,7 +70,10 @@ def folder(words: str, base: str = "") -> str:
 
 def choices(*groups: str) -> str:
     """What each of these groups of `conf/` can be, a line a group, for a program's help."""
-    found = {group: sorted(path.stem for path in Path(CONFIGURATION, group).glob("*.yaml")) for group in groups}
+    found = {
+        group: sorted(path.stem for path in Path(CONFIGURATION, group).glob("*.yaml"))
+        for group in groups
+    }
     lines = [f"{group}: {', '.join(options)}" for group, options in found.items()]
     return "\n".join(textwrap.fill(line, 100, subsequent_indent="    ") for line in lines)
 
