@@ -22,6 +22,7 @@ import dataclasses
 import itertools
 import math
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ from spac_theory.learning.trials import make_trial
 from spac_theory.links import BRADLEY_TERRY
 from spac_theory.objective import game_value, tabular_preference_loss
 from spac_theory.problems import PROBLEMS, Problem, make_problem
-from spac_theory.registry import load_plugins
+from spac_theory.registry import Registry, load_plugins
 from spac_theory.rewards.base import RewardClass, gap_kind
 from spac_theory.view import Fit, LearnerView, Oracle
 
@@ -345,7 +346,11 @@ def _check_certified(
 
 # --- the command -------------------------------------------------------------------------------
 
-CHECKS = ((ALGORITHMS, check_algorithm), (PROBLEMS, check_problem), (BEHAVIOURS, check_behaviour))
+CHECKS: tuple[tuple[Registry[Any], Callable[[str], object]], ...] = (
+    (ALGORITHMS, check_algorithm),
+    (PROBLEMS, check_problem),
+    (BEHAVIOURS, check_behaviour),
+)
 
 
 def check_plugin(path: str) -> list[str]:
