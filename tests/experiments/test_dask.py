@@ -183,7 +183,7 @@ def free_port() -> int:
 def test_a_machine_and_then_the_scheduler_go_away(tmp_path: Path) -> None:
     """Two workers without nannies: one is killed, then the scheduler; then all is started anew."""
     address = f"tcp://127.0.0.1:{free_port()}"
-    sizes = f"grid.n={[50 + 10 * i for i in range(40)]}".replace(" ", "")
+    sizes = f"grid.n={[50 + 10 * i for i in range(24)]}".replace(" ", "")
     words = (
         "problem.contexts=2", "problem.actions=4", "behaviour.dials=[0.2]", sizes, "grid.seeds=4",
         "grid.block=4", "algorithm=[spac_sqrt_n,dpo_gradient]", "figure.formats=[]",
@@ -213,16 +213,16 @@ def test_a_machine_and_then_the_scheduler_go_away(tmp_path: Path) -> None:
         until(lambda: done() >= 4)
         end(one)
         before = done()
-        until(lambda: done() >= before + 8)
+        until(lambda: done() >= before + 4)
         end(head)
         _, errors = sweep.communicate(timeout=300)
     assert sweep.returncode == 2, errors
     assert errors.splitlines()[-1].startswith("The Dask scheduler at tcp://127.0.0.1")
     assert "Traceback" not in errors
-    assert done() < 80
+    assert done() < 48
     with started(*scheduler), started(*worker):
-        again = run(every, tmp_path)
-    assert again.returncode == 0, again.stderr
+        again = subprocess.run(every, env=environment(), cwd=tmp_path, timeout=500)
+    assert again.returncode == 0
     local = command(
         "experiments.coverage_sweep", tmp_path / "b", *words, f"store={tmp_path / 'own'}"
     )
