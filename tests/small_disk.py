@@ -1,4 +1,4 @@
-"""Whether a test may mount a small disk that only its own child sees, and the words that start such a child."""
+"""Whether a test may mount a small disk that its own child alone sees, and the words that start one."""
 
 import subprocess
 

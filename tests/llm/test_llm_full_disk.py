@@ -24,5 +24,7 @@ def test_a_disk_that_fills_while_a_checkpoint_is_written_loses_nothing(tmp_path)
     kinds = {kind for disk in filled for kind in disk["met"]}
     assert {"OSError", "RuntimeError", "SafetensorError"} <= kinds  # ours, torch's, safetensors'
     assert {disk["code"] for disk in filled} == {3}
-    assert all("is full; free some space" in sentence for disk in filled for sentence in disk["said"])
+    assert all(
+        "is full; free some space" in sentence for disk in filled for sentence in disk["said"]
+    )
     assert all(disk["same"] for disk in told)
