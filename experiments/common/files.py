@@ -15,7 +15,7 @@ from spac_theory.checks import InputError
 
 STALE_AFTER = 3600.0  # seconds: a temporary of another machine that old has no writer any more
 FULL = {errno.ENOSPC, errno.EDQUOT}
-# What writers without an error number say of a full disk: safetensors, and torch (as it writes, as it closes).
+# What writers without an error number say of a full disk: safetensors, and torch (writing, closing).
 FULL_WORDS = ("No space left on device", "inline_container.cc", "basic_ios::clear: iostream error")
 CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 MISPLACED = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT, errno.ENAMETOOLONG}

@@ -185,7 +185,11 @@ def _outcome(future: Any, unit: Unit) -> Report | None:
         return report
     except KilledWorker:
         return None
-    except (InputError, CancelledError, CommClosedError):  # the disk refuses, or the scheduler is gone
+    except (
+        InputError,
+        CancelledError,
+        CommClosedError,
+    ):  # the disk refuses, or the scheduler is gone
         raise
     except Exception as error:
         return fail(unit, reason_of(error))
