@@ -43,9 +43,11 @@ def titles(values: dict[str, Any]) -> dict[str, str]:
 class Chart:
     """The jobs of a grid in the order in which they decide something, and what is finished of them."""
 
+    page, focused = "chart.md", True
+
     def __init__(self, values: dict[str, Any]) -> None:
         self.values = settled(values)
-        self.grid = check(self.values.pop("chart"), list(self.values["methods"]))
+        self.grid = check(self.values.pop("chart"), list(self.values["methods"]), self.focused)
         self.root = Path(self.values["run_dir"])
         self.cells = cells_of(self.grid.cells)
         self.tuning_cells = cells_of(self.grid.tuning_cells)
@@ -60,7 +62,7 @@ class Chart:
         jobs += self.ablations()
         for cell in self.cells:
             for seed in grid.seeds:
-                jobs.append((cell, seed, [grid.ours]))
+                jobs.append((cell, seed, grid.untuned))
                 done = {label.split(" ")[0] for label in stored(cell.folder(self.root, seed))}
                 count.update(m for m in grid.settings if m not in done)
         for cell, seed, settings in jobs:
@@ -89,13 +91,17 @@ class Chart:
         found = collect(self.root, self.tuning_cells, [self.grid.tuning_seed], self.grid.everything)
         self.chosen[language] = choose(found, self.grid, language)
 
+    def finished(self) -> tuple[list[Result], list[Result]]:
+        """What tuning found, and what is reported so far."""
+        grid, picked = self.grid, [s for own in self.chosen.values() for s in own.values()]
+        tuning = collect(self.root, self.tuning_cells, [grid.tuning_seed], grid.everything)
+        return tuning, collect(self.root, self.cells, grid.seeds, [*grid.untuned, *picked])
+
     def write(self) -> None:
         """The tables and the figure of what is finished."""
         from llm.comparison.report import write
 
-        grid, picked = self.grid, [s for own in self.chosen.values() for s in own.values()]
-        tuning = collect(self.root, self.tuning_cells, [grid.tuning_seed], grid.everything)
-        found = collect(self.root, self.cells, grid.seeds, [grid.ours, *picked])
+        grid, (tuning, found) = self.grid, self.finished()
         own, ablated = grid.ablations, list[Result]()
         if own is not None:
             tried = [grid.ours, *grid.ablated().values()]
@@ -106,13 +112,14 @@ class Chart:
         """Seed by seed, cell by cell; a language is tuned when its first cell comes."""
         for seed in self.grid.seeds:
             for cell in self.cells:
-                self.run(cell, seed, [self.grid.ours])
+                if self.grid.untuned:
+                    self.run(cell, seed, self.grid.untuned)
                 if cell.language not in self.chosen:
                     self.tune(cell.language)
                 self.run(cell, seed, list(self.chosen[cell.language].values()))
         for job in self.ablations():
             self.run(*job)
-        print((self.root / "chart.md").read_text(encoding="utf-8"))
+        print((self.root / self.page).read_text(encoding="utf-8"))
 
 
 def execute(values: dict[str, Any], output: Path | None = None) -> None:
