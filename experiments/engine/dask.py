@@ -106,7 +106,11 @@ def _no_worker(client: Any, patience: float) -> InputError:
 
 def _workers(client: Any) -> int:
     """How many workers there are. Raises InputError for one that would run two units at once."""
-    workers = client.scheduler_info(n_workers=-1)["workers"]
+    from distributed.comm.core import CommClosedError
+
+    workers = client.scheduler_info().get("workers")
+    if workers is None:  # the client has lost the scheduler, and with it what was handed out
+        raise CommClosedError
     for name, facts in workers.items():
         if facts["nthreads"] != 1:
             raise InputError(

@@ -118,6 +118,29 @@ def test_a_worker_of_several_threads_is_refused(tmp_path: Path) -> None:
         list(run_on_dask(work(tmp_path), address, 1, 30))
 
 
+def test_a_scheduler_that_goes_away_is_one_sentence(tmp_path: Path) -> None:
+    units = work(tmp_path, "grid.n=[50,60,70,80]")
+    with threads(1) as address, distributed.Client(address) as other:
+        reports = run_on_dask(units, address, 1, 5)
+        assert next(reports).fits == 2
+        other.shutdown()
+        with pytest.raises(
+            InputError, match=r"^The Dask scheduler at tcp.* went away; run the same"
+        ):
+            list(reports)
+
+
+def test_a_client_that_has_lost_its_scheduler_has_no_workers_to_count() -> None:
+    """What Dask answers while it tries to reach a scheduler again: facts without workers."""
+
+    class Lost:
+        def scheduler_info(self) -> dict[str, str]:
+            return {}
+
+    with pytest.raises(OSError):  # noqa: PT011 - that of a closed connection
+        engine._workers(Lost())
+
+
 def test_a_worker_with_other_versions_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
