@@ -24,6 +24,7 @@ from spac_theory.version import RESULTS_VERSION
 PACKAGES = ("torch", "numpy", "scipy")  # their versions decide bits
 KEPT = "run the same command again, finished work is kept."
 LOOK = 5.0  # seconds between looks whether anybody is still there
+NO_PAGE = {"dashboard": False, "dashboard_address": ":0"}  # two sweeps need no port apart
 NO_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"  # it is for the parent
 
 
@@ -92,7 +93,7 @@ def _workers_here(processes: int) -> Any:
         dashboard_address=None,
         silence_logs=logging.CRITICAL,
         preload=[NO_CTRL_C],
-        scheduler_kwargs={"allowed_failures": 0},
+        scheduler_kwargs={"allowed_failures": 0, **NO_PAGE},
     )
 
 

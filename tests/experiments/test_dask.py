@@ -54,7 +54,7 @@ def threads(workers: int, each: int = 1) -> Iterator[str]:
     """The address of a scheduler whose workers are threads of this process: quick to start."""
     with distributed.LocalCluster(
         n_workers=workers, threads_per_worker=each, processes=False, protocol="tcp",
-        dashboard_address=None, silence_logs=50,
+        dashboard_address=None, silence_logs=50, scheduler_kwargs=engine.NO_PAGE,
     ) as cluster:  # fmt: skip
         yield cluster.scheduler_address
 
