@@ -55,11 +55,15 @@ def propose(prompt, query, answer, scores, history, count):
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    """A run of all of them, and its folder; responses of the model are made once."""
-    folder = tmp_path_factory.mktemp("real")
+    """A run of all of them, and its folder."""
+    return run(tmp_path_factory.mktemp("real"))
+
+
+def run(folder):
+    """All methods, or what is left of them to do; responses of the model are made once."""
     values = composed("run", *SMALL, f"methods=[{','.join(METHOD_NAMES)}]", f"run_dir={folder}")
-    for name, changes in CHANGES.items():
-        values["methods"][name] |= changes
+    for name, options in values["methods"].items():
+        options |= CHANGES.get(name, {})
     quiet()
     return folder, Pipeline(build(Settings, values), note=lambda text: None)()
 
