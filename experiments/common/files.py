@@ -88,14 +88,14 @@ def _stale(path: Path) -> bool:
     """Whether the writer named in a temporary is gone; that of another machine by its age."""
     *_, host, pid, _ = path.name.rsplit(".", 3)
     if host == platform.node().rsplit(".", 1)[-1] and pid.isdigit():
-        return not _lives(int(pid))
+        return not lives(int(pid))
     try:
         return time.time() - path.stat().st_mtime > STALE_AFTER
     except OSError:
         return False
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
     """Whether a process of that number runs here."""
     try:
         os.kill(pid, 0)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.common.files import write_atomically, write_json, write_text
+from experiments.common.provenance import made
 from llm.comparison.grid import Grid, cells_of
 from llm.comparison.setting import BANDIT, SFT, TITLES, Cell, Chosen, Result, Setting
 
@@ -40,6 +41,7 @@ def write(
         "rows": [r.record() for r in found],
         "ablations": [r.record() for r in ablated],
         "chosen": picked,
+        "made": made("torch", "transformers"),
     }
     write_json(root / "chart.json", record)
     chart = Chart(grid, found, chosen, {"sft": TITLES["sft"], **titles, "bandit": TITLES["bandit"]})
@@ -76,8 +78,11 @@ class Chart:
 
     @property
     def cells(self) -> list[Cell]:
-        """All cells of the grid: `misleads` first, then as numbers go."""
-        return sorted(cells_of(self.grid.cells), key=lambda c: (c.language != "misleads", c))
+        """All cells of the grid: `misleads` first, few pairs first, coverage growing along a line."""
+        return sorted(
+            cells_of(self.grid.cells),
+            key=lambda c: (c.language != "misleads", c.language, c.n, c.coverage),
+        )
 
     def shown(self, cell: Cell) -> list[Setting]:
         """The start, the method in focus, the rivals at what was chosen for them, the exact bandit."""

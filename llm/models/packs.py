@@ -8,19 +8,20 @@ positions, with capped attention; they go on with padding.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from llm.data.trees import Pack, Tree, pack
+from llm.data.trees import Pack, Tree, fill, pack
 from llm.models import probe, tree_attention
 from llm.models.bodies import own_logits
 from llm.models.logprobs import causal_model, packed_logps, with_logps
 
 CHUNK = 64
+PACK_TOKENS = 4096  # a pass without gradients, where no budget is given
 HEAD = "score"  # transformers' name for the output layer of a sequence classifier
 
 
@@ -90,6 +91,18 @@ def pack_outputs(model: Any, packed: Pack) -> Tensor:
     finally:
         handle.remove()
     return heard[0][0, packed.ends, 0]
+
+
+def over_packs(
+    model: Any, trees: Sequence[Tree], tokens: int, values: Callable[[Pack], Tensor]
+) -> list[float]:
+    """What `values` gives every response of `trees`, tree by tree, from packs of at most `tokens` tokens."""
+    device = next(model.parameters()).device
+    found: dict[int, list[float]] = {}
+    for part in fill([tree.tokens for tree in trees], tokens):
+        each = iter(values(pack([trees[i] for i in part]).to(device)).tolist())
+        found |= {i: [next(each) for _ in trees[i].responses] for i in part}
+    return [value for i in range(len(trees)) for value in found[i]]
 
 
 def _told(reason: str | None) -> bool:

@@ -12,7 +12,7 @@ answers it, so that the same model still generates.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
@@ -30,11 +30,26 @@ _FORESTS: Any = WeakTensorKeyDictionary()
 
 @dataclass(frozen=True)
 class Forest:
-    """Groups of `n` trees of `L` tokens with their masks `(n, L, L)`; `order (T,)` sorts tokens by group."""
+    """Groups of `n` trees of `L` tokens with their masks `(n, L, L)`; `order (T,)` sorts tokens by group.
+
+    `biases` are the masks as numbers, by dtype: the kernels want them so, and every layer shares them.
+    """
 
     groups: tuple[Group, ...]
     order: Tensor
     back: Tensor
+    biases: dict[torch.dtype, list[Tensor]] = field(default_factory=dict)
+
+    def biased(self, dtype: torch.dtype) -> list[Tensor]:
+        """Per group 0 where a token is seen and −∞ where it is not, `(n, 1, L, L)`."""
+        if dtype not in self.biases:
+            self.biases[dtype] = [
+                torch.zeros(mask.shape, dtype=dtype, device=mask.device)
+                .masked_fill_(~mask, -torch.inf)
+                .unsqueeze(1)
+                for _, _, mask in self.groups
+            ]
+        return self.biases[dtype]
 
 
 def visible(branch: Tensor) -> Tensor:
@@ -91,14 +106,15 @@ def tree_attention(
     sizes = [n * size for n, size, _ in trees.groups]
     parts = zip(
         trees.groups,
+        trees.biased(query.dtype),
         *(t[0][:, trees.order].split(sizes, dim=1) for t in (query, key, value)),
         strict=True,
     )
     pieces = []
-    for (n, size, mask), *heads in parts:
+    for (n, size, _), bias, *heads in parts:
         q, k, v = (t.unflatten(1, (n, size)).transpose(0, 1) for t in heads)
         found = functional.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask[:, None], dropout_p=dropout, scale=kwargs.get("scaling")
+            q, k, v, attn_mask=bias, dropout_p=dropout, scale=kwargs.get("scaling")
         )
         pieces.append(found.transpose(1, 2).flatten(0, 1))
     return torch.cat(pieces)[trees.back][None].contiguous(), None

@@ -16,6 +16,7 @@ from llm.models.packs import with_packs
 from llm.training.batches import DemonstrationCollator, StreamCollator
 from llm.training.given import Count
 from llm.training.heads import KeepHeads, add_heads
+from llm.training.passes import Cut
 from llm.training.rewriting import callbacks
 from llm.training.rollouts import Rollouts
 from llm.training.settings import TrainSettings, arguments
@@ -62,7 +63,8 @@ def method_trainer(
         streams=streams,
         rollouts=rollouts,
         logp_chunk=train.logp_chunk,
-        args=arguments(train, folder, seed),
+        cut=Cut.of(train) if stored else None,
+        args=arguments(train, folder, seed, drawn=not stored),
         train_dataset=balanced(rows),
         data_collator=StreamCollator(tokenizer.pad_token_id, streams, packed),
     )
@@ -78,10 +80,12 @@ def sft_trainer(
     model: Any, rows: Rows, train: TrainSettings, folder: Path, tokenizer: Any, seed: int
 ) -> SftTrainer:
     """The supervised trainer on rows of `prompt_ids, response_ids`."""
+    packed = train.packing and with_packs(model)
     return SftTrainer(
         model,
         logp_chunk=train.logp_chunk,
+        cut=Cut.of(train),
         args=arguments(train, folder, seed),
         train_dataset=rows,
-        data_collator=DemonstrationCollator(tokenizer.pad_token_id),
+        data_collator=DemonstrationCollator(tokenizer.pad_token_id, packed),
     )

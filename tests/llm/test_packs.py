@@ -235,13 +235,12 @@ def test_a_row_longer_than_the_window_is_refused_in_words() -> None:
             pack_logps(model, pack([Tree(list(range(3, 12)), ([4, 5], [6]))]))
 
 
-def test_the_reference_pass_scores_packs_as_it_scores_padded_rows(monkeypatch) -> None:
-    monkeypatch.setattr(reference, "PACK_TOKENS", 25)  # several packs, rows out of order
+def test_the_reference_pass_scores_packs_as_it_scores_padded_rows() -> None:
     model = with_logps(tiny("llama"))
     names = ["chosen", "rejected", "own"]
     padded = reference.score(model, rows(), names, 0)
     assert with_packs(model)
-    packed = reference.score(model, rows(), names, 0, packed=True)
+    packed = reference.score(model, rows(), names, 0, tokens=25)  # several packs, rows out of order
     for one, other in zip(padded, packed, strict=True):
         for name in names:
             assert one[name] == pytest.approx(other[name], abs=1e-8)
