@@ -10,6 +10,7 @@ like one; the fine-tuned start is shared by all cells of one coverage and seed. 
 from __future__ import annotations
 
 import statistics
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from experiments.common.program import launch
 from llm.comparison.cells import Clock, collect, run_cell, stored
 from llm.comparison.grid import Grid, cells_of, check
 from llm.comparison.setting import Cell, Chosen, Result, Setting
+from llm.files.failures import Diverged
 from llm.recipes import settled
 from llm.run import CONFIG, quiet
 
@@ -122,10 +124,21 @@ class Chart:
         print((self.root / self.page).read_text(encoding="utf-8"))
 
 
-def execute(values: dict[str, Any], output: Path | None = None) -> None:
-    """Tune, run the grid, and draw what is finished after every cell."""
+def execute(values: dict[str, Any], output: Path | None = None) -> bool:
+    """Tune, run the grid, and draw what is finished after every cell; False where training diverged."""
+    return play(Chart, values)
+
+
+def play(kind: type[Chart], values: dict[str, Any]) -> bool:
+    """A chart or a league from its settings; a training that diverges ends it, with a sentence."""
     quiet()
-    Chart(values)()
+    chart = kind(values)
+    try:
+        chart()
+    except Diverged as error:
+        print(error, file=sys.stderr)
+        return False
+    return True
 
 
 def main() -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common.program import launch
-from llm.chart import Chart, titles
+from llm.chart import Chart, play, titles
 from llm.comparison.carried import Bandit
-from llm.run import CONFIG, quiet
+from llm.run import CONFIG
 
 
 class League(Chart):
@@ -35,10 +35,9 @@ class League(Chart):
         write(self.root, self.grid, tuning, found, self.chosen, named, self.bandit)
 
 
-def execute(values: dict[str, Any], output: Path | None = None) -> None:
-    """Tune, run the grid, and draw what is finished after every cell."""
-    quiet()
-    League(values)()
+def execute(values: dict[str, Any], output: Path | None = None) -> bool:
+    """Tune, run the grid, and draw what is finished after every cell; False where training diverged."""
+    return play(League, values)
 
 
 def main() -> None:

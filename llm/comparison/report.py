@@ -107,7 +107,7 @@ class Chart:
             line += [_mean(list(pick(self.found, cell, s).values())) for s in (SFT, self.grid.ours)]
             line += [self._rival(cell, picked.get(m)) for m in rivals]
             body.append([*line, _mean(list(pick(self.found, cell, BANDIT).values()))])
-        names = [self.titles[m] for m in ("sft", self.grid.focus, *rivals, "bandit")]
+        names = [self.titles[m] for m in ("sft", self.grid.ours.method, *rivals, "bandit")]
         return grid_table(["cell", "seeds", *names], body)
 
     def _rival(self, cell: Cell, setting: Setting | None) -> str:
@@ -129,7 +129,7 @@ class Chart:
                 line += [_plain(pick(self.found, cell, setting, key)) for key in OTHERS]
                 line += [_count(pick(self.found, cell, setting, key)) for key in BUDGET]
                 body.append(line)
-        ours = self.titles[self.grid.focus]
+        ours = self.titles[self.grid.ours.method]
         header = ["cell", "method", "seeds", "suboptimality", f"{ours} − it"]
         return grid_table([*header, *OTHERS.values(), *BUDGET.values()], body)
 
@@ -162,7 +162,7 @@ class Chart:
                 line.append(f"{text} [{gap}]" if text and gap else text)
             body.append(line)
         return grid_table(
-            [f"{self.titles[self.grid.focus]}", "changed", *(c.words for c in places)], body
+            [f"{self.titles[self.grid.ours.method]}", "changed", *(c.words for c in places)], body
         )
 
     def versus(self, found: list[Result], cell: Cell, other: Setting) -> str:
