@@ -49,13 +49,8 @@ def write(
     season = Season(grid, found, chosen, titles, bandit)
     picked = {k: {m: s.label for m, s in own.items()} for k, own in chosen.items()}
     rows = {"tuning": [r.record() for r in tuning], "rows": [r.record() for r in found]}
-<<<<<<< HEAD
-    rest = {"chosen": picked, "carried": season.carried(), "made": made("torch", "transformers")}
-    write_json(root / "league.json", {**rows, **rest})
-=======
     told = {"chosen": picked, "carried": season.carried(), "made": made("torch", "transformers")}
     write_json(root / "league.json", {**rows, **told})
->>>>>>> language
     chart = Chart(grid, found, chosen, TITLES | titles)
     parts = [*season.page(), "## Tuning\n", chart.tuning_table(tuning)]
     write_text(root / "league.md", "\n\n".join(parts) + "\n")
