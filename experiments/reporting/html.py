@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import base64
 import gzip
-import io
-import re
+import json
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
-import matplotlib
 import polars as pl
-from matplotlib.figure import Figure
+from plotly.offline import get_plotlyjs
 
-from experiments.common.style import BAND, BLACK, NOTE, RC
 from experiments.common.table import Table, number
+from experiments.reporting.interactive import curves, panels
+from experiments.reporting.kind import Picture
 
-INK, GRID = "#010203", RC["grid.color"]  # stand-ins in a drawing for the page's own ink and grid
-PAGE = {
-    INK: "currentColor", BLACK: "currentColor", GRID: "var(--line)", BAND: "var(--band)",
-    NOTE: "var(--soft)", "#ffffff": "var(--paper)",
-}  # fmt: skip
 MANY = 2000  # rows of a CSV that is carried as it is
 HERE = Path(__file__).parent
 
@@ -84,61 +79,53 @@ def _cells(table: Table, i: int) -> str:
     return wrap("th", name, scope="row") + "".join(cells)
 
 
-def svg(figure: Figure, name: str) -> str:
-    """A figure inline: words stay words, curves carry the label as class, ids are this figure's alone."""
-    for axes in figure.axes:
-        axes.patch.set_visible(False)
-        named = [line for line in axes.lines if not str(line.get_label()).startswith("_")]
-        names = {line.get_color(): str(line.get_label()) for line in named}
-        for line in axes.lines:
-            if line.get_color() in names:
-                line.set_gid(f"curve {names[line.get_color()]}")
-        for line in named:
-            line.set_gid(f"curve {line.get_label()}")
-    figure.patch.set_visible(False)
-    sink = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(sink, format="svg", metadata={"Date": None})
-    return _inline(sink.getvalue(), name)
+def figure_html(picture: Picture, key: str, data: str) -> str:
+    """A figure: a box a curve to show and hide it, its panels for the page's script, caption, data."""
+    name = f"{key}-{picture.name}"
+    parts = panels(picture.figure, picture.floor)
+    boxes = [_box(word, colour, picture.shown) for word, colour in curves(picture.figure).items()]
+    pick = wrap("fieldset", element("legend", "Curves") + "".join(boxes)) if boxes[1:] else ""
+    drawn = "".join(_panel_html(part, f"{name}-{i}", len(parts)) for i, part in enumerate(parts))
+    caption = wrap("figcaption", f"{escape(picture.words)} {data}", id=f"{name}-caption")
+    told = json.dumps([[part["data"], part["layout"]] for part in parts], ensure_ascii=False)
+    held = wrap("script", told.replace("<", "\\u003c"), type="application/json")
+    inner = f"{pick}{wrap('div', drawn, class_='panels')}{held}{caption}"
+    return wrap("figure", inner, id=name, class_="drawn", aria_labelledby=f"{name}-caption")
 
 
-def _inline(text: str, name: str) -> str:
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
-    text = re.sub(r'\s(?:xmlns(?::\w+)?|version)="[^"]*"', "", text)
-    text = re.sub(r'\sid="curve ([^"]*)"', r' class="curve" data-curve="\1"', text)
-    text = re.sub(r'\bid="', f'id="{name}-', text)
-    text = re.sub(r'href="#', f'href="#{name}-', text)
-    text = text.replace("url(#", f"url(#{name}-")
-    for fixed, own in PAGE.items():
-        text = text.replace(fixed.lower(), own)
-    return text.replace("<svg ", f'<svg role="img" aria-labelledby="{name}-caption" ', 1)
+def _box(word: str, colour: str, shown: frozenset[str] | None) -> str:
+    """A box that shows and hides a curve, with its colour beside it."""
+    checked = {} if shown is not None and word not in shown else {"checked": ""}
+    box = wrap("input", "", type="checkbox", value=word, **checked).removesuffix("</input>")
+    look = "background:" + (f"var(--{colour})" if colour.isalpha() else colour)
+    return wrap("label", f"{box}{wrap('span', '', class_='swatch', style=look)}{escape(word)}")
 
 
-def figure_html(name: str, picture: str, words: str, data: str) -> str:
-    """A figure with its caption and its data."""
-    caption = wrap("figcaption", f"{escape(words)} {data}", id=f"{name}-caption")
-    return wrap(
-        "figure",
-        wrap("div", picture, class_="scroll", tabindex="0", role="region", aria_label=name)
-        + caption,
-        id=name,
-    )
+def _panel_html(part: dict[str, Any], name: str, count: int) -> str:
+    """A panel under its title, which is its name to a reader of screens; narrow ones share a line."""
+    title = part["title"] or "curves"
+    head = element("h4", part["title"], id=f"{name}-title") if part["title"] and count > 1 else ""
+    height = f"height:{max(300, min(part['height'], 900))}px"
+    panel = wrap("div", "", class_="panel", role="img", aria_label=title, id=name, style=height)
+    return wrap("div", f"{head}{panel}")
 
 
-def picture_html(path: Path, words: str) -> str:
+def image_html(path: Path, key: str, words: str) -> str:
     """A picture that a program drew, as it is."""
     data = base64.b64encode(path.read_bytes()).decode()
-    return f'<img alt="{escape(words)}" src="data:image/png;base64,{data}">'
+    image = f'<img alt="{escape(words)}" src="data:image/png;base64,{data}">'
+    return wrap("figure", image + element("figcaption", words), id=f"{key}-{path.stem}")
 
 
 def page(title: str, body: str) -> str:
-    """The whole file."""
+    """The whole file; the library that draws is in it, so that it needs no network."""
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    library = f"<script>{get_plotlyjs()}</script>" if 'class="drawn"' in body else ""
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta name="color-scheme" content="light dark">{element("title", title)}<style>{style}</style>'
     )
     skip = '<a class="skip" href="#main">Skip to the answers</a>'
-    inner = f"{skip}{body}<script>{script}</script>"
+    bare = "<noscript>Without scripts the curves are not drawn; tables and data are all here.</noscript>"
+    inner = f"{skip}{bare}{body}{library}<script>{script}</script>"
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>{inner}</body></html>\n'

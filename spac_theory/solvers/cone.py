@@ -50,7 +50,7 @@ class Scaling:
         self.w0 = (s.head / root_s + y.head / root_y) / half
         self.w1 = (s.tail / root_s[:, None] - y.tail / root_y[:, None]) / half[:, None]
         self.eta2 = root_s / root_y
-        self.lam = self.unscale(s)
+        self.y, self.lam = y, self.unscale(s)
 
     @property
     def shift(self) -> Tensor:
@@ -83,13 +83,20 @@ class Scaling:
         head = (lam.head * r.head - (lam.tail * r.tail).sum(-1)) / det.clamp_min(1e-300)
         return ConePoint(head, (r.tail - head[:, None] * lam.tail) / lam.head[:, None])
 
-    def target(self, tau: Tensor, ds: ConePoint | None, dy: ConePoint | None) -> ConePoint:
-        r"""`W⁻¹(λ \ (τ e − λ∘λ − (W⁻¹ ds)∘(W dy)))`: the change of `y` at `ds = 0`."""
-        rhs = self.lam.jordan(self.lam)
-        if ds is not None and dy is not None:
-            rhs = rhs.combine(1.0, self.unscale(ds).jordan(self.scale(dy)))
-        rhs = ConePoint(tau - rhs.head, -rhs.tail)
-        return self.unscale(self.divide(rhs))
+    def target(self, tau: Tensor, ds: Tensor, along: Tensor, share: Tensor | None) -> ConePoint:
+        r"""`−y + W⁻¹(λ \ (τ e − (W⁻¹ ds)∘(W dy)))`: the change of `y` at a change of 0 of `s`.
+
+        `(0, ds)` and `dy` are the step towards `s ∘ y = 0`, so that `W dy = −λ − W⁻¹ ds`; of the product
+        only a `share (S,)` is taken. `along` is `w₁ᵀ ds`.
+        """
+        back = along / (1 + self.w0)
+        scale = self.eta2.rsqrt()
+        v = ConePoint(-scale * along, scale[:, None] * (ds + back[:, None] * self.w1))
+        product = v.jordan(self.lam.combine(1.0, v))
+        if share is not None:
+            product = ConePoint(share * product.head, share[:, None] * product.tail)
+        lift = self.unscale(self.divide(ConePoint(tau + product.head, product.tail)))
+        return lift.combine(-1.0, self.y)
 
     def head_change(self, along: Tensor) -> Tensor:
         """The first component of `−W⁻² (0, dθ)` for `along = w₁ᵀ dθ`, `(S,)`."""
@@ -97,12 +104,14 @@ class Scaling:
 
 
 def longest_step(head: Tensor, tail: Tensor, d_head: Tensor, d_tail: Tensor, det: Tensor) -> Tensor:
-    """Largest `α` with `(head, tail) + α (d_head, d_tail)` in the cone, `det = head² − ‖tail‖² > 0`.
-
-    The smallest positive root of `a α² + 2 b α + det`, infinite where there is none.
-    """
+    """Largest `α` with `(head, tail) + α (d_head, d_tail)` in the cone, `det = head² − ‖tail‖² > 0`."""
     a = d_head**2 - (d_tail**2).sum(-1)
     b = head * d_head - (tail * d_tail).sum(-1)
+    return quadratic_step(a, b, det)
+
+
+def quadratic_step(a: Tensor, b: Tensor, det: Tensor) -> Tensor:
+    """The smallest positive root of `a α² + 2 b α + det`, `det > 0`, infinite where there is none."""
     discriminant = b * b - a * det
     divisor = discriminant.clamp_min(0).sqrt() - b
     blocked = (discriminant >= 0) & (divisor > 0)
