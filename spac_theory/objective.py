@@ -168,8 +168,11 @@ class PreferenceTerm:
 
 
 def laplacian(edges: Tensor) -> Tensor:
-    """The graph Laplacian of edge weights `(..., A, A)`: rows sum to 0, whatever is on their diagonal."""
-    matrix = edges.neg()
+    """The graph Laplacian of edge weights `(..., A, A)`, written over them.
+
+    Its rows sum to 0, whatever was on the diagonal of the edges.
+    """
+    matrix = edges.neg_()
     diagonal = matrix.diagonal(dim1=-2, dim2=-1)
     diagonal.zero_()
     diagonal.sub_(matrix.sum(-1))

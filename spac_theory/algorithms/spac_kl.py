@@ -60,8 +60,8 @@ class SoftProgram(Program):
 
     def step_limit(self, change: Tensor) -> Tensor:
         """Keep Newton where the soft maximum is near its quadratic model: changes of order `β`."""
-        span = (change.amax(-1) - change.amin(-1)).amax(-1)
-        return STEP_IN_BETA * self.beta / span.clamp_min(1e-300)
+        span = (change.amax(-1) - change.amin(-1)).amax(-1, keepdim=True)
+        return (STEP_IN_BETA * self.beta / span.clamp_min(1e-300)).clamp_max(1)
 
 
 def _follow(program: SoftProgram) -> Solution:

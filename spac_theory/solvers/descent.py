@@ -110,7 +110,7 @@ def descend(
         early = gap > WARM_LEVEL / tolerance * best.allowed[active]
         if keep_warm and bool(early.any()):
             best.saved = best.saved.written(active[early], now.x.select(early))
-        going = ~best.converged[active] & torch.isfinite(gap)
+        going = (gap > best.allowed[active]) & (gap < torch.inf)  # a NaN goes nowhere
         if iteration == max_iterations or not bool(going.any()):
             break
         if not bool(going.all()):

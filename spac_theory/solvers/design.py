@@ -49,10 +49,12 @@ class Design(Protocol):
         """`Mᵀ g`: `(S, X, A) -> (S, p)`."""
         ...
 
-    def factor(self, hessian: Tensor, shift: Tensor, diagonal: Tensor | None = None) -> Factor:
+    def factor(
+        self, hessian: Tensor, shift: Tensor | None, diagonal: Tensor | None = None
+    ) -> Factor:
         """Factor `Mᵀ (H + diag) M + shift I`.
 
-        `hessian (S, X, A, A)` has rows that sum to 0, `shift` is `(S,)`, `diagonal (S, X, A)`.
+        `hessian (S, X, A, A)` has rows that sum to 0, `shift` is `(S,)` or None, `diagonal (S, X, A)`.
         """
         ...
 
@@ -122,7 +124,7 @@ class DenseDesign:
         return torch.bmm(gradient.flatten(1).unsqueeze(1), self._rows(len(gradient))).squeeze(1)
 
     def factor(
-        self, hessian: Tensor, shift: Tensor, diagonal: Tensor | None = None
+        self, hessian: Tensor, shift: Tensor | None, diagonal: Tensor | None = None
     ) -> CholeskyFactor:
         """Cost `O(X A² d + X A d²)` a problem.
 
@@ -132,7 +134,8 @@ class DenseDesign:
         parts = slices(len(hessian), self.phi[0].numel())
         matrix = torch.cat([self._curvature(hessian, diagonal, part) for part in parts])
         matrix = (matrix + matrix.mT) / 2
-        matrix.diagonal(dim1=-2, dim2=-1).add_(shift.unsqueeze(-1))
+        if shift is not None:
+            matrix.diagonal(dim1=-2, dim2=-1).add_(shift.unsqueeze(-1))
         return cholesky(matrix)
 
     def _curvature(self, hessian: Tensor, diagonal: Tensor | None, part: slice) -> Tensor:
@@ -183,17 +186,17 @@ class BlockDesign:
         return gradient.flatten(1)
 
     def factor(
-        self, hessian: Tensor, shift: Tensor, diagonal: Tensor | None = None
+        self, hessian: Tensor, shift: Tensor | None, diagonal: Tensor | None = None
     ) -> CholeskyFactor:
         """Cost `O(X A³)` a problem."""
+        matrix = hessian.clone()
         if diagonal is not None:
-            hessian = hessian + torch.diag_embed(diagonal)
+            matrix.diagonal(dim1=-2, dim2=-1).add_(diagonal)
         if self.blocks is not None:
-            hessian = self.blocks.transpose(-1, -2) @ hessian @ self.blocks
-        else:
-            hessian = hessian.clone()
-        hessian.diagonal(dim1=-2, dim2=-1).add_(shift[:, None, None])
-        return cholesky(hessian)
+            matrix = self.blocks.mT @ matrix @ self.blocks
+        if shift is not None:
+            matrix.diagonal(dim1=-2, dim2=-1).add_(shift[:, None, None])
+        return cholesky(matrix)
 
     def select(self, lanes: Tensor | slice) -> BlockDesign:
         """The problems `lanes` alone."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from spac_theory.solvers import cone
+from spac_theory.solvers.cone import dot
 from spac_theory.solvers.program import Program
 
 CONE_MARGIN = 1e-3
@@ -36,6 +37,11 @@ class Layout:
     def groups(self) -> int:
         """`K`: of the inequalities `u ≥ r`, `r ≥ low`, `r ≤ high`, in this order, how many there are."""
         return self.maximum + 2 * self.boxed
+
+    @cached_property
+    def constraints(self) -> int:
+        """How many constraints a lane has; the cone counts once."""
+        return self.groups * self.contexts * self.actions + self.balled
 
     @cached_property
     def sizes(self) -> list[int]:
@@ -114,7 +120,7 @@ def start(program: Program) -> Iterate:
         weight = program.context_weight
         assert weight is not None
         slacks.append(u.unsqueeze(-1) - reward)
-        multipliers.append((weight / actions).unsqueeze(-1).expand_as(reward))
+        multipliers.append((weight / actions).expand_as(reward))
     if program.boxed:
         push = gradient.abs().sum((-2, -1)) / (contexts * actions) + 1e-3 / contexts
         slacks += [reward - program.low, program.high - reward]
@@ -129,47 +135,40 @@ def start(program: Program) -> Iterate:
     return Iterate.of(Layout.of(program), theta, u, ball, s, z)
 
 
-def complementarity(program: Program, x: Iterate) -> tuple[Tensor, int]:
-    """`Σ s z` and the number of constraints of a lane (the cone counts once)."""
-    total, count = (x.s * x.z).flatten(1).sum(-1), x.layout.sizes[-1]
+def complementarity(program: Program, x: Iterate) -> Tensor:
+    """`Σ s z` of every lane, `(S, 1)`."""
+    total = (x.s * x.z).flatten(1).sum(-1, keepdim=True)
     if program.balled:
-        total = total + program.radius * x.y0.squeeze(1) + (x.theta * x.y).sum(-1)
-        count += 1
-    return total, count
-
-
-def shortfall(value: Tensor, step: Tensor) -> Tensor:
-    """`1/α` of the largest `α` with `value + α step ≥ 0` on each lane, `value > 0`; below 0 for any `α`."""
-    return -(step / value).flatten(1).amin(-1)
+        total = total + dot(x.theta, x.y) + program.radius * x.y0
+    return total
 
 
 def longest_step(program: Program, x: Iterate, d: Iterate) -> Tensor:
-    """Largest step of a lane that keeps every slack and multiplier non-negative."""
+    """Largest step of a lane that keeps every slack and multiplier non-negative, `(S, 1)`."""
     limits = []
     if x.layout.groups:
-        limits.append(shortfall(x.affine, d.affine).clamp_min(0).reciprocal())
+        lowest = (d.affine / x.affine).amin(-1, keepdim=True)
+        limits.append((-lowest).clamp_min(0).reciprocal())
     if program.balled:
-        y0, d_y0, s_ball = x.y0.squeeze(1), d.y0.squeeze(1), x.s_ball.squeeze(1)
-        radius, still = torch.full_like(y0, program.radius), torch.zeros_like(y0)
-        norm = x.y.norm(dim=-1)
-        limits.append(cone.longest_step(radius, x.theta, still, d.theta, s_ball))
-        limits.append(cone.longest_step(y0, x.y, d_y0, d.y, (y0 - norm) * (y0 + norm)))
-    return torch.stack(limits).amin(0)
+        norm = x.y.norm(dim=-1, keepdim=True)
+        limits.append(cone.longest_step(-dot(d.theta, d.theta), d.s_ball / 2, x.s_ball))
+        a, b = d.y0**2 - dot(d.y, d.y), x.y0 * d.y0 - dot(x.y, d.y)
+        limits.append(cone.longest_step(a, b, (x.y0 - norm) * (x.y0 + norm)))
+    return torch.cat(limits, 1).amin(1, keepdim=True)
 
 
 def move(program: Program, x: Iterate, d: Iterate, alpha: Tensor) -> Iterate:
-    """`x + α d`, with the multiplier of the ball kept off the boundary of its cone.
+    """`x + α d`, with the multiplier of the ball kept off the boundary of its cone; `α` is `(S, 1)`.
 
     The slack of the ball takes its exact quadratic change. `y₀` enters no equation but its own
     complementarity, so it may always be raised. At the boundary `y₀ − ‖y‖` would be lost to rounding,
     which an inactive ball once turned into NaN.
     """
-    share = alpha.unsqueeze(1)
-    moved = Iterate(x.layout, torch.addcmul(x.flat, d.flat, share))
+    moved = Iterate(x.layout, torch.addcmul(x.flat, d.flat, alpha))
     if program.balled:
-        moved.s_ball -= share**2 * (d.theta**2).sum(-1, keepdim=True)
-        total, count = complementarity(program, moved)
-        margin = CONE_MARGIN * total.abs() / (count * program.radius)
-        least = moved.y.norm(dim=-1) * (1 + 4e-16) + margin
-        torch.maximum(moved.y0, least.unsqueeze(1), out=moved.y0)
+        moved.s_ball -= alpha**2 * dot(d.theta, d.theta)
+        margin = CONE_MARGIN / (x.layout.constraints * program.radius)
+        norm = moved.y.norm(dim=-1, keepdim=True)
+        least = norm * (1 + 4e-16) + margin * complementarity(program, moved).abs()
+        torch.maximum(moved.y0, least, out=moved.y0)
     return moved

@@ -82,8 +82,10 @@ class Program:
 
     @cached_property
     def context_weight(self) -> Tensor | None:
-        """`ρ`, kept positive so that every context has multipliers."""
-        return None if self.rho is None else self.rho.clamp_min(SMALLEST_CONTEXT_WEIGHT)
+        """`ρ` as a column `(X, 1)`, kept positive so that every context has multipliers."""
+        if self.rho is None:
+            return None
+        return self.rho.clamp_min(SMALLEST_CONTEXT_WEIGHT).unsqueeze(-1)
 
     @cached_property
     def signs(self) -> Tensor:
@@ -112,8 +114,8 @@ class Program:
         return self.linear + gradient, edges
 
     def step_limit(self, change: Tensor) -> Tensor:
-        """Largest sensible share `(S,)` of a Newton step that changes rewards by `change`."""
-        return torch.full((len(change),), torch.inf, dtype=change.dtype)
+        """Largest sensible share, at most 1, of a Newton step that changes rewards by `change`, `(S, 1)`."""
+        return change.new_ones(1, 1)
 
     def value(self, reward: Tensor) -> Tensor:
         """The objective, `(S,)`."""
@@ -185,7 +187,7 @@ class Program:
         slack = torch.minimum(self.high - reward, reward - self.low)
         weight = 1 / (slack / width).clamp_min(SMALLEST_SLACK)
         nothing = self.lam.new_zeros(*reward.shape, reward.shape[-1])
-        factor = self.design.factor(nothing, self.lam.new_zeros(len(reward)), weight)
+        factor = self.design.factor(nothing, None, weight)
         for _ in range(REPAIRS):
             residual = self.design.adjoint(gradient + net) + pull
             net = net - weight * self.design.forward(factor.solve(residual))

@@ -52,15 +52,15 @@ class Evaluated:
 
 
 def merit(program: Program, now: Evaluated) -> Tensor:
-    """`Σ s z` plus the radius times the norm of the dual residual, both in units of value, `(S,)`."""
+    """`Σ s z` plus the radius times the norm of the dual residual, both in units of value, `(S, 1)`."""
     x, row = now.x, now.gradient
     if x.layout.groups:
         row = row - (program.signs * x.z).sum(1)
     residual = program.design.adjoint(row)
     if program.balled:
         residual = residual - x.y
-    total, _ = complementarity(program, x)
-    return total + program.certificate_radius * residual.norm(dim=-1)
+    norm = residual.norm(dim=-1, keepdim=True)
+    return complementarity(program, x) + program.certificate_radius * norm
 
 
 def direction(
@@ -73,16 +73,15 @@ def direction(
     that die early cannot come back.
     """
     x = now.x
-    total, count = complementarity(program, x)
     newton = Newton(program, x, now.gradient, now.edges, 0 if level is None else REFINED)
-    affine = newton.predictor()
+    affine, total = newton.predictor(), newton.total
     sigma = (affine.ahead / total).clamp(1e-6, 1) ** 3
     share = None
     if level is not None:
         share = affine.reach
         sigma = torch.maximum(sigma, (CENTRED * (level - total) / total).clamp_max(10))
-    d, change = newton.corrector(sigma * total / count, affine, share)
-    alpha = (STEP_TO_BOUNDARY * longest_step(program, x, d)).clamp_max(1)
+    d, change = newton.corrector(sigma * total / x.layout.constraints, affine, share)
+    alpha = STEP_TO_BOUNDARY * longest_step(program, x, d)
     return d, torch.minimum(alpha, program.step_limit(change))
 
 
@@ -99,8 +98,8 @@ def careful_step(program: Program, now: Evaluated) -> Evaluated:
     ahead = Evaluated.at(program, move(program, now.x, d, alpha))
     reached = merit(program, ahead)
     for _ in range(HALVINGS):
-        allowed = (1 - SUFFICIENT * alpha) * level + NOISE * program.lam
-        high = (~(reached <= allowed) & (alpha > 0)).nonzero().flatten()
+        allowed = (1 - SUFFICIENT * alpha) * level + NOISE * program.lam.unsqueeze(1)
+        high = (~(reached <= allowed) & (alpha > 0)).nonzero()[:, 0]
         if not len(high):
             break
         alpha[high] /= 2
