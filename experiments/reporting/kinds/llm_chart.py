@@ -76,9 +76,8 @@ def _answers(lines: pl.DataFrame) -> list[str]:
             told = part.filter(pl.col("method") == EXACT)["mean"].to_list()
             exact = f" (exact SPAC, told k: {told[0]:.3f})" if told else ""
             where = _place(part.row(0, named=True))
-            said.append(
-                f"{where}: smallest mean suboptimality {', '.join(order)}; {seeds} seeds{exact}."
-            )
+            many = "one seed" if seeds == 1 else f"{seeds} seeds"
+            said.append(f"{where}: smallest mean suboptimality {', '.join(order)}; {many}{exact}.")
     return said
 
 

@@ -69,7 +69,7 @@ def _pictures(lines: pl.DataFrame, dials: list[float]) -> list[Picture]:
 def _figure(lines: pl.DataFrame, name: str, **options: Any) -> Figure:
     every = lines["algorithm"].unique(maintain_order=True).to_list()
     axes = plot(lines, width="two", labels="none", algorithms=every, **options)
-    axes.set_title(name)
+    axes.set_title(name.replace("\n", ", "))
     assert isinstance(axes.figure, Figure)
     return axes.figure
 
