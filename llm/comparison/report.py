@@ -78,8 +78,11 @@ class Chart:
 
     @property
     def cells(self) -> list[Cell]:
-        """All cells of the grid: `misleads` first, then as numbers go."""
-        return sorted(cells_of(self.grid.cells), key=lambda c: (c.language != "misleads", c))
+        """All cells of the grid: `misleads` first, few pairs first, coverage growing along a line."""
+        return sorted(
+            cells_of(self.grid.cells),
+            key=lambda c: (c.language != "misleads", c.language, c.n, c.coverage),
+        )
 
     def shown(self, cell: Cell) -> list[Setting]:
         """The start, the method in focus, the rivals at what was chosen for them, the exact bandit."""
