@@ -11,8 +11,8 @@ from experiments.common.figure import make_figure
 from experiments.common.files import read_json
 from experiments.common.style import BLACK, GREY, RED
 from experiments.common.table import Table, plus_minus
-from experiments.reporting.kind import Kind, Picture, Source, Told
-from experiments.reporting.paired import Pairs, told_apart
+from experiments.reporting.kinds.kind import Kind, Picture, Source, Told
+from experiments.reporting.kinds.paired import Pairs, told_apart
 from spac_theory.statistics import mean_interval
 
 PROGRAMS = {"chart.json": "llm.chart", "league.json": "llm.league"}
