@@ -19,7 +19,7 @@ from plotly.offline import get_plotlyjs
 from experiments.common.style import title
 from experiments.engine.columns import write_results
 from experiments.engine.store import read_results
-from experiments.reporting.answers import rows_say
+from experiments.reporting.kinds.answers import rows_say
 from experiments.reporting.run import report, report_page
 from experiments.reporting.sources import kind_of, read_source
 from experiments.results import curves

@@ -11,8 +11,8 @@ from experiments.common.figure import make_figure
 from experiments.common.files import read_json
 from experiments.common.style import BLACK, GREY, RED
 from experiments.common.table import Table, plus_minus
-from experiments.reporting.kind import Kind, Picture, Source, Told
-from experiments.reporting.paired import Pairs, told_apart
+from experiments.reporting.kinds.kind import Kind, Picture, Source, Told
+from experiments.reporting.kinds.paired import Pairs, told_apart
 from spac_theory.statistics import mean_interval
 
 PROGRAMS = {"chart.json": "llm.chart", "league.json": "llm.league"}
@@ -76,9 +76,8 @@ def _answers(lines: pl.DataFrame) -> list[str]:
             told = part.filter(pl.col("method") == EXACT)["mean"].to_list()
             exact = f" (exact SPAC, told k: {told[0]:.3f})" if told else ""
             where = _place(part.row(0, named=True))
-            said.append(
-                f"{where}: smallest mean suboptimality {', '.join(order)}; {seeds} seeds{exact}."
-            )
+            many = "one seed" if seeds == 1 else f"{seeds} seeds"
+            said.append(f"{where}: smallest mean suboptimality {', '.join(order)}; {many}{exact}.")
     return said
 
 
