@@ -45,7 +45,8 @@ def token_logps(logits: Tensor, targets: Tensor) -> Tensor:
 
     Beside the logits nothing of their size is held; their gradient is one more, made in place.
     """
-    return cast(Tensor, _PickedLogps.apply(logits, targets))
+    picked: Any = _PickedLogps.apply
+    return cast(Tensor, picked(logits, targets))
 
 
 class _PickedLogps(torch.autograd.Function):

@@ -56,8 +56,8 @@ def memory(settings: Settings, size: Size, hardware: Hardware, one: Pass | None 
         return decoding_memory(settings, size, hardware)
     one = one or training_pass(settings)
     parts = held(settings, size, hardware)
-    moments = (passing(settings, size, hardware, one), stepping(settings, size, hardware))
-    parts |= max(moments, key=lambda found: sum(found.values()))
+    first, second = passing(settings, size, hardware, one), stepping(settings, size, hardware)
+    parts |= first if sum(first.values()) > sum(second.values()) else second
     scaled = {name: value / GIB for name, value in parts.items()}
     return {**scaled, "runtime and fragmentation": hardware.overhead}
 
