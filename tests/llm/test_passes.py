@@ -13,18 +13,25 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from test_packs import KINDS, SMALL, words
-from transformers import AutoConfig, AutoModelForCausalLM, TrainerCallback
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    TrainerCallback,
+)
 
 from llm.data.padding import put_back
 from llm.data.row import Row
 from llm.data.trees import deal, families, fill
-from llm.methods import streams_of
+from llm.methods import Stream, data, streams_of
 from llm.methods.spac import Spac
+from llm.methods.spac_t import SpacT
 from llm.models import probe
 from llm.models.load import ModelSettings
 from llm.models.logprobs import sequence_logps, with_logps
 from llm.training.assembly import method_trainer, sft_trainer
 from llm.training.batches import ROW_WEIGHT, SEQUENCES, StreamCollator, read
+from llm.training.critic import critic_trainer
 from llm.training.fit import fit
 from llm.training.settings import TrainSettings
 from llm.training.throughput import TIMED
@@ -202,6 +209,25 @@ def test_a_budget_changes_neither_the_trajectory_nor_the_log(tmp_path) -> None:
             assert one.keys() == other.keys()
             for name in (n for n in one if not n.endswith((*TIMED, "grad_norm"))):
                 assert one[name] == pytest.approx(other[name], abs=1e-5), name
+
+
+def test_a_critic_follows_the_same_trajectory(tmp_path) -> None:
+    """Two epochs of SPAC-T's critic against own samples, packed or padded, with a budget or without."""
+    streams, loss = (*data(), Stream("own", 1)), partial(SpacT(labels="raw").critic_loss, lam=7.0)
+    found = []
+    for tokens, packing in ((None, False), (None, True), (30, True), (150, False)):
+        config = AutoConfig.for_model("stablelm", **{**SMALL, **KINDS["stablelm"]}, num_labels=1)
+        torch.manual_seed(0)
+        model = AutoModelForSequenceClassification.from_config(config).double()
+        train = replace(TRAIN, tokens=tokens, packing=packing)
+        folder = tmp_path / f"{tokens}-{packing}"
+        trainer = critic_trainer(
+            model, rows(9), streams, loss, 2.0, train, PLAIN, folder, SMALL["pad_token_id"], 0
+        )
+        trainer.train()
+        found.append(weights(model))
+    for other in found[1:]:
+        assert float((found[0] - other).abs().max()) < 1e-8
 
 
 def test_weights_that_come_sharded_are_asked_before_the_first_batch(tmp_path, monkeypatch) -> None:
