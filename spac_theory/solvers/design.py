@@ -15,7 +15,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-
 CACHE = 2**17  # numbers: a megabyte, what a core keeps close
 
 
