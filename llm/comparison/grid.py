@@ -14,7 +14,7 @@ from spac_theory.checks import InputError
 
 Coverage = Annotated[float, Field(gt=0, lt=1)]
 Cells = Annotated[tuple[tuple[str, Coverage, Comparisons], ...], Field(min_length=1)]
-Option = float | int | str
+Option = bool | float | int | str
 
 
 @dataclass(frozen=True)
