@@ -136,6 +136,7 @@ def settings_of(spec: dict[str, Any]) -> Any:
         log_every=1,
         report_to=[],
         packing=spec["system"] == "packed",
+        tokens=spec.get("tokens") if spec["system"] == "packed" else None,
     )
 
 

@@ -59,7 +59,7 @@ def fixed_rows(count: int, prompt: int, answer: int, streams: int) -> list[dict[
         {
             "prompt": ids(prompt),
             "responses": {name: ids(answer) for name in names},
-            "reference": dict.fromkeys(names, [-100.0]),
+            "reference": {name: [-100.0] for name in names},
         }
         for _ in range(count)
     ]
@@ -222,6 +222,7 @@ def arguments() -> argparse.Namespace:
     add("--pairs", type=int, default=16)
     add("--batch", type=int, default=8)
     add("--micro-batch", type=int, default=4)
+    add("--tokens", type=int, help="a budget of tokens a pass for packs, instead of --micro-batch")
     add("--warm", type=int, default=0, help="first steps that are not timed")
     add("--logp-chunk", type=int, default=1024)
     add("--learning-rate", type=float, default=1e-6)

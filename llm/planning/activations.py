@@ -56,7 +56,8 @@ def _attention(
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = (t.repeat_interleave(groups, dim=1) for t in (key, value))
-    found = cast(Tensor, _Attention.apply(query, key, value))
+    attend: Any = _Attention.apply
+    found = cast(Tensor, attend(query, key, value))
     return found.transpose(1, 2).contiguous(), None
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from llm.cards import CARDS
 from llm.models.logprobs import DEFAULT_CHUNK
+from llm.models.packs import PACK_TOKENS
 from llm.planning.reading import (
     Pass,
     frozen_copies,
@@ -20,11 +21,10 @@ from llm.planning.reading import (
 )
 from llm.planning.size import Size, computes_in
 from llm.settings import Settings
-from llm.stages.reference import PACK_TOKENS
 
 GIB = 2**30
 # Bytes a trained parameter of the optimiser's state, beside weights and gradients in float32 (4 + 4).
-STATE = {"adamw": 8.0, "adamw_8bit": 2.0, "rmsprop": 4.0}
+STATE = {"adamw": 8.0, "adamw_8bit": 2.0, "adamw_bf16": 4.0, "rmsprop": 4.0}
 OVERHEAD = 2.5  # GiB: runtime and fragmentation on a GPU
 BACKWARD = 0.5  # of what a layer keeps: the gradients inside it, while it is still there
 Parts = dict[str, float]
@@ -56,8 +56,8 @@ def memory(settings: Settings, size: Size, hardware: Hardware, one: Pass | None 
         return decoding_memory(settings, size, hardware)
     one = one or training_pass(settings)
     parts = held(settings, size, hardware)
-    moments = (passing(settings, size, hardware, one), stepping(settings, size, hardware))
-    parts |= max(moments, key=lambda found: sum(found.values()))
+    first, second = passing(settings, size, hardware, one), stepping(settings, size, hardware)
+    parts |= first if sum(first.values()) > sum(second.values()) else second
     scaled = {name: value / GIB for name, value in parts.items()}
     return {**scaled, "runtime and fragmentation": hardware.overhead}
 
@@ -116,20 +116,22 @@ def _masks(settings: Settings, size: Size, one: Pass) -> float:
 def stepping(settings: Settings, size: Size, hardware: Hardware) -> Parts:
     """Bytes while the optimiser steps: all gradients, and roots of the second moments.
 
-    On a GPU they are taken for all weights at once, on a CPU weight by weight, with one more copy.
+    On a GPU they are taken for all weights at once, on a CPU weight by weight, with one more copy; moments in
+    bfloat16 are widened weight by weight, and rounded with as many random numbers.
     """
     trained = size.trained / hardware.gpus
     roots = 4 * trained if hardware.gpu else 2 * 4 * size.largest
+    own = {"adamw_8bit": 0.0, "adamw_bf16": 4 * 4.0 * size.largest}
     return {
         "gradients": 4 * trained,
-        "temporaries of the step": 0 if settings.train.optimiser == "adamw_8bit" else roots,
+        "temporaries of the step": own.get(settings.train.optimiser, roots),
     }
 
 
 def accumulates(settings: Settings, processes: int) -> bool:
     """Whether a step has several passes, the later of which find gradients of the earlier."""
     train = settings.train
-    return getattr(train, "tokens", None) is not None or train.batch > train.micro_batch * processes
+    return train.tokens is not None or train.batch > train.micro_batch * processes
 
 
 def decoding_memory(settings: Settings, size: Size, hardware: Hardware | None = None) -> Parts:
@@ -178,7 +180,7 @@ def _scoring(settings: Settings, size: Size) -> float:
     compute, longest = _dtype_bytes(settings), settings.data.max_length
     row = settings.data.max_prompt_length + sequences(settings) * longest
     padded = settings.reference_batch * sequences(settings) * longest
-    budget = getattr(settings.train, "tokens", None) or PACK_TOKENS
+    budget = settings.train.tokens or PACK_TOKENS
     packed = min(max(budget, row), settings.reference_batch * row)
     tokens = packed if settings.train.packing else padded
     logits = 2 * compute * min(DEFAULT_CHUNK, tokens) * size.vocabulary

@@ -84,7 +84,7 @@ def row(settings: Settings) -> Pass:
 
 def training_pass(settings: Settings) -> Pass:
     """A pass with gradients: `micro_batch` of the longest rows, or as many as the budget of tokens holds."""
-    one, budget = row(settings), getattr(settings.train, "tokens", None)
+    one, budget = row(settings), settings.train.tokens
     rows = settings.train.micro_batch if budget is None else max(1.0, budget / one.tokens)
     return Pass(rows * one.tokens, rows * one.predicted, rows * one.masked, one.shared)
 

@@ -26,7 +26,7 @@ COLUMNS = {
 
 
 def speeds(run: Path, methods: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Rates of each method's trainings in this run directory, critics left out; only of those that trained."""
+    """Rates of the trainings of each method that trained in this run directory, critics left out."""
     found = {}
     for name in methods:
         files = sorted((run / name).glob("round-*/train/throughput.json"))

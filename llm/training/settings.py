@@ -16,8 +16,10 @@ from spac_theory.checks import InputError
 OPTIMISERS = {
     "adamw": "adamw_torch",
     "adamw_8bit": "adamw_bnb_8bit",
+    "adamw_bf16": "adamw_torch",  # with the moments of BF16_MOMENTS
     "rmsprop": "rmsprop",
 }
+BF16_MOMENTS = "moments=bf16"
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class TrainSettings:
     learning_rate: Positive
     schedule: Literal["linear", "cosine", "constant", "constant_with_warmup", "inverse_sqrt"]
     warmup: AtLeastZero
-    optimiser: Literal["adamw", "adamw_8bit", "rmsprop"]
+    optimiser: Literal["adamw", "adamw_8bit", "adamw_bf16", "rmsprop"]
     weight_decay: AtLeastZero
     max_grad_norm: AtLeastZero
     bf16: bool
@@ -110,6 +112,7 @@ def arguments(settings: TrainSettings, folder: Path, seed: int, drawn: bool = Fa
         lr_scheduler_type=settings.schedule,
         warmup_steps=settings.warmup,
         optim=OPTIMISERS[settings.optimiser],
+        optim_args=BF16_MOMENTS if settings.optimiser == "adamw_bf16" else None,
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
         bf16=settings.bf16,

@@ -30,8 +30,10 @@ from llm.models.logprobs import (
     with_logps,
 )
 from llm.training.batches import ROW_WEIGHT, lengths, read
+from llm.training.optimisers import AdamWBf16
 from llm.training.passes import PASSES, WEIGHTLESS, Cut, loader, passes_of
 from llm.training.rollouts import Rollouts
+from llm.training.settings import BF16_MOMENTS
 from llm.training.throughput import Meter, peak_arithmetic
 from llm.training.weights import weighted
 from spac_theory.checks import InputError
@@ -72,6 +74,14 @@ class SequenceTrainer(Trainer):
             inputs["completion_mask"],
             self.logp_chunk,
         )
+
+    @staticmethod
+    def get_optimizer_cls_and_kwargs(args: Any, model: Any = None) -> tuple[Any, dict[str, Any]]:
+        """The optimiser of transformers, or AdamW with moments in bfloat16."""
+        kind, options = Trainer.get_optimizer_cls_and_kwargs(args, model)
+        if args.optim_args != BF16_MOMENTS:
+            return kind, options
+        return AdamWBf16, {k: options[k] for k in ("lr", "betas", "eps")}
 
     @abstractmethod
     def row_loss(

@@ -112,9 +112,10 @@ def test_kept_activations_are_those_that_autograd_saves():
             use_cache=False,
         )
     assert states is not None
-    real = sum(s.nbytes() for at, s in saved.items() if at not in own)
+    mask = 4 * packed.input_ids.numel() ** 2  # one, shared by the layers; the plan has it as a part
+    real = sum(s.nbytes() for at, s in saved.items() if at not in own) - mask
     planned = (found.layers + found.outside) * packed.input_ids.numel()
-    assert planned == pytest.approx(real, rel=0.1)
+    assert planned == pytest.approx(real, rel=0.02)
 
 
 def test_a_meter_counts_training_alone_and_tells_rates(monkeypatch):
