@@ -5,6 +5,7 @@ Where a card has no bfloat16 units (T4, V100) the peak is that of float16, which
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from spac_theory.checks import choice
@@ -29,6 +30,7 @@ CARDS = {
     "a100-40": Card(40, 312e12),
     "a100-80": Card(80, 312e12),
     "h100": Card(80, 989e12),
+    "h100-pcie": Card(80, 756e12),
     "h200": Card(141, 989e12),
 }
 
@@ -36,3 +38,13 @@ CARDS = {
 def card(name: str) -> Card:
     """The card called `name`; refuses an unknown one with the list."""
     return CARDS[choice("gpu", name, CARDS)]
+
+
+def recognise(device: str, memory: float) -> Card | None:
+    """The card that a driver calls `device` and that has about so many GiB; None for one not in the list."""
+    words = set(re.split(r"[^a-z0-9]+", device.lower()))
+    named = {name: set(name.split("-")) - {"40", "80"} for name in CARDS}
+    fits = [name for name, own in named.items() if own <= words]
+    if not fits:
+        return None
+    return CARDS[min(fits, key=lambda n: (-len(named[n]), abs(CARDS[n].memory - memory)))]

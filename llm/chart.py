@@ -10,6 +10,7 @@ like one; the fine-tuned start is shared by all cells of one coverage and seed. 
 from __future__ import annotations
 
 import statistics
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from experiments.common.program import launch
 from llm.comparison.cells import Clock, collect, run_cell, stored
 from llm.comparison.grid import Grid, cells_of, check
 from llm.comparison.setting import Cell, Chosen, Result, Setting
+from llm.files.failures import Diverged
 from llm.recipes import settled
 from llm.run import CONFIG, quiet
 
@@ -43,9 +45,11 @@ def titles(values: dict[str, Any]) -> dict[str, str]:
 class Chart:
     """The jobs of a grid in the order in which they decide something, and what is finished of them."""
 
+    page, focused = "chart.md", True
+
     def __init__(self, values: dict[str, Any]) -> None:
         self.values = settled(values)
-        self.grid = check(self.values.pop("chart"), list(self.values["methods"]))
+        self.grid = check(self.values.pop("chart"), list(self.values["methods"]), self.focused)
         self.root = Path(self.values["run_dir"])
         self.cells = cells_of(self.grid.cells)
         self.tuning_cells = cells_of(self.grid.tuning_cells)
@@ -60,7 +64,7 @@ class Chart:
         jobs += self.ablations()
         for cell in self.cells:
             for seed in grid.seeds:
-                jobs.append((cell, seed, [grid.ours]))
+                jobs.append((cell, seed, grid.untuned))
                 done = {label.split(" ")[0] for label in stored(cell.folder(self.root, seed))}
                 count.update(m for m in grid.settings if m not in done)
         for cell, seed, settings in jobs:
@@ -89,13 +93,17 @@ class Chart:
         found = collect(self.root, self.tuning_cells, [self.grid.tuning_seed], self.grid.everything)
         self.chosen[language] = choose(found, self.grid, language)
 
+    def finished(self) -> tuple[list[Result], list[Result]]:
+        """What tuning found, and what is reported so far."""
+        grid, picked = self.grid, [s for own in self.chosen.values() for s in own.values()]
+        tuning = collect(self.root, self.tuning_cells, [grid.tuning_seed], grid.everything)
+        return tuning, collect(self.root, self.cells, grid.seeds, [*grid.untuned, *picked])
+
     def write(self) -> None:
         """The tables and the figure of what is finished."""
         from llm.comparison.report import write
 
-        grid, picked = self.grid, [s for own in self.chosen.values() for s in own.values()]
-        tuning = collect(self.root, self.tuning_cells, [grid.tuning_seed], grid.everything)
-        found = collect(self.root, self.cells, grid.seeds, [grid.ours, *picked])
+        grid, (tuning, found) = self.grid, self.finished()
         own, ablated = grid.ablations, list[Result]()
         if own is not None:
             tried = [grid.ours, *grid.ablated().values()]
@@ -106,19 +114,31 @@ class Chart:
         """Seed by seed, cell by cell; a language is tuned when its first cell comes."""
         for seed in self.grid.seeds:
             for cell in self.cells:
-                self.run(cell, seed, [self.grid.ours])
+                if self.grid.untuned:
+                    self.run(cell, seed, self.grid.untuned)
                 if cell.language not in self.chosen:
                     self.tune(cell.language)
                 self.run(cell, seed, list(self.chosen[cell.language].values()))
         for job in self.ablations():
             self.run(*job)
-        print((self.root / "chart.md").read_text(encoding="utf-8"))
+        print((self.root / self.page).read_text(encoding="utf-8"))
 
 
-def execute(values: dict[str, Any], output: Path | None = None) -> None:
-    """Tune, run the grid, and draw what is finished after every cell."""
+def execute(values: dict[str, Any], output: Path | None = None) -> bool:
+    """Tune, run the grid, and draw what is finished after every cell; False where training diverged."""
+    return play(Chart, values)
+
+
+def play(kind: type[Chart], values: dict[str, Any]) -> bool:
+    """A chart or a league from its settings; a training that diverges ends it, with a sentence."""
     quiet()
-    Chart(values)()
+    chart = kind(values)
+    try:
+        chart()
+    except Diverged as error:
+        print(error, file=sys.stderr)
+        return False
+    return True
 
 
 def main() -> None:

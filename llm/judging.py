@@ -16,7 +16,8 @@ from llm.data import formats
 from llm.data.encode import prompt_ids
 from llm.data.formats import Prompt
 from llm.data.held_out import question
-from llm.files.parts import part_seed
+from llm.data.padding import by_length, put_back
+from llm.files.parts import part_seed, pieces
 from llm.models.engines import GenerationSettings, TransformersEngine
 from llm.models.judges import Judge, finite_scores
 from llm.models.load import ModelSettings, adapter_base, load_tokenizer
@@ -59,18 +60,22 @@ def read_prompts(source: str, split: str = "test") -> list[Prompt]:
 
 
 def answers(path: str, prompts: list[Prompt], length: int, batch: int, seed: int) -> list[str]:
-    """One sampled answer a prompt from the model (or the method's answer) at `path`."""
+    """One sampled answer a prompt from the model (or the method's answer) at `path`.
+
+    Prompts of like length are answered together.
+    """
     models = models_of(path)
     tokenizer = load_tokenizer(models[-1])
     settings = GenerationSettings("transformers", 1, 1.0, 1.0, length, batch)
     engines = [TransformersEngine(m, _settings(m), tokenizer, settings) for m in models]
     engine = MixtureEngine(engines, samples=1)
-    texts = []
-    for start in range(0, len(prompts), batch):
-        ids = [prompt_ids(tokenizer, p) for p in prompts[start : start + batch]]
-        for (sample,) in engine(ids, part_seed("judge", seed, start)):
+    asked = [prompt_ids(tokenizer, p) for p in prompts]
+    order, texts = by_length(asked), list[str]()
+    for span in pieces(len(asked), batch):
+        part = [asked[order[i]] for i in span]
+        for (sample,) in engine(part, part_seed("judge", seed, span.start)):
             texts.append(tokenizer.decode(sample, skip_special_tokens=True).strip())
-    return texts
+    return put_back(texts, order)
 
 
 def _settings(path: str) -> ModelSettings:

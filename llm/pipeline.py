@@ -130,9 +130,8 @@ class Pipeline(Workplace):
         return results
 
     def pairs_of(self, method: Method) -> int:
-        """How many of the data's labels a method reads: all of them, or none."""
-        reads = {s.name for s in self.s.streams(method) if s.source == "data"}
-        return len(self.rows) if reads >= {"chosen", "rejected"} else 0
+        """How many of the data's labels a method reads: all or none; who won is one, even read alone."""
+        return len(self.rows) if any(s.source == "data" for s in self.s.streams(method)) else 0
 
     def searched(
         self, name: str, method: Decoding, start: Model

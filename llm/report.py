@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common.files import write_atomically, write_json
+from experiments.common.provenance import made
 from llm.files import processes
 from llm.settings import Settings
 from llm.stages.answer import numbers
@@ -128,18 +129,24 @@ def write_report(settings: Settings, results: Results) -> None:
         return
     from rich.console import Console
 
+    from llm.reporting import speed
+    from llm.reporting.page import rich_grid
+    from llm.reporting.write import write
+
     folder = Path(settings.run_dir)
     rows = summary(results, settings.iterate)
-    write_json(folder / "results.json", {"summary": rows, "rounds": results})
+    facts = made("torch", "transformers")
+    write_json(folder / "results.json", {"summary": rows, "rounds": results, "made": facts})
     if settings.data.language is None:
-        from llm.reporting.write import write
-
         write(settings, results, titles(settings))
     else:
         console = Console(width=120)
+        names = titles(settings)
+        speeds = speed.grid(speed.speeds(folder, results), names)
         for shown in (
-            table(rows, settings.iterate, titles(settings)),
-            terms_table(results, titles(settings)),
+            table(rows, settings.iterate, names),
+            terms_table(results, names),
+            rich_grid(speeds) if speeds else None,
         ):
             if shown is not None:
                 console.print(shown)

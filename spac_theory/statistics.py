@@ -102,6 +102,19 @@ def mean_interval(
     return Interval(mean, min(float(low), mean), max(float(high), mean))
 
 
+def student_interval(samples: Any, level: float = 0.95) -> Interval:
+    """Student's interval of the mean over seeds; `samples (S,)`, taken as normal: for few of them.
+
+    Of one sample both ends are infinite.
+    """
+    values, tail = _matrix("samples", samples, 1), _tail(level)
+    mean, count = float(values.mean()), len(values)
+    if count < 2:
+        return Interval(mean, -math.inf, math.inf)
+    half = float(stats.t.ppf(1 - tail, count - 1) * values.std(ddof=1)) / math.sqrt(count)
+    return Interval(mean, mean - half, mean + half)
+
+
 def difference_interval(
     first: Any, second: Any, *key: str | int, level: float = 0.95, replicates: int = 2000
 ) -> Interval:

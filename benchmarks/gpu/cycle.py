@@ -13,12 +13,15 @@ import torch
 from llm.data.row import Row
 from llm.methods import streams_of
 from llm.methods.spac import Spac
+from llm.models.flops import cost_of
 from llm.models.logprobs import sequence_logps, with_logps
-from llm.plan import PEAK, Hardware, measure, memory
+from llm.planning.memory import Hardware, memory
+from llm.planning.size import measure
 from llm.run import composed
 from llm.settings import Settings, build
 from llm.stages.reference import score
 from llm.training.batches import SEQUENCES, StreamCollator, read
+from llm.training.throughput import load_of, peak_arithmetic
 
 GIB = 2**30
 METHOD = Spac(lam=3.0, beta=0.1)
@@ -64,11 +67,12 @@ class Cycle:
     def __init__(self, a, chosen):
         from transformers import MistralConfig, MistralForCausalLM
 
-        self.a, self.train_settings = a, chosen.train
+        self.a, self.train_settings, self.flop = a, chosen.train, 0.0
         torch.manual_seed(0)
         with torch.device(a.device):
             self.model = MistralForCausalLM(MistralConfig(**chosen.model.architecture))
         with_logps(self.model)
+        self.cost = cost_of(self.model)
         self.optimiser = torch.optim.RMSprop(self.model.parameters(), lr=5e-7)
         ids = torch.randint(3, self.model.config.vocab_size, (a.rows, 3, a.length)).tolist()
         self.rows = [Row(p, {"chosen": [c], "rejected": [r]}, {"current": {}}) for p, c, r in ids]
@@ -110,6 +114,7 @@ class Cycle:
         collate = StreamCollator(0, STREAMS)
         for start in range(0, len(self.rows), self.a.micro_batch):
             batch = collate(self.rows[start : start + self.a.micro_batch])
+            self.flop += self.cost.training(load_of(batch))
             batch = {k: v.to(self.a.device) for k, v in batch.items()}
             self.optimiser.zero_grad()
             with self.cast():
@@ -158,13 +163,13 @@ def main():
     parser.add_argument("--out", type=Path, required=True)
     a = parser.parse_args()
     chosen = settings(a)
-    parts = {k: v for k, v in memory(chosen, measure(chosen), Hardware(gpus=1)).items() if v}
+    size = measure(chosen)
+    parts = {k: v for k, v in memory(chosen, size, Hardware(gpus=1)).items() if v}
     cycle, meter = Cycle(a, chosen), Meter(a.device)
     for stage in ("generate", "reference", "train"):
         meter(stage, getattr(cycle, stage))
     found, held = meter.found, cycle.held()
-    size = measure(chosen)
-    flop = 6 * (size.parameters - size.embedding) * a.rows * 3 * 2 * a.length
+    peak, seconds = peak_arithmetic(), found["train"]["seconds"]
     results = {
         "device": torch.cuda.get_device_name() if a.device == "cuda" else "cpu",
         "arguments": vars(a) | {"out": str(a.out)},
@@ -173,8 +178,9 @@ def main():
         "plan_gib": parts,
         "generated_tokens_per_second": a.rows * a.length / found["generate"]["seconds"],
         "reference_pairs_per_second": a.rows / found["reference"]["seconds"],
-        "train_pairs_per_second": a.rows / found["train"]["seconds"],
-        "train_mfu_of_h100_peak": flop / found["train"]["seconds"] / PEAK,
+        "train_pairs_per_second": a.rows / seconds,
+        "train_flop": cycle.flop,
+        "train_mfu": cycle.flop / seconds / peak if peak else None,
     }
     a.out.write_text(json.dumps(results, indent=1) + "\n")
     print(json.dumps({k: v for k, v in results.items() if k != "plan_gib"}, indent=1))

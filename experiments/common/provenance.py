@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from experiments.common.figure import command
+from spac_theory.version import RESULTS_VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 UNKNOWN = "unknown"
@@ -32,3 +35,20 @@ def facts(settings: Mapping[str, Any]) -> dict[str, str]:
     """
     plain = json.dumps(settings, ensure_ascii=False)
     return {"configuration": plain, "command": command(), "commit": commit()}
+
+
+def made(*packages: str) -> dict[str, str]:
+    """What a file of numbers says of its making: command, commit, versions, those of `packages` too."""
+    found = {"command": command(), "commit": commit(), "results_version": str(RESULTS_VERSION)}
+    return {**found, "python": platform.python_version(), **versions("spac-lab", *packages)}
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """The versions of packages that are installed."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -14,8 +14,8 @@ import polars as pl
 from plotly.offline import get_plotlyjs
 
 from experiments.common.table import Table, number
-from experiments.reporting.interactive import curves, panels
-from experiments.reporting.kind import Picture
+from experiments.reporting.interactive import curves, keys, panels, points
+from experiments.reporting.kinds.kind import Picture
 
 MANY = 2000  # rows of a CSV that is carried as it is
 HERE = Path(__file__).parent
@@ -79,17 +79,20 @@ def _cells(table: Table, i: int) -> str:
     return wrap("th", name, scope="row") + "".join(cells)
 
 
-def figure_html(picture: Picture, key: str, data: str) -> str:
+def figure_html(picture: Picture, key: str) -> str:
     """A figure: a box a curve to show and hide it, its panels for the page's script, caption, data."""
     name = f"{key}-{picture.name}"
-    parts = panels(picture.figure, picture.floor)
-    boxes = [_box(word, colour, picture.shown) for word, colour in curves(picture.figure).items()]
+    parts = panels(picture.figures, picture.floor)
+    boxes = [_box(word, colour, picture.shown) for word, colour in curves(picture.figures).items()]
     pick = wrap("fieldset", element("legend", "Curves") + "".join(boxes)) if boxes[1:] else ""
     drawn = "".join(_panel_html(part, f"{name}-{i}", len(parts)) for i, part in enumerate(parts))
-    caption = wrap("figcaption", f"{escape(picture.words)} {data}", id=f"{name}-caption")
+    data = csv_link(points(parts) if picture.data is None else picture.data, f"{name}.csv")
+    words = f"{picture.words} {'; '.join(keys(picture.figures))}".strip()
+    caption = wrap("figcaption", f"{escape(words)} {data}", id=f"{name}-caption")
+    wide = f"--wide:{30 if len(parts) in (2, 4) else 20}rem"
     told = json.dumps([[part["data"], part["layout"]] for part in parts], ensure_ascii=False)
     held = wrap("script", told.replace("<", "\\u003c"), type="application/json")
-    inner = f"{pick}{wrap('div', drawn, class_='panels')}{held}{caption}"
+    inner = f"{pick}{wrap('div', drawn, class_='panels', style=wide)}{held}{caption}"
     return wrap("figure", inner, id=name, class_="drawn", aria_labelledby=f"{name}-caption")
 
 

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.common.files import write_text
+from experiments.common.provenance import made
 from experiments.common.table import make_console, show_paths
 from experiments.reporting.comparison import comparison
 from experiments.reporting.html import element, page, wrap
+from experiments.reporting.kinds.kind import Source
 from experiments.reporting.sections import section
-from experiments.reporting.sources import Source, here, read_source
+from experiments.reporting.sources import KINDS, read_source
 from spac_theory.checks import InputError
 
 DEFAULT = "outputs/coverage_sweep"
@@ -25,8 +27,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "folders", metavar="DIR", nargs="*", default=[DEFAULT],
-        help=f"a sweep's, league's or study's output folder, or a store (default: {DEFAULT}); "
-        "`compare DIR_A DIR_B` sets two sweeps of one setting side by side",
+        help=f"any of: {', '.join(kind.of for kind in KINDS.values())} (default: {DEFAULT}); "
+        "`compare DIR_A DIR_B` says what tells two of one kind apart, with paired differences",
     )  # fmt: skip
     parser.add_argument(
         "-o", "--output", default="", help="the page (default: report.html in the first DIR)"
@@ -62,7 +64,8 @@ def report_page(sources: Sequence[Source], paired: bool = False) -> str:
     contents = wrap("nav", wrap("ul", links), aria_label="Contents") if len(sources) > 1 else ""
     parts = [section(source, i) for i, source in enumerate(sources)]
     first = comparison(*sources) if paired else ""
-    facts = ", ".join(f"{name} {value}" for name, value in here().items())
-    foot = wrap("footer", element("p", f"This page was written with {facts}."))
+    facts = made("matplotlib", "plotly", "polars")
+    told = ", ".join(f"{name} {value}" for name, value in facts.items() if name != "command")
+    foot = wrap("footer", element("p", f"This page was written with {told}."))
     head = wrap("header", element("h1", title) + contents)
     return page(title, f"{head}{wrap('main', first + ''.join(parts), id='main')}{foot}")

@@ -3,88 +3,57 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import matplotlib
 import polars as pl
 from markdown_it import MarkdownIt
-from matplotlib.figure import Figure
+from markdown_it.token import Token
 
 from experiments.common.table import Table
-from experiments.reporting.answers import answers, moves_table, rows_say
 from experiments.reporting.html import (
-    INK,
     bullets,
     csv_link,
     element,
     figure_html,
-    picture_html,
-    svg,
+    image_html,
     table_html,
     wrap,
 )
-from experiments.reporting.sources import Source
-from experiments.results import caption, curves, plot, table
-from experiments.results.axes import at_dial, at_size
-from experiments.studies.sweep.analysis import dials_by_coverage, shown_dials
-
-SCREEN: Any = {
-    "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK,
-    "ytick.color": INK,
-}  # fmt: skip
+from experiments.reporting.kinds.kind import Source, Told
+from experiments.reporting.sources import kind_of
 
 
 def section(source: Source, number: int) -> str:
     """One folder's part of the page."""
     key = f"part{number}"
-    build = {"sweep": _sweep, "league": _told, "study": _told}[source.kind]
-    name = source.name if source.name == source.kind else f"{source.name} ({source.kind})"
+    kind = kind_of(source).name.replace("_", " ")
+    name = source.name if source.name == source.kind else f"{source.name} ({kind})"
     head = element("h2", name, id=key)
-    return wrap("section", f"{head}{build(source, key)}{_remake(source)}", aria_labelledby=key)
+    inner = told_html(kind_of(source).tell(source), key)
+    return wrap("section", f"{head}{inner}{_remake(source)}", aria_labelledby=key)
 
 
-# --- a sweep -----------------------------------------------------------------------------------
+def told_html(told: Told, key: str) -> str:
+    """What there is to say, in the order in which it is read."""
+    said = element("h3", "Answers") + bullets(told.answers)
+    pictures = [figure_html(picture, key) for picture in told.pictures]
+    images = [image_html(path, key, _described(path)) for path in told.images]
+    tables = [table_html(table) for table in told.tables]
+    links = [csv_link(_flat(rows), f"{name}.csv") for name, rows in told.data.items()]
+    parts = [wrap("div", said, class_="answers") if told.answers else ""]
+    parts += [_headed("Figures", [*pictures, *images])]
+    parts += [_headed("Tables", [*tables, _copies(told.tables)] if tables else [])]
+    parts += [_headed("Its own report", [_markdown(path) for path in told.reports])]
+    return "".join([*parts, *(wrap("p", link) for link in links)])
 
 
-def _sweep(source: Source, key: str) -> str:
-    lines = curves(source.rows)
-    said = wrap("div", element("h3", "Answers") + bullets(answers(lines)), class_="answers")
-    tables = [table(lines, dial) for dial in dials_by_coverage(lines)]
-    return "".join(
-        [
-            said,
-            element("h3", "Figures"),
-            *_figures(lines, key),
-            element("h3", "Tables"),
-            table_html(moves_table(lines)),
-            *(table_html(one) for one in tables),
-            csv_link(lines, f"{source.name}_curves.csv"),
-            _copies(tables),
-        ]
-    )
+def _headed(words: str, parts: list[str]) -> str:
+    return element("h3", words) + "".join(parts) if parts else ""
 
 
-def _figures(lines: pl.DataFrame, key: str) -> list[str]:
-    """The headline at the sparse dial and a well-covered one, then against coverage."""
-    drawable = lines.filter(pl.col("mean").is_not_null())
-    if drawable.is_empty():
-        return [element("p", "No fit is done, so there is nothing to draw.")]
-    found = [
-        _figure(f"{key}-n-{i}", drawable, at_dial(drawable, dial), dial=dial)
-        for i, dial in enumerate(shown_dials(drawable))
-    ]
-    at = at_size(drawable, None)
-    return [*found, _figure(f"{key}-coverage", drawable, at, x="coverage")]
-
-
-def _figure(name: str, lines: pl.DataFrame, shown: pl.DataFrame, **options: Any) -> str:
-    with matplotlib.rc_context():
-        matplotlib.rcParams.update(SCREEN)
-        figure = plot(lines, width="two", **options).figure
-        assert isinstance(figure, Figure)
-        picture = svg(figure, name)
-    data = csv_link(shown, f"{name}.csv")
-    return figure_html(name, picture, caption(lines, **options), data)
+def _flat(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows that a CSV can hold."""
+    nested = [name for name, kind in rows.schema.items() if kind.is_nested()]
+    return rows.drop(nested)
 
 
 def _copies(tables: list[Table]) -> str:
@@ -101,21 +70,6 @@ def _copies(tables: list[Table]) -> str:
     )
 
 
-# --- a league, a study: what their own programs said -------------------------------------------
-
-
-def _told(source: Source, key: str) -> str:
-    """Counts first, then the report that its program wrote, its pictures, and its rows."""
-    said = wrap("div", element("h3", "Answers") + bullets(rows_say(source.rows)), class_="answers")
-    words = "".join(_markdown(path) for path in source.summaries())
-    rows = csv_link(source.rows, f"{source.name}_rows.csv")
-    pictures = "".join(
-        figure_html(f"{key}-{path.stem}", picture_html(path, path.stem), _described(path), "")
-        for path in source.pictures()
-    )
-    return f"{said}{words or element('p', 'Its program wrote no report in words.')}{pictures}{rows}"
-
-
 def _described(path: Path) -> str:
     return f"{path.stem.replace('_', ' ')}, as its program drew it."
 
@@ -126,7 +80,9 @@ def _markdown(path: Path) -> str:
     tokens = parser.parse(path.read_text(encoding="utf-8"))
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):
-            token.tag = f"h{min(int(token.tag[1]) + 2, 6)}"
+            token.tag = f"h{min(int(token.tag[1]) + 3, 6)}"
+        for child in token.children or []:
+            _alone(child)
     drawn = parser.renderer.render(tokens, parser.options, {})
     opened = (
         f'<div class="scroll" tabindex="0" role="region" aria-label="table of {path.stem}"><table>'
@@ -135,10 +91,16 @@ def _markdown(path: Path) -> str:
     return str(drawn).replace("<th ", '<th scope="col" ').replace("<th>", '<th scope="col">')
 
 
-# --- to make it again --------------------------------------------------------------------------
+def _alone(token: Token) -> None:
+    """Nothing in a report leads out of the page: its pictures are among the figures, links are words."""
+    if token.type == "image":
+        token.type, token.tag, token.content, token.children = "text", "", "", []
+    elif token.type == "link_open":
+        token.attrs.pop("href", None)
 
 
 def _remake(source: Source) -> str:
+    """The command that makes the numbers again, and what it ran with."""
     told = source.command or "unknown: its program left no record of its command"
     facts = "; ".join(f"{name} {value}" for name, value in source.facts.items()) or "not recorded"
     return "".join(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -28,15 +28,16 @@ class Ablations:
 
 @dataclass(frozen=True)
 class Grid:
-    """What `conf/llm/chart.yaml` says of `chart`."""
+    """What `conf/llm/chart.yaml` says of `chart`; a league has no `focus`, and `twins` in the bandit."""
 
     cells: Cells
-    focus: str
+    focus: str | None
     settings: dict[str, Annotated[list[dict[str, Option]], Field(min_length=1)]]
     tuning_seed: Natural
     tuning_cells: Cells
     seeds: Several[Natural]
     ablations: Ablations | None = None
+    twins: dict[str, str] = field(default_factory=dict)
 
     def tried(self, method: str) -> list[Setting]:
         """All settings of a rival that are tried in tuning."""
@@ -50,12 +51,18 @@ class Grid:
     @property
     def ours(self) -> Setting:
         """The method in focus, as it is."""
+        assert self.focus is not None
         return Setting(self.focus)
+
+    @property
+    def untuned(self) -> list[Setting]:
+        """What runs as it is: the method in focus, if there is one."""
+        return [] if self.focus is None else [self.ours]
 
     def ablated(self) -> dict[str, Setting]:
         """The ablations by name."""
         found = self.ablations.settings if self.ablations else {}
-        return {name: Setting.of(self.focus, changes) for name, changes in found.items()}
+        return {n: Setting.of(self.ours.method, changes) for n, changes in found.items()}
 
 
 def cells_of(listed: Any) -> list[Cell]:
@@ -63,10 +70,17 @@ def cells_of(listed: Any) -> list[Cell]:
     return [Cell(str(name), float(coverage), int(n)) for name, coverage, n in listed]
 
 
-def check(values: Any, methods: list[str]) -> Grid:
-    """The grid; raises InputError for one that could not be finished."""
+def check(values: Any, methods: list[str], focused: bool = True) -> Grid:
+    """The grid of a chart (`focused`) or a league; raises InputError for one that could not be finished."""
     grid = read(Grid, values, "chart")
-    for name in (grid.focus, *grid.settings):
+    if focused != (grid.focus is not None):
+        raise InputError(
+            f"chart.focus is {grid.focus!r}; a chart has a method in focus, a league (python -m llm.league) "
+            "has none and null there."
+        )
+    if not focused:
+        grid = _league(grid, methods)
+    for name in (*(s.method for s in grid.untuned), *grid.settings):
         if name not in methods:
             raise InputError(refusal("chart.settings", name, methods))
     if grid.focus in grid.settings:
@@ -87,3 +101,18 @@ def check(values: Any, methods: list[str]) -> Grid:
                 f"chart.tuning_cells has no cell of {language!r}, which chart.cells has; add one."
             )
     return grid
+
+
+def _league(grid: Grid, methods: list[str]) -> Grid:
+    """The grid with the settings of these methods alone; each must have some."""
+    lacking = [name for name in methods if name not in grid.settings]
+    if lacking:
+        raise InputError(
+            f"chart.settings has none for {', '.join(lacking)}, and a league tunes every method; give each "
+            "as many as the others, or leave it out of methods."
+        )
+    if grid.ablations is not None:
+        raise InputError(
+            "chart.ablations changes the method in focus, and a league has none; leave it out."
+        )
+    return replace(grid, settings={name: grid.settings[name] for name in methods})

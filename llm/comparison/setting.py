@@ -18,15 +18,15 @@ SYMBOLS = {
     "critic_decay": "critic's decay",
     "fit_decay": "fits' decay",
 }
+SPENT = ("steps", "samples", "labels", "pairs")
 NUMBERS = (
     "suboptimality",
     "best_suboptimality",
     "mixture_suboptimality",
     "kl",
     "misled",
-    "steps",
-    "samples",
-    "labels",
+    "value",
+    *SPENT,
 )
 Changes = tuple[tuple[str, Any], ...]
 
@@ -108,19 +108,20 @@ class Result:
     mixture_suboptimality: float | None = None
     kl: float | None = None
     misled: float | None = None
+    value: float | None = None
     steps: int | None = None
     samples: int | None = None
     labels: int | None = None
+    pairs: int | None = None
 
     @classmethod
     def of(
         cls, cell: Cell, seed: int, setting: Setting, rounds: Sequence[Mapping[str, Any]]
     ) -> Result:
-        """The last round's numbers, and the best round's suboptimality."""
+        """The last round's numbers, and the best suboptimality; what a method did not ask for is 0."""
         best = min(r["suboptimality"] for r in rounds)
-        last = {**rounds[-1], "best_suboptimality": best}
-        if "steps" in last:
-            last.setdefault("labels", 0)
+        spent = {} if setting in (SFT, BANDIT) else dict.fromkeys(SPENT, 0)
+        last = {**spent, **rounds[-1], "best_suboptimality": best}
         return cls(cell, seed, setting, **{name: last.get(name) for name in NUMBERS})  # type: ignore[arg-type]
 
     def record(self) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 Ids = Sequence[int]
+T = TypeVar("T")
 
 
 def pad(prompts: Sequence[Ids], responses: Sequence[Ids], pad_id: int) -> dict[str, Tensor]:
@@ -21,6 +23,20 @@ def pad(prompts: Sequence[Ids], responses: Sequence[Ids], pad_id: int) -> dict[s
     attention = (place < ends).long()
     completion = attention * (place >= starts)
     return {"input_ids": ids, "attention_mask": attention, "completion_mask": completion}
+
+
+def by_length(texts: Sequence[Ids]) -> list[int]:
+    """Places of `texts`, the longest first, so that neighbours need little padding; equals stay in order.
+
+    A memory too small for the longest shows at once.
+    """
+    return sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+
+
+def put_back(values: Sequence[T], places: Sequence[int]) -> list[T]:
+    """`values[i]` at `places[i]`, all places taken once."""
+    found = dict(zip(places, values, strict=True))
+    return [found[i] for i in range(len(places))]
 
 
 def each_once(

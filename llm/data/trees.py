@@ -6,7 +6,8 @@ many trees as a budget of tokens allows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import heapq
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +103,39 @@ def unpacked(entries: Mapping[str, Tensor]) -> Pack:
     return Pack(**{**fields, "responses": int(fields["responses"])})  # type: ignore[arg-type]
 
 
+def families(
+    texts: Sequence[Ids],
+    keys: Sequence[Hashable],
+    budget: int,
+    own: Sequence[int] | None = None,
+) -> tuple[list[Tree], list[int]]:
+    """Texts with one key as branches of what they all begin with, and whose text each response is.
+
+    The last `own` tokens of a text are left to its branch, at least one; a text has more. A family that would
+    pass `budget` tokens is split, in order.
+    """
+    kept = own or [1] * len(texts)
+    kin: dict[Hashable, list[int]] = {}
+    for number, key in enumerate(keys):
+        kin.setdefault(key, []).append(number)
+    trees, places = list[Tree](), list[int]()
+    for members in kin.values():
+        first = texts[members[0]]
+        shared = min(min(_alike(first, texts[i]), len(texts[i]) - kept[i]) for i in members)
+        sizes = [len(texts[i]) - shared for i in members]
+        parts = fill(sizes, max(1, budget - shared) if shared else 1)  # strangers stand alone
+        for part in parts:
+            found = [texts[members[i]] for i in part]
+            trees.append(Tree(found[0][: shared or 1], tuple(ids[shared or 1 :] for ids in found)))
+            places += [members[i] for i in part]
+    return trees, places
+
+
+def _alike(one: Ids, other: Ids) -> int:
+    pairs = zip(one, other, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+
+
 def fill(sizes: Sequence[int], budget: int) -> list[list[int]]:
     """Rows `0 … n−1` into packs of at most `budget` tokens, few of them: first fit, longest first.
 
@@ -119,3 +153,38 @@ def fill(sizes: Sequence[int], budget: int) -> list[list[int]]:
             packs.append([row])
             room.append(budget - sizes[row])
     return sorted(sorted(rows) for rows in packs)
+
+
+def deal(sizes: Sequence[int], budget: int, hands: int = 1) -> list[list[list[int]]]:
+    """Rows `0 … n−1` dealt to `hands` processes, to each as many packs of at most `budget` tokens.
+
+    As few packs as :func:`fill` needs, rounded up to a multiple of `hands`, and of about equal size: the
+    longest row first, into the pack with most room. Where that breaks the budget the packs of `fill` are
+    dealt out as they are. A pack may be empty; a row above the budget gets one of its own.
+    """
+    packs = fill(sizes, budget)
+    packs += [[] for _ in range(-len(packs) % hands)]
+    even = _spread(sizes, len(packs))
+    if all(_total(sizes, rows) <= budget or len(rows) == 1 for rows in even):
+        packs = even
+    packs.sort(key=lambda rows: (-_total(sizes, rows), rows))
+    found: list[list[list[int]]] = [[] for _ in range(hands)]
+    for start in range(0, len(packs), hands):  # who got the longest last gets the shortest next
+        found.sort(key=lambda held: sum(_total(sizes, rows) for rows in held))
+        for held, rows in zip(found, packs[start : start + hands], strict=True):
+            held.append(rows)
+    return found
+
+
+def _spread(sizes: Sequence[int], count: int) -> list[list[int]]:
+    packs: list[list[int]] = [[] for _ in range(count)]
+    room = [(0, number) for number in range(count)]
+    for row in sorted(range(len(sizes)), key=lambda i: (-sizes[i], i)):
+        held, number = heapq.heappop(room)
+        packs[number].append(row)
+        heapq.heappush(room, (held + sizes[row], number))
+    return [sorted(rows) for rows in packs]
+
+
+def _total(sizes: Sequence[int], rows: Sequence[int]) -> int:
+    return sum(sizes[row] for row in rows)

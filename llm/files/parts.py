@@ -39,13 +39,19 @@ def make_parts(
         yield len(rows)
 
 
-def join_parts(folder: Path, total: int, size: int, target: Path) -> None:
-    """Once every process is done, join all parts into `target` and remove them."""
+def join_parts(
+    folder: Path,
+    total: int,
+    size: int,
+    target: Path,
+    arrange: Callable[[Rows], Rows] = lambda rows: rows,
+) -> None:
+    """Once every process is done, join all parts into `target`, `arrange`d, and remove them."""
     processes.barrier()
     if not processes.is_main() or target.exists():
         return
     parts = [read_rows(_path(folder, number)) for number in range(len(pieces(total, size)))]
-    write_rows(target, [row for part in parts for row in part])
+    write_rows(target, arrange([row for part in parts for row in part]))
     shutil.rmtree(folder)
 
 

@@ -35,6 +35,8 @@ class SimOprl(Eliciting):
     beta : `β > 0` of DPO
     """
 
+    bandit = ("sim_oprl", {"rounds": 10, "members": 6, "width": 1.0})
+
     budget: Annotated[int, Field(ge=1, le=10**9)] = 500
     rounds: Count = 10
     members: Several = 6

@@ -35,6 +35,8 @@ class Spo(Method):
     heads_in_all : 1, or 2 for chosen and rejected apart
     """
 
+    bandit = ("spo", {"beta": 0.3, "gamma": 0.3, "levels": 3})
+
     beta: Positive = 0.3
     gamma: AtLeastZero = 0.3
     levels: Annotated[int, Field(ge=2, le=20)] = 3

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common.files import read_json
+from llm.data.padding import put_back
+from llm.data.trees import families
 from llm.files import processes
 from llm.models.assistants import ChatScorer
 from llm.models.load import load_tokenizer
+from llm.models.packs import PACK_TOKENS, critic_obstacle, over_packs, pack_outputs
 from spac_theory.checks import InputError
 
 Judge = Callable[[list[str], list[str]], Sequence[float]]
@@ -113,21 +116,38 @@ class RewardModel:
                 "reward model has 1."
             )
         self.model.config.pad_token_id = self.tokenizer.pad_token_id
+        self.packs = critic_obstacle(self.model) is None
 
     def __call__(self, prompts: list[str], answers: list[str]) -> list[float]:
-        """One score a pair."""
+        """One score a pair; a model that reads packs reads what answers to a prompt begin with once."""
         import torch
 
-        scores: list[float] = []
         texts = [self.render(p, a) for p, a in zip(prompts, answers, strict=True)]
+        ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        with torch.no_grad():
+            if self.packs and all(len(text) > 1 for text in map(self._scored, ids)):
+                return self._packed([self._scored(text) for text in ids], prompts)
+            return self._padded(ids)
+
+    def _scored(self, ids: list[int]) -> list[int]:
+        """What a classifier of transformers reads: up to the last token that is not padding."""
+        kept = [i for i, token in enumerate(ids) if token != self.tokenizer.pad_token_id]
+        return ids[: kept[-1] + 1] if kept else []
+
+    def _packed(self, ids: list[list[int]], prompts: list[str]) -> list[float]:
+        trees, places = families(ids, prompts, PACK_TOKENS)
+        scores = over_packs(
+            self.model, trees, PACK_TOKENS, lambda packed: pack_outputs(self.model, packed).float()
+        )
+        return put_back(scores.tolist(), places)
+
+    def _padded(self, ids: list[list[int]]) -> list[float]:
+        scores: list[float] = []
         self.tokenizer.padding_side = "right"
-        for start in range(0, len(texts), self.batch):
-            part = texts[start : start + self.batch]
-            coded = self.tokenizer(
-                part, add_special_tokens=False, padding=True, return_tensors="pt"
-            ).to(self.model.device)
-            with torch.no_grad():
-                out = self.model(coded["input_ids"], attention_mask=coded["attention_mask"])
+        for start in range(0, len(ids), self.batch):
+            part = {"input_ids": ids[start : start + self.batch]}
+            coded = self.tokenizer.pad(part, return_tensors="pt").to(self.model.device)
+            out = self.model(coded["input_ids"], attention_mask=coded["attention_mask"])
             scores += out.logits.float().squeeze(-1).tolist()
         return scores
 

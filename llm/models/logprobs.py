@@ -27,6 +27,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from llm.data.trees import Pack
@@ -35,14 +36,52 @@ from llm.models.bodies import body_outputs, logits_of_states, own_logits
 from spac_theory.checks import InputError
 
 DEFAULT_CHUNK = 1024
+SLICE = 2**22  # entries of logits whose exponentials exist at a time
 ARGUMENTS = ("input_ids", "attention_mask", "completion_mask", "chunk")
 
 
 def token_logps(logits: Tensor, targets: Tensor) -> Tensor:
-    """`log softmax(logits)[target]`: `(N, V), (N,) -> (N,)`, at least in float32."""
-    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    picked = wide.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
-    return picked - wide.logsumexp(-1)
+    """`log softmax(logits)[target]`: `(N, V), (N,) -> (N,)`, at least in float32.
+
+    Beside the logits nothing of their size is held; their gradient is one more, made in place.
+    """
+    picked: Any = _PickedLogps.apply
+    return cast(Tensor, picked(logits, targets))
+
+
+class _PickedLogps(torch.autograd.Function):
+    """`logits[target] − logsumexp(logits)`, whose gradient in the logits is `1{target} − softmax`.
+
+    It goes over a few rows at a time, so that the exponentials never lie beside all of the logits.
+    """
+
+    @staticmethod
+    def forward(context: Any, logits: Tensor, targets: Tensor) -> Tensor:
+        wide = torch.promote_types(logits.dtype, torch.float32)
+        total = torch.cat([rows.to(wide).logsumexp(-1) for rows in _few(logits)])
+        context.save_for_backward(logits, targets, total)
+        return logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1).to(wide) - total
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, weights: Tensor) -> tuple[Tensor, None]:
+        logits, targets, total = context.saved_tensors
+        gradient = torch.empty_like(logits)
+        pieces = zip(*map(_few, (gradient, logits)), strict=True)
+        start = 0
+        for out, rows in pieces:
+            here = slice(start, start + len(rows))
+            share = (rows.to(total.dtype) - total[here, None]).exp_()
+            share *= -weights[here, None]
+            share.scatter_add_(-1, targets[here, None], weights[here, None])
+            out.copy_(share)
+            start += len(rows)
+        return gradient, None
+
+
+def _few(table: Tensor) -> tuple[Tensor, ...]:
+    """Rows of a table in pieces of about `SLICE` entries."""
+    return table.split(max(1, SLICE // max(1, table.shape[-1])))
 
 
 def _recomputed(piece: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
@@ -155,7 +194,12 @@ def with_logps(model: nn.Module) -> nn.Module:
 def _scoring(forward: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(forward)  # generation reads the names of its arguments
     def scoring(self: Any, *args: Any, **kwargs: Any) -> Any:
-        """The forward pass, or summed log-probs when `completion_mask` or `pack` is given."""
+        """The forward pass, or summed log-probs when `completion_mask` or `pack` is given.
+
+        A `question` is put to the model inside its own call, where sharded weights are gathered.
+        """
+        if kwargs.get("question") is not None:
+            return kwargs["question"](self)
         if kwargs.get("pack") is not None:
             return packed_logps(self, self.logp_body, kwargs["pack"], kwargs["chunk"])
         if kwargs.get("completion_mask") is None:

@@ -12,7 +12,8 @@ answers it, so that the same model still generates.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
@@ -30,11 +31,26 @@ _FORESTS: Any = WeakTensorKeyDictionary()
 
 @dataclass(frozen=True)
 class Forest:
-    """Groups of `n` trees of `L` tokens with their masks `(n, L, L)`; `order (T,)` sorts tokens by group."""
+    """Groups of `n` trees of `L` tokens with their masks `(n, L, L)`; `order (T,)` sorts tokens by group.
+
+    `biases` are the masks as numbers, by dtype: the kernels want them so, and every layer shares them.
+    """
 
     groups: tuple[Group, ...]
     order: Tensor
     back: Tensor
+    biases: dict[torch.dtype, list[Tensor]] = field(default_factory=dict)
+
+    def biased(self, dtype: torch.dtype) -> list[Tensor]:
+        """Per group 0 where a token is seen and −∞ where it is not, `(n, 1, L, L)`."""
+        if dtype not in self.biases:
+            self.biases[dtype] = [
+                torch.zeros(mask.shape, dtype=dtype, device=mask.device)
+                .masked_fill_(~mask, -torch.inf)
+                .unsqueeze(1)
+                for _, _, mask in self.groups
+            ]
+        return self.biases[dtype]
 
 
 def visible(branch: Tensor) -> Tensor:
@@ -83,7 +99,7 @@ def tree_attention(
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     assert attention_mask is not None
     trees = forest(attention_mask)
-    _require_plain(kwargs, max(size for _, size, _ in trees.groups))
+    require_plain(kwargs, max(size for _, size, _ in trees.groups))
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = (t.repeat_interleave(groups, dim=1) for t in (key, value))
@@ -91,21 +107,27 @@ def tree_attention(
     sizes = [n * size for n, size, _ in trees.groups]
     parts = zip(
         trees.groups,
+        trees.biased(query.dtype),
         *(t[0][:, trees.order].split(sizes, dim=1) for t in (query, key, value)),
         strict=True,
     )
     pieces = []
-    for (n, size, mask), *heads in parts:
+    for (n, size, _), bias, *heads in parts:
         q, k, v = (t.unflatten(1, (n, size)).transpose(0, 1) for t in heads)
         found = functional.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask[:, None], dropout_p=dropout, scale=kwargs.get("scaling")
+            q, k, v, attn_mask=bias, dropout_p=dropout, scale=kwargs.get("scaling")
         )
         pieces.append(found.transpose(1, 2).flatten(0, 1))
     return torch.cat(pieces)[trees.back][None].contiguous(), None
 
 
-def _require_plain(kwargs: dict[str, Any], longest: int) -> None:
-    for extra in ("softcap", "position_bias", "s_aux"):
+def require_plain(
+    kwargs: dict[str, Any],
+    longest: int,
+    extras: Sequence[str] = ("softcap", "position_bias", "s_aux"),
+) -> None:
+    """Refuse a sliding window below the `longest` tree, and the `extras` an attention cannot compute."""
+    for extra in extras:
         if kwargs.get(extra) is not None:
             raise InputError(
                 f"train.packing is on and the model's attention has a {extra}; set it to false."

@@ -38,6 +38,8 @@ class Report:
     legend: str
     pictures: Sequence[Picture]
     exchanges: Sequence[Exchange]
+    training: Sequence[Sequence[str]] = ()
+    training_legend: str = ""
 
 
 def _author(answer: Answer) -> str:
@@ -50,13 +52,9 @@ def terminal(report: Report, shown: int = 3) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    header, *lines = report.grid
-    numbers = Table(title=report.title)
-    for place, name in enumerate(header):
-        numbers.add_column(name, justify="right" if place else "left", no_wrap=not place)
-    for line in lines:
-        numbers.add_row(*line)
-    parts: list[Any] = [numbers, Text(report.legend, style="dim")]
+    parts: list[Any] = [rich_grid(report.grid, report.title), Text(report.legend, style="dim")]
+    if report.training:
+        parts += [rich_grid(report.training), Text(report.training_legend, style="dim")]
     parts += [Text(note) for note in report.notes]
     for exchange in report.exchanges[:shown]:
         words = Table(title=exchange.prompt, title_justify="left", show_header=False, expand=True)
@@ -68,11 +66,24 @@ def terminal(report: Report, shown: int = 3) -> Any:
     return Group(*parts)
 
 
+def rich_grid(grid: Sequence[Sequence[str]], title: str | None = None) -> Any:
+    """Header and lines as a table for the terminal."""
+    from rich.table import Table
+
+    header, *lines = grid
+    numbers = Table(title=title)
+    for place, name in enumerate(header):
+        numbers.add_column(name, justify="right" if place else "left", no_wrap=not place)
+    for line in lines:
+        numbers.add_row(*line)
+    return numbers
+
+
 def markdown(report: Report) -> str:
     """The page as Markdown; figures are named relative to it."""
-    header, *lines = report.grid
-    rows = [list(header), ["---"] + ["---:"] * (len(header) - 1), *map(list, lines)]
-    text = [f"# {report.title}", *report.notes, "\n".join(map(_line, rows)), report.legend]
+    text = [f"# {report.title}", *report.notes, _grid(report.grid), report.legend]
+    if report.training:
+        text += [_grid(report.training), report.training_legend]
     text += [f"![{p.caption}]({p.path.name})" for p in report.pictures]
     if report.exchanges:
         text.append("## Answers side by side")
@@ -82,6 +93,13 @@ def markdown(report: Report) -> str:
         table += [[_author(a), _flat(a.text)] for a in exchange.answers]
         text.append("\n".join(map(_line, table)))
     return "\n\n".join(text) + "\n"
+
+
+def _grid(grid: Sequence[Sequence[str]]) -> str:
+    """Header and lines in Markdown."""
+    header, *lines = grid
+    rows = [list(header), ["---"] + ["---:"] * (len(header) - 1), *map(list, lines)]
+    return "\n".join(map(_line, rows))
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -96,11 +114,11 @@ def _flat(text: str) -> str:
 
 def page(report: Report) -> str:
     """The page as one HTML file, figures inside."""
-    header, *lines = report.grid
     body = [f"<h1>{html.escape(report.title)}</h1>"]
     body += [f"<p>{html.escape(note)}</p>" for note in report.notes]
-    body.append("<table>" + _row(header, "th") + "".join(_row(x, "td") for x in lines) + "</table>")
-    body.append(f"<p class=note>{html.escape(report.legend)}</p>")
+    body.append(_table(report.grid, report.legend))
+    if report.training:
+        body.append(_table(report.training, report.training_legend))
     body += [_figure(picture) for picture in report.pictures]
     if report.exchanges:
         body.append("<h2>Answers side by side</h2>")
@@ -111,6 +129,13 @@ def page(report: Report) -> str:
     title = html.escape(report.title)
     head = f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>"
     return head + "\n".join(body) + "\n"
+
+
+def _table(grid: Sequence[Sequence[str]], legend: str) -> str:
+    """Header and lines in HTML, and what they mean."""
+    header, *lines = grid
+    rows = _row(header, "th") + "".join(_row(line, "td") for line in lines)
+    return f"<table>{rows}</table><p class=note>{html.escape(legend)}</p>"
 
 
 def _row(cells: Sequence[str], tag: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.common.files import read_json, write_text
 from llm.data.validate import told
-from llm.reporting import exchanges, figures, page, table
+from llm.reporting import exchanges, figures, page, speed, table
 from llm.reporting.page import Picture, Report
 from llm.settings import Settings
 from llm.stages.answer import best_round, numbers
@@ -44,6 +44,8 @@ def gather(settings: Settings, results: Results, names: Mapping[str, str]) -> Re
         legend=table.legend(rows),
         pictures=pictures(run, results, names),
         exchanges=exchanges.exchanges(run, places(settings, results), names) if _held(run) else [],
+        training=speed.grid(speed.speeds(run, results), names),
+        training_legend=speed.legend(),
     )
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from llm.data.encode import prompt_ids, prompt_text, response_ids
-from llm.data.padding import Ids, pad
+from llm.data.padding import Ids, by_length, pad, put_back
 from llm.data.row import Row
 from llm.files import processes
 from llm.files.digests import write_rows
@@ -110,19 +110,20 @@ def held_out(folder: Path, bench: measure.Bench, start: str, method: Decoding) -
     tok, s = bench.tokenizer, bench.generation
     s = GenerationSettings(s.engine, bench.evaluation.samples, 1.0, 1.0, s.max_new_tokens, s.batch)
     seen = [_rendered(bench, row.prompt, method) for row in prompts]
-    given = []
+    order, drawn = by_length([told for told, _ in seen]), list[list[list[int]]]()
     for span in pieces(len(prompts), s.batch):
-        part = [seen[i] for i in span]
+        part = [seen[order[i]] for i in span]
         seed = part_seed("held-out", bench.seed, span.start)
-        drawn = answer(model, part, method, s, Ends(tok.pad_token_id, tok.eos_token_id), seed)
-        for i, ys in zip(span, drawn, strict=True):
-            values = logps(model, seen[i], ys, method, tok.pad_token_id).tolist()
-            for y, value in zip(ys, values, strict=True):
-                given.append({**measure.written(prompts[i], y, bench), "logp": value})
+        drawn += answer(model, part, method, s, Ends(tok.pad_token_id, tok.eos_token_id), seed)
+    given = []
+    for row, told, ys in zip(prompts, seen, put_back(drawn, order), strict=True):
+        values = logps(model, told, ys, method, tok.pad_token_id).tolist()
+        for y, value in zip(ys, values, strict=True):
+            given.append({**measure.written(row, y, bench), "logp": value})
     measure.reward(given, bench)
     asked = [Row(a["prompt_ids"], {measure.OWN: [a["answer_ids"]]}) for a in given]
-    before, packed = measure.live(start, bench)
-    found = measure.logps(before, asked, (measure.OWN,), packed, bench)
+    before, tokens = measure.live(start, bench)
+    found = measure.logps(before, asked, (measure.OWN,), tokens, bench)
     for answered, logps_of in zip(given, found, strict=True):
         (answered["start_logp"],) = logps_of[measure.OWN]
     write_rows(folder / measure.ANSWERS, given)

@@ -19,8 +19,9 @@ from llm.data.row import Row
 from llm.files.digests import write_rows
 from llm.methods import Following, Stream
 from llm.models.load import ModelSettings, load_critic
+from llm.models.packs import with_critic_packs
 from llm.stages.label import Labeller
-from llm.training.critic import StopOnHeldOut, critic_trainer, score_rows
+from llm.training.critic import CriticTrainer, StopOnHeldOut, critic_trainer, score_rows
 from llm.training.fit import fit as run_to_the_end
 from llm.training.settings import TrainSettings
 from spac_theory.objective import game_value, preference_loss, relative_value
@@ -73,14 +74,24 @@ def fit_fold(
         pad_id,
         seed + number,
     )
-    stop = StopOnHeldOut(lambda m: _held_out(m, held, pad_id, own.bound), LOOK_EVERY, PATIENCE)
+    tokens = _scoring(trainer, train)
+    stop = StopOnHeldOut(
+        lambda m: _held_out(m, held, pad_id, own.bound, tokens), LOOK_EVERY, PATIENCE
+    )
     trainer.add_callback(stop)
     out = run_to_the_end(trainer, folder, tokenizer, 0.0)
     return {**out, "held_out": stop.best, "stopped_at": stop.step}
 
 
-def _held_out(model: Any, rows: Sequence[Row], pad_id: int, bound: float) -> float:
-    return float(preference_loss(_margins(score_rows(model, rows, PAIR, pad_id, bound, 512))))
+def _scoring(trainer: CriticTrainer, train: TrainSettings) -> int:
+    """Tokens of a pack that the critic scores; 0 where it reads padded rows."""
+    collator: Any = trainer.data_collator
+    return train.scoring if collator.packed else 0
+
+
+def _held_out(model: Any, rows: Sequence[Row], pad_id: int, bound: float, tokens: int) -> float:
+    scores = score_rows(model, rows, PAIR, pad_id, bound, 512, tokens)
+    return float(preference_loss(_margins(scores)))
 
 
 def _margins(scores: Sequence[Mapping[str, Sequence[float]]]) -> torch.Tensor:
@@ -126,10 +137,11 @@ def answer(
         pad_id,
         seed,
     )
-    network = cast(nn.Module, trainer.model)
+    network, tokens = cast(nn.Module, trainer.model), _scoring(trainer, train)
 
     def judged() -> dict[str, Any]:
-        return worth(score_rows(network, rows, (*PAIR, "own"), pad_id, own.bound, size), rows, lam)
+        names = (*PAIR, "own")
+        return worth(score_rows(network, rows, names, pad_id, own.bound, size, tokens), rows, lam)
 
     before = judged()
     out = run_to_the_end(trainer, folder, tokenizer, 0.0)
@@ -174,17 +186,24 @@ class CriticLabeller(Labeller):
     """The sum of the rewards of saved critics, one in memory at a time."""
 
     def __init__(
-        self, paths: Sequence[str], bound: float, model: ModelSettings, pad_id: int, size: int
+        self,
+        paths: Sequence[str],
+        bound: float,
+        model: ModelSettings,
+        pad_id: int,
+        size: int,
+        tokens: int = 0,
     ) -> None:
         self.paths, self.bound, self.model = paths, bound, model
-        self.pad_id, self.size = pad_id, size
+        self.pad_id, self.size, self.tokens = pad_id, size, tokens
 
     def scores(self, rows: Sequence[Row], stream: str) -> list[list[float]]:
         """`Σ_s r_s(x,y)` of every response, a list a row."""
         total: torch.Tensor | None = None
         for path in self.paths:
             critic = load_critic(path, self.model, self.pad_id)
-            found = score_rows(critic, rows, (stream,), self.pad_id, self.bound, self.size)
+            tokens = self.tokens if self.tokens and with_critic_packs(critic) else 0
+            found = score_rows(critic, rows, (stream,), self.pad_id, self.bound, self.size, tokens)
             values = torch.tensor([f[stream] for f in found], dtype=torch.float64)
             total = values if total is None else total + values
         assert total is not None

@@ -75,6 +75,7 @@ class Follower:
             place.s.model,
             place.tokenizer,
             place.s.reference_batch,
+            self.round.train_settings.scoring,
         )
 
     def labeller(self, paths: list[str]) -> Labeller:
@@ -82,9 +83,9 @@ class Follower:
         place, bound = self.round.place, self.method.critic().bound
         if self.states is not None:
             return follow_head.HeadLabeller(paths, bound, self.states)
-        s = place.s
+        s, tokens = place.s, self.round.train_settings.scoring
         pad_id = place.tokenizer.pad_token_id
-        return follow.CriticLabeller(paths, bound, s.model, pad_id, s.reference_batch)
+        return follow.CriticLabeller(paths, bound, s.model, pad_id, s.reference_batch, tokens)
 
     def _fit_fold(self, folder: Path, number: int) -> dict[str, Any]:
         place, s = self.round.place, self.round.place.s

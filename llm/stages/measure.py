@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common.files import read_json
-from llm.data.padding import Ids
+from llm.data.padding import Ids, by_length, put_back
 from llm.data.row import Row, read_native
 from llm.files import processes
 from llm.files.digests import Rows, read_rows, write_rows
@@ -45,7 +45,7 @@ class Bench:
     batch: int
     seed: int
     scorer: Scorer | None
-    packing: bool = False
+    tokens: int = 0
 
     @property
     def rows(self) -> list[Row]:
@@ -70,13 +70,13 @@ def held_out(folder: Path, bench: Bench, path: str, start: str) -> dict[str, Any
     rows = bench.rows
     if not rows:
         return {}
-    policy, packed = live(path, bench)
+    policy, tokens = live(path, bench)
     given = answers(path, policy, rows, bench)
     own: dict[str, Rows] = {}
     for answer in given:
         own.setdefault(answer["prompt_key"], []).append(answer)
     asked = [Row(r.prompt, {**r.responses, OWN: _ids(own.pop(r.key, []))}, key=r.key) for r in rows]
-    now = logps(policy, asked, (*PAIR, OWN), packed, bench)
+    now = logps(policy, asked, (*PAIR, OWN), tokens, bench)
     scored = [
         {"prompt_key": r.key, **{name: found[name][0] for name in PAIR}}
         for r, found in zip(rows, now, strict=True)
@@ -84,20 +84,20 @@ def held_out(folder: Path, bench: Bench, path: str, start: str) -> dict[str, Any
     _note(given, "logp", asked, now)
     del policy
     if path != start and given:
-        base, packed = live(start, bench)
+        base, tokens = live(start, bench)
         asked = [Row(r.prompt, {OWN: r.responses[OWN]}, key=r.key) for r in asked]
         asked = [r for r in asked if r.responses[OWN]]
-        _note(given, "start_logp", asked, logps(base, asked, (OWN,), packed, bench))
+        _note(given, "start_logp", asked, logps(base, asked, (OWN,), tokens, bench))
     write_rows(folder / PAIRS, scored)
     write_rows(folder / ANSWERS, given)
     first = None if path == start else bench.run / START
     return {**preferences(scored, first), **behaviour(given, first)}
 
 
-def live(path: str, bench: Bench) -> tuple[Any, bool]:
-    """The model at `path`, ready to score, and whether it reads rows as packs."""
+def live(path: str, bench: Bench) -> tuple[Any, int]:
+    """The model at `path`, ready to score, and the tokens of a pack it reads; 0 where rows are padded."""
     policy = with_logps(load_frozen(path, bench.model).to(processes.device()).eval())
-    return policy, bench.packing and with_packs(policy)
+    return policy, bench.tokens if bench.tokens and with_packs(policy) else 0
 
 
 def _ids(given: Rows) -> list[Ids]:
@@ -112,14 +112,14 @@ def _note(given: Rows, name: str, asked: Sequence[Row], found: Columns) -> None:
 
 
 def logps(
-    policy: Any, asked: Sequence[Row], names: Sequence[str], packed: bool, bench: Bench
+    policy: Any, asked: Sequence[Row], names: Sequence[str], tokens: int, bench: Bench
 ) -> Columns:
     """`log π(y|x)` of every response of the streams `names`."""
     found: Columns = []
     with Progress("held-out log-probs", len(asked)) as bar:
         for part in pieces(len(asked), bench.batch):
             rows = [asked[i] for i in part]
-            found += score(policy, rows, names, bench.tokenizer.pad_token_id, packed)
+            found += score(policy, rows, names, bench.tokenizer.pad_token_id, tokens)
             bar.tokens += sum(
                 len(r.prompt) + len(y) for r in rows for n in names for y in r.responses[n]
             )
@@ -130,7 +130,7 @@ def logps(
 def answers(path: str, policy: Any, rows: Sequence[Row], bench: Bench) -> Rows:
     """Samples of the policy at a fixed set of held-out prompts, with their reward if it is known.
 
-    The seed is the same for every policy.
+    Prompts of like length are answered together. The seed is the same for every policy.
     """
     prompts = list({r.key: r for r in rows}.values())[: bench.evaluation.prompts]
     if not prompts:
@@ -138,14 +138,16 @@ def answers(path: str, policy: Any, rows: Sequence[Row], bench: Bench) -> Rows:
     s = replace(bench.generation, samples=bench.evaluation.samples)
     loaded = {"loaded": policy} if s.engine == "transformers" else {}
     engine = ENGINES[s.engine](path, bench.model, bench.tokenizer, s, **loaded)
-    given: Rows = []
+    order, found = by_length([r.prompt for r in prompts]), list[list[list[int]]]()
     with Progress("held-out answers", len(prompts)) as bar:
         for span in pieces(len(prompts), s.batch):
-            part = [prompts[i] for i in span]
-            drawn = engine([r.prompt for r in part], part_seed("held-out", bench.seed, span.start))
-            given += [written(r, y, bench) for r, ys in zip(part, drawn, strict=True) for y in ys]
+            part = [prompts[order[i]].prompt for i in span]
+            drawn = engine(part, part_seed("held-out", bench.seed, span.start))
+            found += drawn
             bar.tokens += sum(len(y) for ys in drawn for y in ys)
             bar.advance(len(part))
+    pairs = zip(prompts, put_back(found, order), strict=True)
+    given = [written(r, y, bench) for r, ys in pairs for y in ys]
     reward(given, bench)
     return given
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ import torch
 
 from llm.data.padding import Ids, each_once, pad
 from llm.data.row import Row, logp_column, write_native
-from llm.data.trees import Tree, fill, pack
 from llm.files import processes
 from llm.files.digests import Rows, read_rows
 from llm.files.parts import join_parts, make_parts
@@ -23,9 +23,9 @@ from llm.files.progress import Progress
 from llm.methods import LIVE, Stream
 from llm.models.load import ModelSettings, load_frozen
 from llm.models.logprobs import pack_logps, sequence_logps, with_logps
-from llm.models.packs import with_packs
-
-PACK_TOKENS = 4096
+from llm.models.packs import PACK_TOKENS as PACK_TOKENS
+from llm.models.packs import over_packs, with_packs
+from llm.training.batches import tree
 
 DATA = ("chosen", "rejected")
 
@@ -55,25 +55,19 @@ def asked(streams: Sequence[Stream]) -> dict[str, list[str]]:
 
 @torch.no_grad()
 def score(
-    model: Any, rows: Sequence[Row], names: Sequence[str], pad_id: int, packed: bool = False
+    model: Any, rows: Sequence[Row], names: Sequence[str], pad_id: int, tokens: int = 0
 ) -> Columns:
     """`log π` of every response of the streams `names`: for each row, a list a stream.
 
-    With `packed`, rows go through the model as packs of trees of up to `PACK_TOKENS` tokens.
+    With `tokens`, rows go through a model that reads packs as packs of at most so many tokens.
     """
-    found = _packed(model, rows, names) if packed else _padded(model, rows, names, pad_id)
+    if tokens:
+        trees = [tree(row, names) for row in rows]
+        found = over_packs(model, trees, tokens, partial(pack_logps, model)).tolist()
+    else:
+        found = _padded(model, rows, names, pad_id)
     values = iter(found)
     return [{name: [next(values) for _ in r.responses[name]] for name in names} for r in rows]
-
-
-def _packed(model: Any, rows: Sequence[Row], names: Sequence[str]) -> list[float]:
-    device = next(model.parameters()).device
-    trees = [Tree(r.prompt, tuple(y for name in names for y in r.responses[name])) for r in rows]
-    values: dict[int, list[float]] = {}
-    for part in fill([tree.tokens for tree in trees], PACK_TOKENS):
-        logps = iter(pack_logps(model, pack([trees[i] for i in part]).to(device)).tolist())
-        values |= {i: [next(logps) for _ in trees[i].responses] for i in part}
-    return [v for i in range(len(trees)) for v in values[i]]
 
 
 def _padded(model: Any, rows: Sequence[Row], names: Sequence[str], pad_id: int) -> list[float]:
@@ -98,17 +92,20 @@ def reference(
     model: ModelSettings,
     pad_id: int,
     batch: int,
-    packing: bool = False,
+    tokens: int = 0,
     shelf: Shelf | None = None,
 ) -> dict[str, Any]:
-    """Stage: write `streams.parquet`, the rows with `log π_a`; `anchors` says where each `π_a` lies."""
+    """Stage: write `streams.parquet`, the rows with `log π_a`; `anchors` says where each `π_a` lies.
+
+    With `tokens`, rows are scored in packs of so many tokens where the model can.
+    """
     target = folder / "streams.parquet"
     if not target.exists():
         found: list[tuple[str, Path]] = []
         for anchor, names in asked(streams).items():
             path = anchors[anchor]
             for place, part in _places(names, folder / anchor, shelf, path):
-                _ask(place, rows, part, path, model, pad_id, batch, packing)
+                _ask(place, rows, part, path, model, pad_id, batch, tokens)
                 found.append((anchor, place.with_suffix(".parquet")))
         processes.barrier()
         if processes.is_main():
@@ -137,7 +134,7 @@ def _ask(
     model: ModelSettings,
     pad_id: int,
     batch: int,
-    packing: bool,
+    tokens: int,
 ) -> None:
     """Write `<place>.parquet`, the log-probs of the streams `names` under the policy at `path`."""
     target, parts = place.with_suffix(".parquet"), place.with_name(f"parts-{place.name}")
@@ -147,7 +144,7 @@ def _ask(
         def make(number: int, span: range) -> Rows:
             if not live:
                 ready = with_logps(load_frozen(path, model).to(processes.device()).eval())
-                live.extend((ready, packing and with_packs(ready)))
+                live.extend((ready, tokens if tokens and with_packs(ready) else 0))
             found = score(live[0], [rows[i] for i in span], names, pad_id, live[1])
             bar.tokens += sum(
                 len(rows[i].prompt) + len(y)

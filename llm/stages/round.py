@@ -179,7 +179,7 @@ class Round:
             "streams": {name: self.hash_of(*name.split("/")) for name in files},
             "policies": {name: model.weights for name, model in asked.items()},
             "batch": place.s.reference_batch,
-            "packing": self.train_settings.packing,
+            "packing": self.train_settings.scoring,
         }
         place.stage(
             f"{self.folder}/reference",
@@ -201,13 +201,13 @@ class Round:
             place.s.model,
             place.tokenizer.pad_token_id,
             place.s.reference_batch,
-            self.train_settings.packing,
+            self.train_settings.scoring,
             self.shelf() if len(kept) == len(rows) else None,  # it holds a line for every row
         )
 
     def shelf(self) -> Shelf:
         """Log-probs of the data's answers under `π_1`, shared by the methods and rounds of the run."""
-        place, start, packing = self.place, self.models[0], self.train_settings.packing
+        place, start, packing = self.place, self.models[0], self.train_settings.scoring
         told = (start.weights, place.rows_hash, place.s.reference_batch, packing)
         return Shelf(start.path, place.run.directory / "start" / digest(told))
 

@@ -1,4 +1,7 @@
-"""The sample stage: `K` responses of one stream at every prompt, seeded, in parts that resume."""
+"""The sample stage: `K` responses of one stream at every prompt, seeded, in parts that resume.
+
+Prompts of like length share a part, the longest first; `samples.parquet` has the order of the rows.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from llm.data.padding import by_length, put_back
 from llm.data.row import Row
 from llm.files.digests import Rows
 from llm.files.parts import join_parts, make_parts, part_seed
@@ -28,21 +32,23 @@ def sample(
     `engine` is called once, when a part is missing, to make the :class:`Engine`. Interrupted, it
     loses at most the part it was at.
     """
-    target = folder / "samples.parquet"
+    target, parts = folder / "samples.parquet", folder / "parts-by-length"
+    order, size = by_length([row.prompt for row in rows]), settings.batch
     if not target.exists():
         live: list[Engine] = []
 
         def make(number: int, span: range) -> Rows:
             if not live:
                 live.append(engine())
-            answers = live[0]([rows[i].prompt for i in span], part_seed(key, number))
+            prompts = [rows[order[i]].prompt for i in span]
+            answers = live[0](prompts, part_seed(key, number))
             bar.tokens += sum(len(y) for a in answers for y in a)
             return [
                 {f"ids/{stream}": a, "stopped": [list(y[-1:]) == [eos] for y in a]} for a in answers
             ]
 
         with Progress(f"samples {key}", len(rows)) as bar:
-            for count in make_parts(folder / "parts", len(rows), settings.batch, make):
+            for count in make_parts(parts, len(rows), size, make):
                 bar.advance(count)
-    join_parts(folder / "parts", len(rows), settings.batch, target)
+    join_parts(parts, len(rows), size, target, lambda found: put_back(found, order))
     return {"samples": target.name, "settings": asdict(settings)}

@@ -133,7 +133,7 @@ def bench(settings: Settings, tokenizer: Any) -> measure.Bench:
         batch=settings.reference_batch,
         seed=settings.seed,
         scorer=scorer(settings),
-        packing=settings.train.packing,
+        tokens=settings.train.scoring,
     )
 
 

@@ -24,7 +24,7 @@ SEQUENCES = ("input_ids", "attention_mask", "completion_mask")
 ROW_WEIGHT = "row_weight"  # there only where a row of the batch counts other than once
 
 
-@dataclass(frozen=True)
+@dataclass
 class StreamCollator:
     """Stacks the stored streams of rows; all rows must hold as many responses of a stream.
 
@@ -36,15 +36,23 @@ class StreamCollator:
     streams: tuple[Stream, ...]
     packed: bool = False
 
+    @property
+    def stored(self) -> list[Stream]:
+        """The streams that lie in the rows."""
+        return [s for s in self.streams if s.when != "step"]
+
+    def sizes(self, rows: Sequence[Row]) -> list[int]:
+        """Tokens that each of `rows` takes in a pass."""
+        return sizes([self._tree(r) for r in rows], self.packed)
+
     def __call__(self, rows: Sequence[Row]) -> Tensors:
         """One batch."""
-        stored = [s for s in self.streams if s.when != "step"]
+        stored = self.stored
         batch = self._prompts(rows)
         if any(row.row_weight != 1 for row in rows):
             batch[ROW_WEIGHT] = _wide([row.row_weight for row in rows])
         if stored:
-            make = self._pack if self.packed else self._sequences
-            batch |= make(rows, [s.name for s in stored])
+            batch |= self._pack(rows) if self.packed else self._sequences(rows)
         for stream in stored:
             name = stream.name
             for anchor in set(stream.anchors) - set(LIVE):
@@ -61,17 +69,31 @@ class StreamCollator:
         mask = torch.arange(width) >= width - lengths
         return {"prompt_ids": torch.tensor(ids), "prompt_mask": mask.long()}
 
-    def _pack(self, rows: Sequence[Row], names: Sequence[str]) -> Tensors:
-        trees = [
-            Tree(r.prompt, tuple(y for name in names for y in r.responses[name])) for r in rows
-        ]
+    def _tree(self, row: Row) -> Tree:
+        return tree(row, [s.name for s in self.stored])
+
+    def _pack(self, rows: Sequence[Row]) -> Tensors:
+        trees = [self._tree(r) for r in rows]
         lengths = torch.tensor([[len(y) for y in tree.responses] for tree in trees])
         return {**pack(trees).tensors(), "lengths": lengths.T.flatten()}
 
-    def _sequences(self, rows: Sequence[Row], names: Sequence[str]) -> Tensors:
-        columns = [(name, k) for name in names for k in range(len(rows[0].responses[name]))]
+    def _sequences(self, rows: Sequence[Row]) -> Tensors:
+        columns = [(s.name, k) for s in self.stored for k in range(len(rows[0].responses[s.name]))]
         responses = [r.responses[name][k] for name, k in columns for r in rows]
         return pad([r.prompt for r in rows] * len(columns), responses, self.pad_id)
+
+
+def tree(row: Row, names: Sequence[str]) -> Tree:
+    """A row with its responses of the streams `names`."""
+    return Tree(row.prompt, tuple(y for name in names for y in row.responses[name]))
+
+
+def sizes(trees: Sequence[Tree], packed: bool) -> list[int]:
+    """Tokens of each row in a pass over some of `trees`: its own, or padded to the longest of them all."""
+    if packed:
+        return [tree.tokens for tree in trees]
+    longest = max(len(tree.prompt) + max(map(len, tree.responses)) for tree in trees)
+    return [len(tree.responses) * longest for tree in trees]
 
 
 def _wide(values: Any) -> Tensor:
@@ -98,8 +120,7 @@ def read(inputs: Tensors, logps: Tensor, streams: Sequence[Stream]) -> Batch:
     """
     order = sorted(streams, key=lambda s: s.when == "step")
     rows = len(inputs["prompt_ids"])
-    tokens = inputs["lengths"] if "lengths" in inputs else inputs["completion_mask"].sum(-1)
-    logp, length = (_cut(values, order, rows) for values in (logps, tokens))
+    logp, length = (_cut(values, order, rows) for values in (logps, lengths(inputs)))
     anchors: dict[str, dict[str, Tensor]] = {}
     for stream in streams:
         for anchor in stream.anchors:
@@ -117,6 +138,11 @@ def read(inputs: Tensors, logps: Tensor, streams: Sequence[Stream]) -> Batch:
     return Batch(logp, length, anchors, **rest, told=told)
 
 
+def lengths(inputs: Tensors) -> Tensor:
+    """Tokens of each response, `(Σ K B,)`."""
+    return inputs["lengths"] if "lengths" in inputs else inputs["completion_mask"].sum(-1)
+
+
 def _cut(values: Tensor, order: Sequence[Stream], rows: int) -> dict[str, Tensor]:
     """`(Σ K B, …)` in the order of a batch as `(B, K, …)` of each stream."""
     blocks = torch.split(values.view(-1, rows, *values.shape[1:]), [s.count or 0 for s in order])
@@ -125,11 +151,22 @@ def _cut(values: Tensor, order: Sequence[Stream], rows: int) -> dict[str, Tensor
 
 @dataclass(frozen=True)
 class DemonstrationCollator:
-    """Rows with `prompt_ids` and `response_ids`, for supervised fine-tuning."""
+    """Rows with `prompt_ids` and `response_ids`, for supervised fine-tuning; `packed` as above."""
 
     pad_id: int
+    packed: bool = False
+
+    def sizes(self, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Tokens that each of `rows` takes in a pass."""
+        return sizes(self._trees(rows), self.packed)
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> Tensors:
         """Stack `rows`."""
-        prompts = [row["prompt_ids"] for row in rows]
-        return pad(prompts, [row["response_ids"] for row in rows], self.pad_id)
+        trees = self._trees(rows)
+        if self.packed:
+            lengths = torch.tensor([len(tree.responses[0]) for tree in trees])
+            return {**pack(trees).tensors(), "lengths": lengths}
+        return pad([t.prompt for t in trees], [t.responses[0] for t in trees], self.pad_id)
+
+    def _trees(self, rows: Sequence[Mapping[str, Any]]) -> list[Tree]:
+        return [Tree(row["prompt_ids"], (row["response_ids"],)) for row in rows]

@@ -20,10 +20,11 @@ from llm.data.row import Row
 from llm.data.trees import unpacked
 from llm.methods import Batch, Metrics, Stream
 from llm.models.load import ModelSettings, add_lora
-from llm.models.packs import pack_outputs, with_critic_packs
-from llm.training.batches import StreamCollator, Tensors, read
+from llm.models.packs import over_packs, pack_outputs, with_critic_packs
+from llm.training.batches import StreamCollator, Tensors, read, tree
+from llm.training.passes import Cut
 from llm.training.settings import TrainSettings, arguments
-from llm.training.trainer import SequenceTrainer
+from llm.training.trainer import SequenceTrainer, by_stream
 
 Loss = Callable[[Batch], tuple[Tensor, Metrics]]
 
@@ -31,8 +32,7 @@ Loss = Callable[[Batch], tuple[Tensor, Metrics]]
 def rewards(model: nn.Module, inputs: Tensors, bound: float) -> Tensor:
     """`r(x,y)` of every sequence, `(B,)`, in `(−bound/2, bound/2)`, stream by stream."""
     if "pack/layout" in inputs:
-        found = pack_outputs(model, unpacked(inputs))
-        raw = found.view(len(inputs["prompt_ids"]), -1).transpose(0, 1).flatten()
+        raw = by_stream(pack_outputs(model, unpacked(inputs)), inputs)
     else:
         output = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
         raw = output.logits.squeeze(-1)
@@ -47,10 +47,37 @@ def score_rows(
     pad_id: int,
     bound: float,
     size: int,
+    tokens: int = 0,
 ) -> list[dict[str, list[float]]]:
-    """`r(x,y)` of every response of the streams `names`, about `size` rows' responses at a time."""
+    """`r(x,y)` of every response of the streams `names`.
+
+    Padded, about `size` rows' responses at a time; with `tokens`, by a model that reads packs, of at most so
+    many tokens each.
+    """
     was_training = model.training
     model.eval()
+    if tokens:
+        found = over_packs(
+            model,
+            [tree(r, names) for r in rows],
+            tokens,
+            lambda packed: rewards(model, packed.tensors(), bound),
+        ).tolist()
+    else:
+        found = _padded(model, rows, names, pad_id, bound, size)
+    model.train(was_training)
+    each = iter(found)
+    return [{n: [next(each) for _ in r.responses[n]] for n in names} for r in rows]
+
+
+def _padded(
+    model: nn.Module,
+    rows: Sequence[Row],
+    names: Sequence[str],
+    pad_id: int,
+    bound: float,
+    size: int,
+) -> list[float]:
     device = next(model.parameters()).device
     responses = [y for r in rows for n in names for y in r.responses[n]]
     chunk = size * max(1, min(8, len(responses) // len(rows)))
@@ -63,9 +90,7 @@ def score_rows(
         return found
 
     prompts = [r.prompt for r in rows for n in names for _ in r.responses[n]]
-    each = iter(each_once(prompts, responses, values))
-    model.train(was_training)
-    return [{n: [next(each) for _ in r.responses[n]] for n in names} for r in rows]
+    return each_once(prompts, responses, values)
 
 
 class CriticTrainer(SequenceTrainer):
@@ -124,6 +149,7 @@ def critic_trainer(
         loss=loss,
         streams=tuple(replace(s, anchors=()) for s in streams),
         bound=bound,
+        cut=Cut.of(train),
         args=arguments(train, folder, seed),
         train_dataset=list(rows),
         data_collator=StreamCollator(

@@ -13,6 +13,7 @@ from experiments.common.files import write_json
 from llm.files import processes
 from llm.files.digests import model_digest
 from llm.files.failures import Diverged
+from llm.training import throughput
 from llm.training.callbacks import Ema
 from llm.training.checkpoints import MarkComplete, last_complete, save_model
 from llm.training.progress import TrainingProgress
@@ -23,7 +24,8 @@ FEW = 2  # rows that a saved model is asked about: weights that are no numbers s
 def fit(trainer: Any, folder: Path, tokenizer: Any, ema: float) -> dict[str, Any]:
     """Train to the end, from the last whole checkpoint if there is one, and save the model.
 
-    Writes `model/` (weights in safetensors, tokenizer) and `log.json`; returns the stage outputs.
+    Writes `model/` (weights in safetensors, tokenizer), `log.json`, and `throughput.json`, which holds times
+    and so is no output of the stage; returns the stage outputs.
     """
     target = folder / "model"
     average = Ema(ema) if ema else None
@@ -35,6 +37,7 @@ def fit(trainer: Any, folder: Path, tokenizer: Any, ema: float) -> dict[str, Any
     processes.barrier()
     checkpoint = last_complete(folder / "checkpoints")
     trainer.train(resume_from_checkpoint=checkpoint)
+    measured = {**trainer.meter.total(), "memory_gib": throughput.parts(trainer)}
     if average is not None:
         average.load_into(trainer.model)
     require_finite(trainer)
@@ -42,6 +45,7 @@ def fit(trainer: Any, folder: Path, tokenizer: Any, ema: float) -> dict[str, Any
     history = [_timeless(entry) for entry in trainer.state.log_history if "loss" in entry]
     if processes.is_main():
         write_json(folder / "log.json", history)
+        write_json(folder / "throughput.json", measured)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     processes.barrier()
     return {
@@ -69,4 +73,4 @@ def require_finite(trainer: Any) -> None:
 
 
 def _timeless(entry: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in entry.items() if not k.endswith(("_runtime", "_per_second"))}
+    return {k: v for k, v in entry.items() if not k.endswith(throughput.TIMED)}

@@ -28,7 +28,7 @@ class TrainingProgress(TrainerCallback):
         if state.global_step >= state.max_steps:
             control.should_log = True
         if self.bar is not None:
-            self.bar.tokens = self.trainer.tokens
+            self.bar.tokens = int(self.trainer.meter.counted["tokens"])
             self.bar.advance(state.global_step - self.steps)
             self.steps = state.global_step
         return control

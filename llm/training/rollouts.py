@@ -24,6 +24,7 @@ from llm.models.engines import Ends, GenerationSettings, draw
 from llm.models.logprobs import causal_model, sequence_logps, with_logps
 from llm.training.batches import Tensors, join
 from llm.training.given import Given
+from llm.training.passes import WEIGHTLESS
 
 Frozen = Callable[[nn.Module], contextlib.AbstractContextManager[nn.Module]]
 Answers = list[list[list[int]]]
@@ -131,7 +132,7 @@ class Rollouts:
                 bad |= values.isnan().flatten(1).any(-1).cpu()
         self.given.failures += int(bad.sum())
         if bad.all():  # nothing to learn here: any labels may stand in, the rows weigh nothing
-            return {n: v.nan_to_num(0.5) for n, v in batch.items()} | {"unread": bad}
+            return {n: v.nan_to_num(0.5) for n, v in batch.items()} | {WEIGHTLESS: bad.any()}
         keep = ~bad
         return {name: _kept(values, keep) for name, values in batch.items()}
 

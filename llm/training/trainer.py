@@ -1,23 +1,27 @@
 """Trainers: `transformers.Trainer` with the loss of this project and nothing else changed.
 
-Only `compute_loss`, `log` and the loss scaling of unequal micro-batches are overridden. A loss is a
-mean over rows; micro-batches are weighted by their rows, so that the layout (batch 8, or 8 batches
-of 1 accumulated, the last one shorter) does not change the trajectory.
+Only `compute_loss`, `log` and the loss scaling of unequal forward passes are overridden, and with a budget
+of tokens how a step is cut into passes. A loss is a mean over rows; passes are weighted by their rows, so
+that the layout (batch 8, or 8 batches of 1 accumulated, packs of any size, the last one shorter) does not
+change the trajectory.
 """
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from transformers import Trainer
 
 from llm.data.trees import unpacked
 from llm.files.failures import Diverged
 from llm.methods import Batch, Method, Metrics, Stream
+from llm.models.flops import cost_of
 from llm.models.logprobs import (
     DEFAULT_CHUNK,
     pack_logps,
@@ -25,8 +29,12 @@ from llm.models.logprobs import (
     told_logps,
     with_logps,
 )
-from llm.training.batches import ROW_WEIGHT, read
+from llm.training.batches import ROW_WEIGHT, lengths, read
+from llm.training.optimisers import AdamWBf16
+from llm.training.passes import PASSES, WEIGHTLESS, Cut, loader, passes_of
 from llm.training.rollouts import Rollouts
+from llm.training.settings import BF16_MOMENTS
+from llm.training.throughput import Meter, peak_arithmetic
 from llm.training.weights import weighted
 from spac_theory.checks import InputError
 
@@ -34,14 +42,21 @@ from spac_theory.checks import InputError
 class SequenceTrainer(Trainer):
     """A Trainer whose loss is a function of sequence log-probs; subclasses write `row_loss`."""
 
-    def __init__(self, model: nn.Module, *, logp_chunk: int = DEFAULT_CHUNK, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        logp_chunk: int = DEFAULT_CHUNK,
+        cut: Cut | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(model=self.taught(model), **kwargs)
         self.model_accepts_loss_kwargs = False  # a mean over rows, not over tokens
-        self.logp_chunk = logp_chunk
-        self.tokens = 0  # read by the progress line
+        self.logp_chunk, self.cut = logp_chunk, cut
+        self.meter = Meter(cost_of(model), peak_arithmetic())
         self._sums: dict[str, Tensor] = {}
-        self._batches = 0
-        self._rows_per_batch = 0.0
+        self._sequences = 0.0
+        self._mean_share: float | None = None
 
     @staticmethod
     def taught(model: nn.Module) -> nn.Module:
@@ -51,8 +66,7 @@ class SequenceTrainer(Trainer):
     def values(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
         """One number a sequence, stream by stream: its log-prob, from padded rows or from a pack."""
         if "pack/layout" in inputs:
-            found = pack_logps(model, unpacked(inputs), self.logp_chunk)
-            return found.view(len(inputs["prompt_ids"]), -1).transpose(0, 1).flatten()
+            return by_stream(pack_logps(model, unpacked(inputs), self.logp_chunk), inputs)
         return sequence_logps(
             model,
             inputs["input_ids"],
@@ -61,6 +75,14 @@ class SequenceTrainer(Trainer):
             self.logp_chunk,
         )
 
+    @staticmethod
+    def get_optimizer_cls_and_kwargs(args: Any, model: Any = None) -> tuple[Any, dict[str, Any]]:
+        """The optimiser of transformers, or AdamW with moments in bfloat16."""
+        kind, options = Trainer.get_optimizer_cls_and_kwargs(args, model)
+        if args.optim_args != BF16_MOMENTS:
+            return kind, options
+        return AdamWBf16, {k: options[k] for k in ("lr", "betas", "eps")}
+
     @abstractmethod
     def row_loss(
         self, logps: Tensor, inputs: dict[str, Tensor]
@@ -68,18 +90,47 @@ class SequenceTrainer(Trainer):
         """Mean loss over the rows of the batch, and metrics, from the `(sequences,)` log-probs."""
 
     def row_count(self, inputs: dict[str, Tensor]) -> float:
-        """How much this micro-batch weighs: the number its loss was divided by."""
-        return float(len(inputs["input_ids"]))
+        """The number that the loss of this pass was divided by."""
+        return float(len(lengths(inputs)))
+
+    def share(self, inputs: dict[str, Tensor]) -> float:
+        """How much this pass weighs in its step: nothing, or by its rows."""
+        return 0.0 if WEIGHTLESS in inputs else self.row_count(inputs)
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Micro-batches as in transformers; with a budget of tokens, steps with their passes."""
+        if self.cut is None:
+            return super().get_train_dataloader()
+        rows, collate = cast(Any, self.train_dataset), cast(Any, self.data_collator)
+        made = loader(rows, collate, collate.sizes, self.cut)
+        return cast(DataLoader[Any], self.accelerator.prepare(made))
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[Any], Tensor | int | None]:
-        """Prefetch the micro-batches of one step and note their mean size."""
+        """Prefetch the passes of one step and note how much they weigh in the mean."""
+        self.meter.start()
         batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
-        counts = [self.row_count(batch) for batch in batches]
-        mean = torch.tensor(sum(counts) / max(len(counts), 1), device=device, dtype=torch.float64)
-        self._rows_per_batch = float(self.accelerator.reduce(mean, reduction="mean"))
+        shares = [self.share(inputs) for batch in batches for inputs in passes_of(batch)]
+        mean = torch.tensor(sum(shares) / max(len(shares), 1), device=device, dtype=torch.float64)
+        self._mean_share = float(self.accelerator.reduce(mean, reduction="mean"))
         return batches, items
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> Tensor:
+        """One backward pass a forward pass; processes exchange gradients after the last of a step."""
+        if PASSES not in inputs:
+            return super().training_step(model, inputs, num_items_in_batch)
+        passes, state = passes_of(inputs), self.accelerator.gradient_state
+        self.current_gradient_accumulation_steps = len(passes)
+        losses = []
+        for number, part in enumerate(passes, 1):
+            last = number == len(passes)
+            state._set_sync_gradients(last)
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
+                losses.append(super().training_step(model, part))
+        return torch.stack(losses).sum()
 
     def compute_loss(
         self,
@@ -88,15 +139,17 @@ class SequenceTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """The mean loss of the micro-batch, weighted by its share of the rows of the step."""
+        """The mean loss of the pass, weighted by its share of the rows of the step."""
         logps = self.values(model, inputs)
         loss, metrics = self.row_loss(logps, inputs)
         if model.training:
             self._require_finite(loss)
-            self.tokens += _tokens(inputs)
-            self._record(metrics)
-            if self._rows_per_batch:
-                loss = loss * (self.row_count(inputs) / self._rows_per_batch)
+            share = self.share(inputs)
+            if share:
+                self.meter.count(inputs)
+            self._record(metrics, len(logps) if share else 0)
+            if self._mean_share is not None:
+                loss = loss * (share / (self._mean_share or 1.0))
         return (loss, {"logps": logps}) if return_outputs else loss
 
     def _require_finite(self, loss: Tensor) -> None:
@@ -108,26 +161,32 @@ class SequenceTrainer(Trainer):
                 f"train.max_grad_norm ({self.args.max_grad_norm:g}), and run again."
             )
 
-    def _record(self, metrics: dict[str, Tensor]) -> None:
+    def _record(self, metrics: dict[str, Tensor], sequences: int) -> None:
         for name, value in metrics.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value.detach().float()
-        self._batches += bool(metrics)
+            self._sums[name] = self._sums.get(name, 0.0) + sequences * value.detach().float()
+        self._sequences += sequences
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the means since the last log, averaged over all processes, to every training log."""
-        if self._batches and "loss" in logs:
+        """Add the means since the last log, over the sequences of all processes, to every training log."""
+        if "loss" in logs and self._sums:
             names = sorted(self._sums)
-            stacked = torch.stack([self._sums[n] / self._batches for n in names])
-            means = self.accelerator.reduce(stacked, reduction="mean")
-            logs = {**logs, **dict(zip(names, means.tolist(), strict=True))}
-            self._sums, self._batches = {}, 0
+            counted = torch.as_tensor(self._sequences).to(self._sums[names[0]])
+            stacked = torch.stack([counted, *(self._sums[n] for n in names)])
+            count, *sums = self.accelerator.reduce(stacked, reduction="sum").tolist()
+            logs = {
+                **logs,
+                **{n: value / max(count, 1) for n, value in zip(names, sums, strict=True)},
+            }
+            self._sums, self._sequences = {}, 0.0
+        if "loss" in logs:
+            logs = {**logs, **self.meter.since()}
         super().log(logs, start_time)
 
 
-def _tokens(inputs: dict[str, Tensor]) -> int:
-    """Tokens computed, padding left out."""
-    packed = "pack/layout" in inputs
-    return inputs["pack/input_ids"].numel() if packed else int(inputs["attention_mask"].sum())
+def by_stream(values: Tensor, inputs: dict[str, Tensor]) -> Tensor:
+    """What a pack gives row by row, `(B · K,)`, stream by stream as :func:`read` wants it."""
+    rows = len(inputs["prompt_ids"]) if "prompt_ids" in inputs else len(values)
+    return values.view(rows, -1).transpose(0, 1).flatten()
 
 
 def _without_gradient(loss: Tensor) -> bool:
@@ -175,8 +234,8 @@ class MethodTrainer(SequenceTrainer):
         return logps
 
     def row_count(self, inputs: dict[str, Tensor]) -> float:
-        """The number of prompts; 0 where none has labels that could be read."""
-        return 0.0 if "unread" in inputs else float(len(inputs["prompt_ids"]))
+        """The number of prompts."""
+        return float(len(inputs["prompt_ids"]))
 
     def row_loss(
         self, logps: Tensor, inputs: dict[str, Tensor]
@@ -212,11 +271,10 @@ class SftTrainer(SequenceTrainer):
 
     def row_count(self, inputs: dict[str, Tensor]) -> float:
         """The number of response tokens."""
-        return float(inputs["completion_mask"].sum())
+        return float(lengths(inputs).sum())
 
     def row_loss(
         self, logps: Tensor, inputs: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """`−Σ log π(y|x) / Σ |y|`."""
-        tokens = inputs["completion_mask"].sum()
-        return -logps.sum() / tokens, {"logps/response": logps.mean()}
+        return -logps.sum() / lengths(inputs).sum(), {"logps/response": logps.mean()}

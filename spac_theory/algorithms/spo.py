@@ -46,6 +46,18 @@ def removal_kernels(actions: int, levels: int) -> Tensor:
     return torch.stack(kernels)
 
 
+def edited(marginals: Tensor, levels: int) -> Tensor:
+    """How often each action is there with each level taken out, `(..., A) -> (..., K, A)`, levels uniform."""
+    kernels = removal_kernels(marginals.shape[-1], levels)
+    return torch.einsum("...a,kab->...kb", marginals, kernels) / levels
+
+
+def degree_loss(edits: Tensor, logits: Tensor) -> Tensor:
+    """Cross-entropy of the level under `edits (..., K, A)`, from `logits (..., A, K)` of a classifier."""
+    told = torch.log_softmax(logits, -1).transpose(-1, -2)
+    return -(edits * told).sum((-2, -1))
+
+
 @ALGORITHMS.register("spo")
 @dataclass(frozen=True)
 class Spo(Learner):
@@ -79,9 +91,7 @@ class Spo(Learner):
         seeds, contexts, actions, _ = fraction.shape
         bits = item_bits(actions)
         # Edited winners and losers, pooled over contexts: weight (S, K, A) of "level k, action a".
-        marginals = (fraction.sum(-1) + fraction.sum(-2)).sum(-2)
-        edited = torch.einsum("sa,kab->skb", marginals, removal_kernels(actions, self.levels))
-        edited = edited / self.levels
+        edits = edited((fraction.sum(-1) + fraction.sum(-2)).sum(-2), self.levels)
         rng = generator("spo", view.key)
         shapes = ((bits.shape[1], self.width), (contexts, self.width), (self.width, self.levels))
         start = [torch.as_tensor(rng.normal(0, 0.3, shape)) for shape in shapes]
@@ -95,9 +105,8 @@ class Spo(Learner):
             code = bits @ encoder
             logits = heads @ code.transpose(-1, -2)
             loss = tabular_preference_loss(self.beta * logits, fraction, view.link)
-            told = torch.log_softmax(code @ classifier + bias, -1).transpose(-1, -2)
-            total = (loss - self.gamma * (edited * told).sum((-2, -1))).sum()
-            total.backward()
+            total = loss + self.gamma * degree_loss(edits, code @ classifier + bias)
+            total.sum().backward()
             optimiser.step()
         assert heads.grad is not None
         norm = heads.grad.flatten(1).norm(dim=-1)

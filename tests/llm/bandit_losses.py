@@ -9,6 +9,7 @@ from spac_theory import LearnerView
 from spac_theory.algorithms.chi_po import chi_po_margins, smooth_clip
 from spac_theory.algorithms.sapo import segment_kernel
 from spac_theory.algorithms.spac_practical import selfplay_pairs
+from spac_theory.bandit.contextual import greedy
 from spac_theory.learning.preference_game import win_rate
 from spac_theory.objective import preference_loss, tabular_margins, tabular_preference_loss
 from spac_theory.rewards.linear import tabular_class
@@ -162,7 +163,13 @@ def behaviour_cloning(algorithm, tables):
     return -(tables.wins.sum(-1) * tables.logp).sum()
 
 
+def sim_oprl(algorithm, tables):
+    """Maximum likelihood of the algorithm's answer, greedy in the lower bound (`score`)."""
+    return -(tables.rho[:, None] * greedy(tables.score) * tables.logp).sum()
+
+
 LOSSES = {
+    "sim_oprl": sim_oprl,
     "behaviour_cloning": behaviour_cloning,
     "sapo": sapo,
     "online_dpo": online_dpo,

@@ -11,7 +11,8 @@ from experiments.common.files import read_json
 from llm.methods import make_method
 from llm.models.decoding import Mixed
 from llm.models.engines import Ends, GenerationSettings, draw
-from llm.plan import Hardware, decoding_memory, measure, memory
+from llm.planning.memory import Hardware, decoding_memory, memory
+from llm.planning.size import measure
 from llm.run import composed
 from llm.settings import Settings, build
 from llm.stages.decoded import answer, logps

@@ -13,14 +13,18 @@ from llm.methods import Batch, make_method
 from llm.methods.kinds import Elicitation
 from llm.stages.elicit import belief, disputed, posterior, sizes
 from llm.worlds.referee import LanguageJudge
-from spac_theory import LearnerView
+from spac_theory import LearnerView, WinnerCounts, make_algorithm
 from spac_theory.algorithms.sim_oprl import (
     laplace_covariance,
     most_disputed,
     pair_variance,
     posterior_mode,
 )
+from spac_theory.bandit.online import OnlineAccess
+from spac_theory.bandit.preferences import PreferenceModel
+from spac_theory.objective import tabular_margins, tabular_preference_loss
 from spac_theory.rewards.linear import tabular_class
+from spac_theory.view import Oracle
 
 X, A = 3, 4
 
@@ -97,6 +101,52 @@ def test_the_most_disputed_pair_by_a_plain_loop():
     same[..., 2] = 1.0
     (agreed,) = most_disputed(same, pair_variance(table)).nonzero().tolist()
     assert agreed[1] == 2  # the optimum all agree on, against a rival
+
+
+class Noted(OnlineAccess):
+    """Online access that keeps the labels it gave."""
+
+    def label(self, requests):
+        wins = super().label(requests)
+        self.given = getattr(self, "given", 0) + wins
+        return wins
+
+
+def test_on_the_labels_of_the_bandit_the_whole_method_is_the_bandits():
+    """Its own questions and answers, our posterior, bound and loss: the likelihood of its policy, and DPO."""
+    g = torch.Generator().manual_seed(4)
+    uniform = torch.full((X, A), 1 / A, dtype=torch.float64)
+    rho = torch.full((X,), 1 / X, dtype=torch.float64)
+    view = LearnerView(tabular_class(X, A, reward_range=(0.0, 50.0)), rho, uniform, uniform)
+    reward = 3 * torch.rand(X, A, generator=g, dtype=torch.float64)
+    access = Noted(PreferenceModel(torch.sigmoid(tabular_margins(reward))), rho, [0], budget=60)
+    unread = WinnerCounts(torch.ones(1, X, A, A, dtype=torch.int64))
+    algorithm = make_algorithm("sim_oprl", rounds=4)
+    policy = algorithm.fit(view, unread, Oracle(0.0, online=access)).policy.probabilities()[0]
+    asked = [
+        {"row": x, "first": a, "second": b, "wins": 1.0}
+        for x, a, b in access.given[0].nonzero().tolist()
+        for _ in range(int(access.given[0, x, a, b]))
+    ]
+    assert len(asked) == 60
+    lower = posterior(one_hot(), asked).lower(one_hot(), algorithm.width)
+    logp, base = (
+        torch.randn(X, A, generator=g, dtype=torch.float64).log_softmax(-1) for _ in range(2)
+    )
+    logp.requires_grad_()
+    batch = Batch({"own": logp}, {}, {"initial": {"own": base}}, {"own": lower})
+    best = -(rho[:, None] * policy * logp).sum()
+    ends = torch.zeros(X, A, A, dtype=torch.float64)
+    ends[torch.arange(X), policy.argmax(-1), lower.argmin(-1)] = rho
+    dpo = tabular_preference_loss(0.3 * (logp - base), ends)
+    for finish, expected in (("best", best), ("dpo", dpo)):
+        loss, _ = make_method("sim_oprl", {"finish": finish}).loss(batch)
+        assert abs(float((loss - expected).detach())) < 1e-10
+        ours, theirs = (
+            torch.autograd.grad(v, logp, retain_graph=True)[0] for v in (loss, expected)
+        )
+        assert float((ours - theirs).abs().max()) < 1e-10
+        assert float(ours.abs().max()) > 1e-4
 
 
 def test_the_finish_trains_on_the_ends_of_the_bound():

@@ -31,7 +31,7 @@ def two(tmp_path_factory):
 
 
 def test_fully_shard_gives_the_losses_and_gradients_of_one_process(two):
-    """The worker compares with one process and ends badly if they differ."""
+    """Padded, packed, packed with recomputed activations: the worker compares with one padded pass."""
     assert (two / "rank-0-done").exists()
     assert (two / "rank-1-done").exists()
 
@@ -41,6 +41,20 @@ def test_data_parallel_training_follows_the_trajectory_of_one_process(two):
     one, both = (load_file(two / f"world-{n}.safetensors") for n in (1, 2))
     torch.testing.assert_close(both["losses"], one["losses"], rtol=0, atol=1e-5)
     torch.testing.assert_close(both["weights"], one["weights"], rtol=0, atol=1e-6)
+
+
+def test_packs_of_two_processes_follow_the_trajectory_of_one_padded_process(two):
+    """Rows of uneven length, a single one in the last step of an epoch; also resumed inside an epoch."""
+    sharded_worker.packed(two)
+    padded = sharded_worker.trainer_of(two / "padded", sharded_worker.batch_rows(33))
+    padded.train()
+    expected = torch.cat([p.detach().flatten() for p in padded.model.parameters()])
+    for name in ("packed-1", "packed-2", "packed-1-resumed", "packed-2-resumed"):
+        found = load_file(two / f"{name}.safetensors")["weights"]
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-8)
+    for n in (1, 2):
+        found, again = (load_file(two / f"packed-{n}{end}.safetensors") for end in ("", "-resumed"))
+        assert torch.equal(found["weights"], again["weights"])
 
 
 def test_two_processes_draw_and_score_the_rows_of_one(two):

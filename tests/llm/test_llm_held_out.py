@@ -160,6 +160,15 @@ def test_a_person_gets_a_table_a_page_and_the_answers(finished, base, capsys):
     assert "SPAC" in (finished / "report.md").read_text()
     log = read_json(finished / "spac/round-01/train/log.json")
     assert [entry["step"] for entry in log] == [2]  # the last step, though log_every is 1000
+    speed = read_json(finished / "spac/round-01/train/throughput.json")
+    for text in (out, page, (finished / "report.md").read_text()):
+        assert f"{speed['tokens_per_second']:,.0f}" in text
+    assert not {"tokens_per_second", "peak_gib"} & set(
+        log[0]
+    )  # runs that are alike have alike logs
+    assert speed["memory_gib"]["optimiser state"] == pytest.approx(
+        2 * speed["memory_gib"]["gradients"], rel=0.02
+    )
 
 
 def test_other_prompts_or_another_dial_are_stale(finished, base, capsys):

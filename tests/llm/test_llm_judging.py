@@ -102,13 +102,21 @@ def test_a_reward_model_scores_what_its_own_forward_pass_says(tmp_path):
     config = MistralConfig(**{**shape, "num_labels": 1})
     folder = save(tmp_path / "reward", MistralForSequenceClassification(config))
     judge = RewardModel(folder, batch=2)
-    pairs = [("sun calm", "ba be"), ("sea grim", "do"), ("oak glad", "bi bo da")]
-    scores = judge(*map(list, zip(*pairs, strict=True)))
-    for (prompt, answer), score in zip(pairs, scores, strict=True):
-        text = f"<s>[INST] {prompt} [/INST] {answer}</s>"
-        ids = tok(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
-        assert score == pytest.approx(float(judge.model(ids).logits.detach()), abs=1e-5)
-    assert len({round(s, 6) for s in scores}) == 3
+    pairs = [("sun calm", "ba be"), ("sea grim", "do"), ("oak glad", "bi bo da"), ("sun calm", "be"),
+             ("sun calm", "ba be"), ("sea grim", "do da")]  # fmt: skip
+    assert judge.packs
+    for packs, padding in ((True, "<pad>"), (False, "<pad>"), (True, "</s>"), (False, "</s>")):
+        judge.packs, judge.tokenizer.pad_token = (
+            packs,
+            padding,
+        )  # an end that is padding is not read
+        judge.model.config.pad_token_id = judge.tokenizer.pad_token_id
+        scores = judge(*map(list, zip(*pairs, strict=True)))
+        for (prompt, answer), score in zip(pairs, scores, strict=True):
+            text = f"<s>[INST] {prompt} [/INST] {answer}</s>"
+            ids = tok(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+            assert score == pytest.approx(float(judge.model(ids).logits.detach()), abs=1e-5)
+        assert len({round(s, 6) for s in scores}) == 5
     config.num_labels = 2
     two = save(tmp_path / "two", MistralForSequenceClassification(config))
     with pytest.raises(InputError, match="a classifier with 2 outputs"):

@@ -53,6 +53,25 @@ def test_bf16_logits_are_summed_in_float32():
     torch.testing.assert_close(values, torch.full((3,), -torch.tensor(32000.0).log()))
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_the_gradient_of_picked_log_probs_is_that_of_a_softmax(dtype, monkeypatch):
+    """Slices of two rows, words that are masked out, weights of both signs; against torch's own."""
+    monkeypatch.setattr("llm.models.logprobs.SLICE", 14)
+    torch.manual_seed(0)
+    start = torch.randn(5, 7, dtype=torch.float64)
+    start[:, 3] = -torch.inf
+    targets, weights = torch.tensor([0, 6, 2, 2, 5]), torch.randn(5, dtype=torch.float64)
+    ours, theirs = (start.to(dtype, copy=True).requires_grad_() for _ in range(2))
+    wide = torch.promote_types(dtype, torch.float32)
+    found = token_logps(ours, targets)
+    expected = theirs.to(wide).log_softmax(-1).gather(-1, targets[:, None]).squeeze(-1)
+    assert found.dtype == wide
+    for values in (found, expected):
+        (values * weights.to(wide)).sum().backward()
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(ours.grad, theirs.grad)
+
+
 def test_only_one_chunk_of_logits_exists_at_a_time():
     sizes = []
 

@@ -7,17 +7,12 @@ import pytest
 
 from llm.cards import card
 from llm.pipeline import Pipeline
-from llm.plan import (
-    Hardware,
-    arithmetic,
-    check,
-    disk,
-    execute,
-    measure,
-    memory,
-    remedies,
-    without_gradients,
-)
+from llm.plan import execute
+from llm.planning.advice import check, remedies
+from llm.planning.memory import Hardware, memory, passing, without_gradients
+from llm.planning.reading import training_pass
+from llm.planning.size import measure
+from llm.planning.work import arithmetic, disk
 from llm.run import CONFIG, composed
 from llm.settings import Settings, build
 from spac_theory.checks import InputError
@@ -44,12 +39,36 @@ def test_optimiser_states_have_their_textbook_sizes():
         assert states == pytest.approx(bytes_each * size.parameters / 8 / 2**30)
 
 
-def test_training_arithmetic_is_six_n_a_token_and_eight_with_recomputation():
-    plan = settings("model=mistral-7b", "methods=[spac]", "train.gradient_checkpointing=false")
-    size = measure(plan)
-    work = arithmetic(plan, size, rows=1, tokens=1e-9)["training"]
-    per_token = work / (3 * 1e-9)
-    assert per_token == pytest.approx(6 * (size.parameters - size.embedding), rel=1e-6)
+# Entries of the matrices of Mistral-7B: q, o; k, v; gate, up, down; the output layer.
+BODY = 32 * (2 * 4096**2 + 2 * 4096 * 1024 + 3 * 4096 * 14336)
+HEAD = 32000 * 4096
+
+
+def work_of(*overrides, tokens=1000.0):
+    plan = settings("model=mistral-7b", "methods=[spac]", *overrides)
+    return arithmetic(plan, measure(plan), rows=1, tokens=tokens)
+
+
+def test_training_arithmetic_is_counted_by_hand():
+    """Three sequences of 500 + 500 tokens: 6 a weight and token, attention 12 a width and visible pair."""
+    plain = ("train.packing=false", "train.gradient_checkpointing=false")
+    seen = 32 * 4096 * (1000 * 1001 / 2)
+    three = 3 * (6 * (BODY * 1000 + HEAD * 500) + 12 * seen)
+    assert work_of(*plain)["training"] == pytest.approx(three)
+    assert work_of("train.packing=false")["training"] == pytest.approx(three * 4 / 3)
+
+
+def test_packs_save_the_prompts_that_rows_share():
+    plain = "train.gradient_checkpointing=false"
+    saved = work_of(plain, "train.packing=false")["training"] - work_of(plain)["training"]
+    prompt = 6 * BODY * 500 + 12 * 32 * 4096 * (500 * 501 / 2)
+    assert saved == pytest.approx(2 * prompt)
+    plans = [settings("model=mistral-7b", f"train.packing={on}") for on in ("false", "true")]
+    padded, packed = (
+        passing(plan, measure(plan), Hardware(gpus=1), training_pass(plan)) for plan in plans
+    )
+    name = "activation checkpoints"
+    assert packed[name] / padded[name] == pytest.approx((512 + 3 * 512) / (3 * 1024))
 
 
 def test_a_plan_that_cannot_fit_is_refused_with_what_would():
@@ -180,9 +199,10 @@ def test_a_critic_is_priced_with_its_fits_scores_and_files():
     """Counted by hand: sequences read in a round, three passes each where there are gradients."""
     own = "samples: 3, folds: 5, fit_epochs: 10, critic_epochs: 2, train: {epochs: 7}"
     options = f"methods.spac_t={{name: spac_t, {own}%s}}"
-    plan = settings("model=mistral-7b", "methods=[spac_t]", "rounds=4", options % "")
+    apart = ("model=mistral-7b", "train.packing=false")
+    plan = settings(*apart, "methods=[spac_t]", "rounds=4", options % "")
     size = measure(plan)
-    each = arithmetic(settings("model=mistral-7b", "methods=[spac]"), size, 1, 10.0)
+    each = arithmetic(settings(*apart, "methods=[spac]"), size, 1, 10.0)
     forward = each["reference pass"] / 3
     work = arithmetic(plan, size, 1, 10.0)
     passes = 4 if plan.train.gradient_checkpointing else 3
@@ -193,7 +213,7 @@ def test_a_critic_is_priced_with_its_fits_scores_and_files():
     assert work["held-out fits (most)"] == pytest.approx(forward * fits / 4)
     assert work["training"] == pytest.approx(passes * forward * 3 * 7)
     head = options % ", network: head"
-    head_plan = settings("model=mistral-7b", "methods=[spac_t]", "rounds=4", head)
+    head_plan = settings(*apart, "methods=[spac_t]", "rounds=4", head)
     assert arithmetic(head_plan, size, 1, 10.0)["critic"] == pytest.approx(forward * 5)
     one = settings("model=mistral-7b", "methods=[ipo]", "rounds=4")
     assert disk(plan, size) - disk(one, size) == pytest.approx(9 * 4 * size.trained / 2**30)

@@ -6,7 +6,8 @@ from transformers import AutoConfig
 
 from llm.models.load import ModelSettings, load_model
 from llm.models.shape import layer_classes, packing_obstacle
-from llm.plan import Hardware, measure, memory
+from llm.planning.memory import Hardware, memory
+from llm.planning.size import measure
 from llm.run import composed
 from llm.settings import Settings, build
 from spac_theory.checks import InputError

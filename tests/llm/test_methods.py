@@ -40,6 +40,7 @@ EXACT = {
     "chi_po": {"reward_range": WIDE},  # inside the range the bandit's smooth clip is none
     "online_dpo": {"second": "initial"},  # the bandit's pair
     "sppo": {"responses": "all"},  # the expectation that the two extremes stand for
+    "sim_oprl": {"finish": "best"},  # the finish whose minimiser is the algorithm's policy
 }
 
 
@@ -121,7 +122,7 @@ def trainer_of(method, streams, model, folder):
     return MethodTrainer(model, method=method, streams=streams, args=arguments, logp_chunk=7)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if METHODS[n].bandit])
+@pytest.mark.parametrize("name", [n for n in NAMES if METHODS[n].bandit and n != "spo"])
 def test_single_tokens_give_the_loss_and_gradient_of_the_bandit(tiny, tmp_path, name):
     """Through collator, network and trainer on one side, through tables on the other."""
     method = method_of(name)
@@ -341,12 +342,12 @@ def test_streams_and_policies_that_are_not_declared_change_nothing(name):
 
 
 DRAWN = [n for n in NAMES if any(s.source not in ("data", "edit") for s in method_of(n).streams())]
-DRAWN.remove("sim_oprl")  # reads the best and the worst of what was drawn: no mean over draws
+DRAWN.remove("sim_oprl")  # reads the best and the worst of what was drawn: below
 
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_draws_estimate_what_weights_give(name):
-    """The slope of the loss in a random direction, mean over draws, within 4 standard errors."""
+    """The slope of the loss in a random direction, mean over draws, within 3 standard errors."""
     method = method_of(name)
     g = torch.Generator().manual_seed(7)
     logp = torch.randn(X, A, generator=g, dtype=torch.float64).log_softmax(-1).requires_grad_()
@@ -365,20 +366,56 @@ def test_draws_estimate_what_weights_give(name):
     found = [slope([drawn(r, streams, counts, g) for r in rows], fewer) for _ in range(60)]
     values = torch.tensor(found)
     assert float(values.std()) > 0
-    assert abs(float(values.mean()) - exact) < 4 * float(values.std()) / len(found) ** 0.5
+    assert abs(float(values.mean()) - exact) < 3 * float(values.std()) / len(found) ** 0.5
+
+
+@pytest.mark.parametrize("name", ["sim_oprl", "sppo"])
+def test_the_ends_of_a_draw_estimate_the_sum_over_all_draws(name):
+    """Two draws a row, the loss reads the better and the worse: its mean is the sum over all pairs."""
+    method = make_method(name, {"samples": 2})  # with their defaults: DPO and the extremes
+    g = torch.Generator().manual_seed(11)
+    logp = torch.randn(X, A, generator=g, dtype=torch.float64).log_softmax(-1)
+    rows, streams, _ = enumerated(method, logp, seed=4)
+    two = tuple(replace(s, count=2) for s in streams)
+
+    def loss(rows):
+        return float(method.loss(of_tables(rows, two, logp))[0])
+
+    exact = 0.0
+    for x in range(X):
+        mine = [r for r in rows if list(r.prompt) == PROMPTS[x]]
+        law = mine[0].weight["own"]
+        pairs = list(itertools.product(range(A), repeat=2))
+        each = sum(
+            law[a] * law[b] * loss([picked(mine[0], two, {"own": [a, b]})]) for a, b in pairs
+        )
+        exact += len(mine) / len(rows) * each
+    found = [loss([drawn(r, two, {"own": 2}, g) for r in rows]) for _ in range(60)]
+    values = torch.tensor(found)
+    assert float(values.std()) > 0
+    assert abs(float(values.mean()) - exact) < 3 * float(values.std()) / len(found) ** 0.5
 
 
 def drawn(row, streams, counts, g):
     """The row with draws in place of the weighted columns."""
+    found = {
+        s.name: torch.multinomial(
+            torch.tensor(row.weight[s.name]), counts[s.name], replacement=True, generator=g
+        ).tolist()
+        for s in streams
+        if s.source != "data"
+    }
+    return picked(row, streams, found)
+
+
+def picked(row, streams, found):
+    """The row with these of its weighted columns, each once, without weights."""
     out = Row(
         row.prompt, dict(row.responses), {a: dict(v) for a, v in row.logp.items()}, dict(row.score)
     )
-    found = {}
     for s in streams:
         if s.source != "data":
-            law = torch.tensor(row.weight[s.name])
-            picks = torch.multinomial(law, counts[s.name], replacement=True, generator=g).tolist()
-            found[s.name] = picks
+            picks = found[s.name]
             out.responses[s.name] = [row.responses[s.name][c] for c in picks]
             for a in s.anchors:
                 out.logp[a][s.name] = [row.logp[a][s.name][c] for c in picks]

@@ -71,7 +71,7 @@ def test_rows_of_a_step_without_a_label_are_left_out(tiny):
     assert torch.equal(
         some["input_ids"], all_["input_ids"][[0, 2, 3, 5]]
     )  # sample 1 of all, then sample 2
-    assert "unread" in none
+    assert "weightless" in none
     assert torch.isfinite(none["score/own"]).all()
 
 

@@ -24,13 +24,15 @@ def draw(rows: pl.DataFrame, settings: Settings) -> Figure:
     for axis in axes.flat[len(shares) :]:
         axis.set_visible(False)
     for axis, share in zip(axes.flat, shares, strict=False):
-        part = rows.filter(pl.col("coverage") == share)
+        part, labels = rows.filter(pl.col("coverage") == share), list[str]()
         for index, name in enumerate(BASELINES):
             mine = part.filter(pl.col("baseline") == name)
-            label = f"C = {float(mine['concentrability'][0]):.3g}"
-            draw_means(axis, mean_curve(mine, "n"), "n", 1e-5, **series(index), label=label)
+            labels.append(f"C = {float(mine['concentrability'][0]):.3g}")
+            mean = mean_curve(mine, "n")
+            draw_means(axis, mean, "n", 1e-5, **series(index), label=f"ν {name}")
         axis.set(xscale="log", yscale="log", title=f"coverage {share:g}")
-        axis.legend(fontsize=7)
+        lines = [line for line in axis.lines if not str(line.get_label()).startswith("_")]
+        axis.legend(lines, labels, fontsize=7)
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.yaxis.set_major_formatter("{x:g}")
         axis.yaxis.set_minor_formatter(NullFormatter())

@@ -66,16 +66,17 @@ def curve(axes: Axes, rows: pl.DataFrame, x: str, y: str, look: Style | None, fl
         return
     _interval(axes, rows, x, y, look, floor)
     common: dict[str, Any] = {"color": look.colour, "zorder": 3 + look.width}
+    part: Any = {"label": f"_{look.name}"}  # no entry of a legend, but of the curve of that name
     shown = np.where(values >= floor, values, np.nan)
     axes.plot(
         at, middle, ls="", label=look.name, **common
     )  # what is drawn, whole, for who reads it
     marks: dict[str, Any] = {"marker": look.marker, "ms": 4.5, "mew": 0.5}
-    axes.plot(at, shown, ls=look.line, lw=look.width, mec="white", **marks, **common)
+    axes.plot(at, shown, ls=look.line, lw=look.width, mec="white", **marks, **common, **part)
     low = values < floor
     beside = low | np.append(low[1:], False) | np.insert(low[:-1], 0, False)
-    axes.plot(at, np.where(beside, middle, np.nan), ls=(0, (1, 2)), lw=0.8, **common)
-    axes.plot(at[low], middle[low], ls="", mfc="white", mec=look.colour, **marks, **common)
+    axes.plot(at, np.where(beside, middle, np.nan), ls=(0, (1, 2)), lw=0.8, **common, **part)
+    axes.plot(at[low], middle[low], ls="", mfc="white", mec=look.colour, **marks, **common, **part)
 
 
 def _interval(axes: Axes, rows: pl.DataFrame, x: str, y: str, look: Style, floor: float) -> None:
@@ -85,6 +86,7 @@ def _interval(axes: Axes, rows: pl.DataFrame, x: str, y: str, look: Style, floor
     if known.any():
         ends = lift(low, floor), lift(high, floor)
         look_of: Any = {"color": look.colour, "alpha": OPAQUE, "lw": 0, "zorder": 2}
+        look_of["label"] = f"_{look.name}"
         axes.fill_between(rows[x].to_numpy(), *ends, where=known, **look_of)
 
 
