@@ -13,8 +13,7 @@ from spac_theory.solvers.cone import dot
 from spac_theory.solvers.program import Program
 
 CONE_MARGIN = 1e-3
-FIRST_SLACK = 0.2  # of u − r, a share of the radius a context; these three were tuned on benchmarks
-FIRST_PUSH = 0.1  # of the multipliers of a range, a share of the mean gradient
+FIRST_SLACK = 0.2  # of u − r, a share of the radius a context
 FIRST_ANGLE = 1.1  # y₀ / ‖y‖ of the ball
 
 
@@ -129,7 +128,7 @@ def start(program: Program) -> Iterate:
         slacks.append(u.unsqueeze(-1) - reward)
         multipliers.append((weight / actions).expand_as(reward))
     if program.boxed:
-        push = FIRST_PUSH * gradient.abs().mean((-2, -1)) + 1e-3 / contexts
+        push = gradient.abs().mean((-2, -1)) + 1e-3 / contexts
         slacks += [reward - program.low, program.high - reward]
         multipliers += [push[:, None, None].expand_as(reward)] * 2
     ball: tuple[Tensor, ...] = ()
