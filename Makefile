@@ -3,7 +3,7 @@
 
 VENV := .venv
 PY := $(VENV)/bin/python
-EXTRAS := programs,reference,sweep,llm,notebooks,docs,dev
+EXTRAS := programs,reference,sweep,dask,llm,notebooks,docs,dev
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); if [ "$$n" -ge 2 ]; then echo 2; else echo 1; fi)
 
 # Parallelise by processes: two threads of torch on two busy cores are slower than one.

@@ -1,9 +1,9 @@
 """Finished results as one HTML page that needs no network.
 
-    python -m experiments.report outputs/coverage_sweep outputs/league
+    python -m experiments.report outputs/coverage_sweep outputs/league docs runs/llm
 
-writes `report.html` into the first folder: answers in sentences, figures, tables that can be sorted, the
-data behind each, and the commands that make them again.
+writes `report.html` into the first folder: answers in sentences, curves to point at, tables that can be
+sorted, the data behind each, and the commands that make them again.
 """
 
 import sys

@@ -39,6 +39,13 @@ class Link(Protocol):
         """The derivative in `z` of `wins · ℓ(z) + losses · ℓ(−z)`, elementwise."""
         ...
 
+    def table_derivatives(self, z: Tensor, wins: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
+        """First and second derivative in `z` of `wins · ℓ(z) + (total − wins) · ℓ(−z)`, `(..., A, A)`.
+
+        The tables are those of all pairs, so `z` is antisymmetric and `total` is `wins + winsᵀ`.
+        """
+        ...
+
     def inverse(self, p: Tensor) -> Tensor:
         """`F⁻¹(p)` for `p` in (0, 1), elementwise."""
         ...
@@ -80,6 +87,12 @@ class GeneralLink(ABC):
     def pair_slope(self, z: Tensor, wins: Tensor, losses: Tensor) -> Tensor:
         """`wins · ℓ′(z) − losses · ℓ′(−z)`."""
         return wins * self.loss_derivatives(z)[0] - losses * self.loss_derivatives(-z)[0]
+
+    def table_derivatives(self, z: Tensor, wins: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
+        """Each pair is looked at from both sides: `S − Sᵀ` and `C + Cᵀ`."""
+        first, second = self.loss_derivatives(z)
+        slope, curvature = wins * first, wins * second
+        return slope - slope.mT, curvature + curvature.mT
 
     def kappa(self, bound: float) -> float:
         """`((x/2)/sin(x/2))² / I_min` with `x = α(R) − α(−R)` and `R` in [0, 30].
@@ -130,6 +143,13 @@ class BradleyTerry(GeneralLink):
     def pair_slope(self, z: Tensor, wins: Tensor, losses: Tensor) -> Tensor:
         """`(wins + losses) σ(z) − wins`."""
         return torch.addcmul(-wins, wins + losses, torch.sigmoid(z))
+
+    def table_derivatives(self, z: Tensor, wins: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
+        """`total σ(z) − wins` and `total σ(z) σ(−z)`, with `σ(−z)` read off the other side of a pair."""
+        p = torch.sigmoid(z)
+        slope = total * p
+        curvature = slope * p.mT
+        return slope.sub_(wins), curvature
 
     def inverse(self, p: Tensor) -> Tensor:
         """`log(p / (1 − p))`."""

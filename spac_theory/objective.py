@@ -136,23 +136,58 @@ class PreferenceGradient:
         return slope @ self.incidence
 
 
+@dataclass(frozen=True)
+class PreferenceTerm:
+    """`Σ W ℓ(Δ_r)` of fixed weights, for solvers that ask for its derivatives many times.
+
+    With `wins = λ W / n` it is `λ E_D`. `total` is `wins + winsᵀ`; both are `(..., X, A, A)`.
+    """
+
+    wins: Tensor
+    total: Tensor
+    link: Link = BRADLEY_TERRY
+
+    @staticmethod
+    def of(wins: Tensor, link: Link = BRADLEY_TERRY) -> PreferenceTerm:
+        """The term of these weights."""
+        return PreferenceTerm(wins, wins + wins.mT, link)
+
+    def derivatives(self, reward: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradient `(..., X, A)` and the edges `(..., X, A, A)` of the Hessian, at `reward`.
+
+        The Hessian is, context by context, the graph Laplacian with edge weights
+        `h_ab = W_ab ℓ″(z_ab) + W_ba ℓ″(z_ba)`; what stands on the diagonal of the edges means nothing.
+        """
+        margins = tabular_margins(reward)
+        slope, edges = self.link.table_derivatives(margins, self.wins, self.total)
+        return slope.sum(-1), edges
+
+    def select(self, lanes: Tensor | slice) -> PreferenceTerm:
+        """The lanes alone."""
+        return PreferenceTerm(self.wins[lanes], self.total[lanes], self.link)
+
+
+def laplacian(edges: Tensor) -> Tensor:
+    """The graph Laplacian of edge weights `(..., A, A)`, written over them.
+
+    Its rows sum to 0, whatever was on the diagonal of the edges.
+    """
+    matrix = edges.neg_()
+    diagonal = matrix.diagonal(dim1=-2, dim2=-1)
+    diagonal.zero_()
+    diagonal.sub_(matrix.sum(-1))
+    return matrix
+
+
 def tabular_preference_derivatives(
     reward: Tensor, win_fraction: Tensor, link: Link = BRADLEY_TERRY
 ) -> tuple[Tensor, Tensor]:
     """Gradient `(..., X, A)` and Hessian blocks `(..., X, A, A)` of :func:`tabular_preference_loss`.
 
-    The Hessian is, context by context, the graph Laplacian with edge weights
-    `h_ab = W_ab ℓ″(z_ab) + W_ba ℓ″(z_ba)`: positive semidefinite, constants in its kernel.
+    The Hessian is positive semidefinite with constants in its kernel, see :class:`PreferenceTerm`.
     """
-    first, second = link.loss_derivatives(tabular_margins(reward))
-    slope = win_fraction * first
-    gradient = slope.sum(-1) - slope.sum(-2)
-    edge = win_fraction * second
-    hessian = -(edge + edge.transpose(-1, -2))
-    diagonal = hessian.diagonal(dim1=-2, dim2=-1)
-    diagonal.zero_()
-    diagonal.sub_(hessian.sum(-1))
-    return gradient, hessian
+    gradient, edges = PreferenceTerm.of(win_fraction, link).derivatives(reward)
+    return gradient, laplacian(edges)
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,22 @@ Each function raises AssertionError with a sentence that says what is wrong. In 
     def test_mine():
         check_algorithm("mine", sharpness=2.0)
 
+or, for all that a file of yours registers, without a line of code::
+
+    python -m spac_theory.testing mine.py
+
 It asks for what a sweep relies on: shapes, probabilities, determinism, data sets that do not see
 each other, refusals in words. It does not ask whether a method is any good.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import itertools
 import math
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -33,9 +40,13 @@ from spac_theory.learning.trials import make_trial
 from spac_theory.links import BRADLEY_TERRY
 from spac_theory.objective import game_value, tabular_preference_loss
 from spac_theory.problems import PROBLEMS, Problem, make_problem
+from spac_theory.registry import Registry, load_plugins
 from spac_theory.rewards.base import RewardClass, gap_kind
 from spac_theory.view import Fit, LearnerView, Oracle
 
+CHECKED = (
+    "Check all that a plug-in registers: shapes, probabilities, determinism, refusals in words."
+)
 ROUNDING = 1e-9
 SMALL_PROBLEMS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("tabular", {"contexts": 3, "actions": 4}),
@@ -331,3 +342,54 @@ def _check_certified(
             deficit <= ROUNDING,
             f"a member of {kind} undercuts a certified minimum by {deficit:.2g}.",
         )
+
+
+# --- the command -------------------------------------------------------------------------------
+
+CHECKS: tuple[tuple[Registry[Any], Callable[[str], object]], ...] = (
+    (ALGORITHMS, check_algorithm),
+    (PROBLEMS, check_problem),
+    (BEHAVIOURS, check_behaviour),
+)
+
+
+def check_plugin(path: str) -> list[str]:
+    """Check everything that a file registers; what is wrong, a sentence each.
+
+    Raises InputError for a file that cannot be run, or that registers nothing.
+    """
+    before = [set(registry) for registry, _ in CHECKS]
+    load_plugins([path])
+    new = [
+        (name, check)
+        for (r, check), old in zip(CHECKS, before, strict=True)
+        for name in r
+        if name not in old
+    ]
+    if not new:
+        raise InputError(f"{path} registers no algorithm, problem or behaviour that is new.")
+    wrong = []
+    for name, check in new:
+        try:
+            check(name)
+            print(f"{name}: as it must be")
+        except (AssertionError, InputError) as error:
+            wrong.append(f"{name}: {error}")
+    return wrong
+
+
+def main(words: list[str] | None = None) -> int:
+    """`python -m spac_theory.testing FILE…`; 0 all is well, 1 something is wrong, 2 bad input."""
+    parser = argparse.ArgumentParser(prog="python -m spac_theory.testing", description=CHECKED)
+    parser.add_argument("files", metavar="FILE", nargs="+", help="a Python file of a plug-in")
+    try:
+        wrong = [told for path in parser.parse_args(words).files for told in check_plugin(path)]
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print("\n".join(wrong), file=sys.stderr, end="\n" if wrong else "")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,10 +7,15 @@ type, so no algorithm can use it by accident; what needs knowledge of the proble
 
 from __future__ import annotations
 
+import os
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from spac_theory import checks
@@ -188,6 +193,51 @@ class Fit:
             checks.is_number(name, getattr(self, name))
         for name, value in self.extra.items():
             checks.is_number(f"extra.{name}", value)
+
+    def predict(self, contexts: Contexts | None = None) -> Tensor:
+        """The likeliest action of every data set and context, `(S, X)` or `(S, X′)`; the first of equals."""
+        return self.policy.probabilities(contexts).argmax(-1)
+
+    def save(self, path: str | Path) -> None:
+        """Write the fit to a `.npz` file that holds numbers alone, whole or not at all.
+
+        A policy is kept as its table: what a rule says elsewhere is not. Raises InputError for another
+        ending of `path`.
+        """
+        place = _npz(path)
+        columns = {name: getattr(self, name) for name in ("gap", "lam", "reward", "converged")}
+        columns |= {f"extra.{name}": value for name, value in self.extra.items()}
+        arrays = {name: value.cpu().numpy() for name, value in columns.items() if value is not None}
+        table = self.policy.probabilities().cpu().numpy()
+        temporary = place.with_name(f".{place.name}.{os.getpid()}")
+        try:
+            with temporary.open("wb") as file:
+                np.savez_compressed(file, policy=table, gap_kind=np.array(self.gap_kind), **arrays)
+            os.replace(temporary, place)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Fit:
+        """The fit that :meth:`save` wrote. Raises InputError for a file that is none."""
+        try:
+            with np.load(_npz(path), allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            kind, table = str(arrays.pop("gap_kind")), torch.from_numpy(arrays.pop("policy"))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(
+                f"path is {str(path)!r}, which holds no saved fit ({error})."
+            ) from error
+        columns = {name: torch.from_numpy(value) for name, value in arrays.items()}
+        extra = {n.removeprefix("extra."): columns.pop(n) for n in list(columns) if "." in n}
+        return cls(TabularPolicy(table), kind, **columns, extra=extra)
+
+
+def _npz(path: str | Path) -> Path:
+    place = Path(path)
+    if place.suffix != ".npz":
+        raise InputError(f"path is {str(path)!r}; the file of a fit ends in .npz.")
+    return place
 
 
 class Algorithm(Protocol):

@@ -15,6 +15,8 @@ from spac_theory.checks import InputError
 
 STALE_AFTER = 3600.0  # seconds: a temporary of another machine that old has no writer any more
 FULL = {errno.ENOSPC, errno.EDQUOT}
+# What writers without an error number say of a full disk: safetensors, and torch (writing, closing).
+FULL_WORDS = ("No space left on device", "inline_container.cc", "basic_ios::clear: iostream error")
 CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 MISPLACED = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT, errno.ENAMETOOLONG}
 
@@ -58,12 +60,17 @@ def _remove(path: Path) -> None:
 
 
 def translate(error: Exception, place: str) -> Exception:
-    """A disk that refuses as one sentence, whoever met it (safetensors has an error of its own)."""
+    """A disk that refuses as one sentence, whoever met it; any other error as it is."""
     number = getattr(error, "errno", None)
-    if number in FULL or "No space left on device" in str(error):
+    if number in FULL or any(words in str(error) for words in FULL_WORDS):
         return StorageError(
             f"The disk that holds {place} is full; free some space and run the same command "
             "again, finished work is kept."
+        )
+    if number == errno.EFBIG:
+        return StorageError(
+            f"A file in {place} may not grow as large as it must; raise the limit (ulimit -f, or the file "
+            "system's own) and run the same command again, finished work is kept."
         )
     if number in CLOSED:
         return StorageError(

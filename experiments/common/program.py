@@ -15,6 +15,7 @@ import itertools
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,7 +68,18 @@ def folder(words: str, base: str = "") -> str:
     return ",".join(part for part in (base, plain) if part)
 
 
+def choices(*groups: str) -> str:
+    """What each of these groups of `conf/` can be, a line a group, for a program's help."""
+    found = {
+        group: sorted(path.stem for path in Path(CONFIGURATION, group).glob("*.yaml"))
+        for group in groups
+    }
+    lines = [f"{group}: {', '.join(options)}" for group, options in found.items()]
+    return "\n".join(textwrap.fill(line, 100, subsequent_indent="    ") for line in lines)
+
+
 OmegaConf.register_new_resolver("folder", folder, replace=True)
+OmegaConf.register_new_resolver("choices", choices, replace=True)
 
 
 def launch(module: str, main: str, folder: str = CONFIGURATION, config: str | None = None) -> None:

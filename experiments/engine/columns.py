@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import platform
 from collections.abc import Iterable, Mapping
@@ -137,16 +138,17 @@ def described(names: Iterable[str], own: Mapping[str, Column] | None = None) -> 
 
 def environment() -> dict[str, str]:
     """What the bits of a result may depend on beside the code: versions, and the kind of processor."""
+    return dict(_environment())
+
+
+@functools.cache  # to find a version is to read a file, and every block of a store asks
+def _environment() -> tuple[tuple[str, str], ...]:
     import torch
 
     found = {name: version(name) for name in ("torch", "numpy", "scipy")}
     vector = torch.backends.cpu.get_cpu_capability()
-    return {
-        **found,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "vectors": vector,
-    }
+    machine = {"python": platform.python_version(), "machine": platform.machine()}
+    return tuple({**found, **machine, "vectors": vector}.items())
 
 
 def schema(columns: Mapping[str, Column], facts: Mapping[str, str] | None = None) -> pa.Schema:

@@ -7,7 +7,6 @@ was given up is tried once more with nothing beside it.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -25,6 +24,7 @@ from spac_theory.version import RESULTS_VERSION
 PACKAGES = ("torch", "numpy", "scipy")  # their versions decide bits
 KEPT = "run the same command again, finished work is kept."
 LOOK = 5.0  # seconds between looks whether anybody is still there
+NO_PAGE = {"dashboard": False, "dashboard_address": ":0"}  # two sweeps need no port apart
 NO_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"  # it is for the parent
 
 
@@ -57,6 +57,7 @@ def _client(address: str | None, processes: int, patience: float) -> Iterator[An
     """A client of a scheduler with workers; however it ends, nothing of ours is left behind."""
     try:
         import distributed
+        from distributed.comm.core import CommClosedError
     except ImportError as error:
         raise InputError(
             "launcher is 'dask', which needs distributed; install it with: pip install -e '.[dask]'."
@@ -75,7 +76,10 @@ def _client(address: str | None, processes: int, patience: float) -> Iterator[An
             client.wait_for_workers(1, timeout=patience)
         except TimeoutError as error:
             raise _no_worker(client, patience) from error
-        yield client
+        try:
+            yield client
+        except (distributed.CancelledError, CommClosedError) as error:
+            raise InputError(f"The Dask scheduler at {place} went away; {KEPT}") from error
 
 
 def _workers_here(processes: int) -> Any:
@@ -89,7 +93,7 @@ def _workers_here(processes: int) -> Any:
         dashboard_address=None,
         silence_logs=logging.CRITICAL,
         preload=[NO_CTRL_C],
-        scheduler_kwargs={"allowed_failures": 0},
+        scheduler_kwargs={"allowed_failures": 0, **NO_PAGE},
     )
 
 
@@ -103,7 +107,11 @@ def _no_worker(client: Any, patience: float) -> InputError:
 
 def _workers(client: Any) -> int:
     """How many workers there are. Raises InputError for one that would run two units at once."""
-    workers = client.scheduler_info(n_workers=-1)["workers"]
+    from distributed.comm.core import CommClosedError
+
+    workers = client.scheduler_info().get("workers")
+    if workers is None:  # the client has lost the scheduler, and with it what was handed out
+        raise CommClosedError
     for name, facts in workers.items():
         if facts["nthreads"] != 1:
             raise InputError(
@@ -151,7 +159,7 @@ def _handed_out(
             running[client.submit(run_unit, unit, pure=False)] = unit
         for future in _ended(client, list(running), patience):
             unit = running.pop(future)
-            report = _outcome(client, future, unit)
+            report = _outcome(future, unit)
             if report is None:
                 given_up.append(unit)
             else:
@@ -168,22 +176,25 @@ def _ended(client: Any, futures: list[Any], patience: float) -> list[Any]:
             return list(wait(futures, timeout=LOOK, return_when="FIRST_COMPLETED").done)
         except TimeoutError:
             alone = 0.0 if _workers(client) else alone + LOOK
-        except asyncio.CancelledError:
-            return [future for future in futures if future.cancelled()] or futures
         if alone >= patience:
             raise _no_worker(client, patience)
 
 
-def _outcome(client: Any, future: Any, unit: Unit) -> Report | None:
+def _outcome(future: Any, unit: Unit) -> Report | None:
     """A unit's own report, or the record of what kept it from reporting; None where its workers died."""
-    from distributed import KilledWorker
+    from distributed import CancelledError, KilledWorker
+    from distributed.comm.core import CommClosedError
 
-    if future.cancelled():
-        raise InputError(f"The Dask scheduler at {client.scheduler.address} went away; {KEPT}")
-    error = future.exception()
-    if error is None:
+    try:
         report: Report = future.result()
         return report
-    if isinstance(error, InputError):  # the disk refuses, or the store is not what it should be
-        raise error
-    return None if isinstance(error, KilledWorker) else fail(unit, reason_of(error))
+    except KilledWorker:
+        return None
+    except (
+        InputError,
+        CancelledError,
+        CommClosedError,
+    ):  # the disk refuses, or the scheduler is gone
+        raise
+    except Exception as error:
+        return fail(unit, reason_of(error))

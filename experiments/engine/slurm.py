@@ -82,7 +82,10 @@ def _submit(
             executor.update_parameters(slurm_setup=limits)
         return list(executor.map_array(run_all, chunks))
     except (NameError, ValueError, TypeError) as error:
-        raise InputError(f"launcher.parameters: {_line(str(error))}; change it.") from error
+        raise InputError(
+            f"launcher.parameters: {_line(str(error))}; take timeout_min, cpus_per_task, mem_gb, or a "
+            "name of submitit's Slurm executor, such as slurm_partition."
+        ) from error
     except (submitit.core.utils.FailedSubmissionError, submitit.core.utils.FailedJobError) as error:
         raise InputError(
             f"Slurm refused {len(chunks)} jobs ({_line(str(error), last=True)}); change "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from experiments.reporting.html import element, wrap
-from experiments.reporting.kind import Source
+from experiments.reporting.kinds.kind import Source
 from experiments.reporting.sections import told_html
 from experiments.reporting.sources import kind_of
 from spac_theory.checks import InputError

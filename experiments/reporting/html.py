@@ -15,7 +15,7 @@ from plotly.offline import get_plotlyjs
 
 from experiments.common.table import Table, number
 from experiments.reporting.interactive import curves, keys, panels, points
-from experiments.reporting.kind import Picture
+from experiments.reporting.kinds.kind import Picture
 
 MANY = 2000  # rows of a CSV that is carried as it is
 HERE = Path(__file__).parent

@@ -299,9 +299,8 @@ def _axis(axes: Axes, which: str) -> dict[str, Any]:
     }
     if isinstance(axis.get_major_locator(), FixedLocator):
         found["tickvals"] = [float(place) for place in axis.get_majorticklocs()]
-        found["ticktext"] = [
-            _shown(str(word)) for word in axis.get_major_formatter().format_ticks(found["tickvals"])
-        ]
+        words = axis.get_major_formatter().format_ticks(found["tickvals"])
+        found["ticktext"] = ["<br>".join(wrap(_shown(str(word)), 24)) for word in words]
     elif isinstance(axis.get_major_formatter(), NullFormatter):
         found["showticklabels"] = False
     return found

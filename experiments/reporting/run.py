@@ -11,7 +11,7 @@ from experiments.common.provenance import made
 from experiments.common.table import make_console, show_paths
 from experiments.reporting.comparison import comparison
 from experiments.reporting.html import element, page, wrap
-from experiments.reporting.kind import Source
+from experiments.reporting.kinds.kind import Source
 from experiments.reporting.sections import section
 from experiments.reporting.sources import KINDS, read_source
 from spac_theory.checks import InputError

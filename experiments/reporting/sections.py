@@ -18,7 +18,7 @@ from experiments.reporting.html import (
     table_html,
     wrap,
 )
-from experiments.reporting.kind import Source, Told
+from experiments.reporting.kinds.kind import Source, Told
 from experiments.reporting.sources import kind_of
 
 

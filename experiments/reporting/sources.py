@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.reporting.kind import Kind, Source
 from experiments.reporting.kinds import claims, diagnosis, league, llm_chart, llm_run, study, sweep
+from experiments.reporting.kinds.kind import Kind, Source
 from spac_theory.checks import InputError
 
 KINDS: dict[str, Kind] = {

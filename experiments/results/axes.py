@@ -29,7 +29,7 @@ from spac_theory.checks import InputError
 PAPER = {"one": (3.25, 2.9), "two": (6.75, 3.2)}  # inches: one column of a paper, or both
 PAPER_RC: Any = {
     **RC, "font.size": 8.0, "axes.titlesize": 8.0, "axes.labelsize": 8.0, "xtick.labelsize": 7.5,
-    "ytick.labelsize": 7.5, "legend.fontsize": 7.5, "svg.fonttype": "none", "savefig.dpi": 300,
+    "ytick.labelsize": 7.5, "legend.fontsize": 7.5, "svg.fonttype": "path", "savefig.dpi": 300,
 }  # fmt: skip
 
 

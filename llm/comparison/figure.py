@@ -39,7 +39,7 @@ def draw(chart: Chart, path: Path) -> None:
             axes.tick_params(labelbottom=True)
         panels[0].set_xlim(left=0)
         canvas.supxlabel("suboptimality of the last iterate", fontsize=9)
-        ours = chart.titles[chart.grid.focus]
+        ours = chart.titles[chart.grid.ours.method]
         canvas.suptitle(
             f"A mark a seed, none used in tuning; bar: mean. Squares: {ours}, not tuned.\n"
             "Circles: rivals at the best of their settings. Dashed: exact SPAC in the bandit, told k.",

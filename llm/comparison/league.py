@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.common.files import write_atomically, write_json, write_text
+from experiments.common.provenance import made
 from experiments.common.table import plus_minus
 from llm.comparison.carried import Bandit, agreement, ranks, reversals
 from llm.comparison.grid import Grid, cells_of
@@ -48,7 +49,8 @@ def write(
     season = Season(grid, found, chosen, titles, bandit)
     picked = {k: {m: s.label for m, s in own.items()} for k, own in chosen.items()}
     rows = {"tuning": [r.record() for r in tuning], "rows": [r.record() for r in found]}
-    write_json(root / "league.json", {**rows, "chosen": picked, "carried": season.carried()})
+    told = {"chosen": picked, "carried": season.carried(), "made": made("torch", "transformers")}
+    write_json(root / "league.json", {**rows, **told})
     chart = Chart(grid, found, chosen, TITLES | titles)
     parts = [*season.page(), "## Tuning\n", chart.tuning_table(tuning)]
     write_text(root / "league.md", "\n\n".join(parts) + "\n")

@@ -40,8 +40,8 @@ def draw(season: Season, path: Path) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8)
     seeds = len({seed for _, seed in season.places})
     figure.suptitle(
-        f"True value of every method on the synthetic languages, n = {_sizes(season)}: "
-        f"mean and 95 % interval over {seeds} seeds",
+        f"True value of every method on the synthetic languages, n = {_sizes(season)},\n"
+        f"each at the best of as many settings; mean and 95 % interval over {seeds} fresh seeds",
         fontsize=9,
     )
     figure.savefig(path, format="png", dpi=150, metadata=made_by("png", "league.json"))

@@ -78,8 +78,11 @@ class Chart:
 
     @property
     def cells(self) -> list[Cell]:
-        """All cells of the grid: `misleads` first, then as numbers go."""
-        return sorted(cells_of(self.grid.cells), key=lambda c: (c.language != "misleads", c))
+        """All cells of the grid: `misleads` first, few pairs first, coverage growing along a line."""
+        return sorted(
+            cells_of(self.grid.cells),
+            key=lambda c: (c.language != "misleads", c.language, c.n, c.coverage),
+        )
 
     def shown(self, cell: Cell) -> list[Setting]:
         """The start, the method in focus, the rivals at what was chosen for them, the exact bandit."""
@@ -104,7 +107,7 @@ class Chart:
             line += [_mean(list(pick(self.found, cell, s).values())) for s in (SFT, self.grid.ours)]
             line += [self._rival(cell, picked.get(m)) for m in rivals]
             body.append([*line, _mean(list(pick(self.found, cell, BANDIT).values()))])
-        names = [self.titles[m] for m in ("sft", self.grid.focus, *rivals, "bandit")]
+        names = [self.titles[m] for m in ("sft", self.grid.ours.method, *rivals, "bandit")]
         return grid_table(["cell", "seeds", *names], body)
 
     def _rival(self, cell: Cell, setting: Setting | None) -> str:
@@ -126,7 +129,7 @@ class Chart:
                 line += [_plain(pick(self.found, cell, setting, key)) for key in OTHERS]
                 line += [_count(pick(self.found, cell, setting, key)) for key in BUDGET]
                 body.append(line)
-        ours = self.titles[self.grid.focus]
+        ours = self.titles[self.grid.ours.method]
         header = ["cell", "method", "seeds", "suboptimality", f"{ours} − it"]
         return grid_table([*header, *OTHERS.values(), *BUDGET.values()], body)
 
@@ -159,7 +162,7 @@ class Chart:
                 line.append(f"{text} [{gap}]" if text and gap else text)
             body.append(line)
         return grid_table(
-            [f"{self.titles[self.grid.focus]}", "changed", *(c.words for c in places)], body
+            [f"{self.titles[self.grid.ours.method]}", "changed", *(c.words for c in places)], body
         )
 
     def versus(self, found: list[Result], cell: Cell, other: Setting) -> str:

@@ -104,25 +104,29 @@ def unpacked(entries: Mapping[str, Tensor]) -> Pack:
 
 
 def families(
-    texts: Sequence[Ids], keys: Sequence[Hashable], budget: int
+    texts: Sequence[Ids],
+    keys: Sequence[Hashable],
+    budget: int,
+    own: Sequence[int] | None = None,
 ) -> tuple[list[Tree], list[int]]:
     """Texts with one key as branches of what they all begin with, and whose text each response is.
 
-    Texts have two tokens at least, of which one is left to its branch. A family that would pass `budget`
-    tokens is split, in order.
+    The last `own` tokens of a text are left to its branch, at least one; a text has more. A family that would
+    pass `budget` tokens is split, in order.
     """
+    kept = own or [1] * len(texts)
     kin: dict[Hashable, list[int]] = {}
     for number, key in enumerate(keys):
         kin.setdefault(key, []).append(number)
     trees, places = list[Tree](), list[int]()
     for members in kin.values():
         first = texts[members[0]]
-        shared = min(min(_alike(first, texts[i]), len(texts[i]) - 1) for i in members)
+        shared = min(min(_alike(first, texts[i]), len(texts[i]) - kept[i]) for i in members)
         sizes = [len(texts[i]) - shared for i in members]
         parts = fill(sizes, max(1, budget - shared) if shared else 1)  # strangers stand alone
         for part in parts:
-            own = [texts[members[i]] for i in part]
-            trees.append(Tree(own[0][: shared or 1], tuple(ids[shared or 1 :] for ids in own)))
+            found = [texts[members[i]] for i in part]
+            trees.append(Tree(found[0][: shared or 1], tuple(ids[shared or 1 :] for ids in found)))
             places += [members[i] for i in part]
     return trees, places
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,15 @@ from torch import Tensor
 
 from experiments.common.files import write_atomically
 from llm.data.row import Row
+from llm.data.trees import families
 from llm.files import processes
 from llm.files.digests import digest
 from llm.files.progress import Progress
 from llm.models.load import ModelSettings, load_frozen
+from llm.models.logprobs import with_logps
+from llm.models.packs import over_packs, pack_states, with_packs
 from llm.models.states import Reader, Text
+from spac_theory.checks import InputError
 
 FILE = "head.safetensors"
 Read = tuple[tuple[int, ...], int]  # token ids of prompt and answer, and how many are the answer's
@@ -29,7 +34,10 @@ Read = tuple[tuple[int, ...], int]  # token ids of prompt and answer, and how ma
 
 @dataclass
 class States:
-    """`φ` before it is standardised, of the answers in rows under the model at `path`; kept in `folder`."""
+    """`φ` before it is standardised, of the answers in rows under the model at `path`; kept in `folder`.
+
+    A model that reads packs is shown packs of at most `tokens` tokens, unless these are 0; else `size` texts.
+    """
 
     folder: Path
     path: str
@@ -37,7 +45,8 @@ class States:
     model: ModelSettings
     tokenizer: Any
     size: int
-    _reader: list[Reader] = field(default_factory=list)
+    tokens: int = 0
+    _live: list[Any] = field(default_factory=list)
     _known: dict[Read, Tensor] = field(default_factory=dict)
 
     def of(self, rows: Sequence[Row], name: str) -> Tensor:
@@ -56,17 +65,31 @@ class States:
         return load_file(place)["states"]
 
     def _compute(self, texts: list[Read]) -> Tensor:
-        if not self._reader:
-            model = load_frozen(self.path, self.model).to(processes.device())
-            self._reader.append(Reader(model, self.tokenizer, "mean", 1))
-        parts = []
+        if not self._live:
+            model = load_frozen(self.path, self.model).to(processes.device()).eval()
+            self._live.append(model)
+            self._live.append(self.tokens if self.tokens and with_packs(with_logps(model)) else 0)
+        model, tokens = self._live
+        return self._packed(model, texts, tokens) if tokens else self._padded(model, texts)
+
+    def _packed(self, model: Any, texts: list[Read], tokens: int) -> Tensor:
+        lengths = [own for _, own in texts]
+        prompts = [ids[:-own] for ids, own in texts]
+        trees, places = families([ids for ids, _ in texts], prompts, tokens, lengths)
+        found = over_packs(model, trees, tokens, partial(pack_states, model))
+        if not bool(torch.isfinite(found).all()):
+            raise InputError("model gives states that are not finite; try dtype float32.")
+        return found[torch.tensor(places).argsort()]
+
+    def _padded(self, model: Any, texts: list[Read]) -> Tensor:
+        reader, parts = Reader(model, self.tokenizer, "mean", 1), []
         with Progress("states of answers", len(texts)) as bar:
             for start in range(0, len(texts), self.size):
                 part = [
                     Text(list(ids), len(ids) - own, len(ids), [0] * len(ids))
                     for ids, own in texts[start : start + self.size]
                 ]
-                parts.append(self._reader[0].batch(part))
+                parts.append(reader.batch(part))
                 bar.tokens += sum(len(text.ids) for text in part)
                 bar.advance(len(part))
         return torch.cat(parts)

@@ -139,7 +139,7 @@ class RewardModel:
         scores = over_packs(
             self.model, trees, PACK_TOKENS, lambda packed: pack_outputs(self.model, packed).float()
         )
-        return put_back(scores, places)
+        return put_back(scores.tolist(), places)
 
     def _padded(self, ids: list[list[int]]) -> list[float]:
         scores: list[float] = []

@@ -194,7 +194,12 @@ def with_logps(model: nn.Module) -> nn.Module:
 def _scoring(forward: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(forward)  # generation reads the names of its arguments
     def scoring(self: Any, *args: Any, **kwargs: Any) -> Any:
-        """The forward pass, or summed log-probs when `completion_mask` or `pack` is given."""
+        """The forward pass, or summed log-probs when `completion_mask` or `pack` is given.
+
+        A `question` is put to the model inside its own call, where sharded weights are gathered.
+        """
+        if kwargs.get("question") is not None:
+            return kwargs["question"](self)
         if kwargs.get("pack") is not None:
             return packed_logps(self, self.logp_body, kwargs["pack"], kwargs["chunk"])
         if kwargs.get("completion_mask") is None:

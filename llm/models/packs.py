@@ -16,21 +16,24 @@ import torch
 from torch import Tensor, nn
 
 from llm.data.trees import Pack, Tree, fill, pack
-from llm.models import probe, tree_attention
-from llm.models.bodies import own_logits
+from llm.models import probe, tree_attention, tree_flex
+from llm.models.bodies import body_outputs, own_logits
 from llm.models.logprobs import causal_model, packed_logps, with_logps
 
 CHUNK = 64
 PACK_TOKENS = 4096  # a pass without gradients, where no budget is given
+READERS: dict[str, Any] = {"sdpa": tree_attention, "flex_attention": tree_flex}
 HEAD = "score"  # transformers' name for the output layer of a sequence classifier
 
 
 def pack_obstacle(model: Any) -> str | None:
     """Why `model`, which has passed :func:`with_logps`, cannot read packs; None if it can.
 
-    A model that can is left with tree attention, which answers plain masks as `sdpa` does.
+    A model that can is left with tree attention, which answers plain masks as its own attention does.
     """
-    if not isinstance(model.logp_body, str) or model.logp_body == probe.UNKNOWN:
+    if model.logp_body == probe.UNKNOWN:
+        model.logp_body = probe.find_body(model)
+    if model.logp_body is None:
         return "its log-probs do not come from its states one by one"
     together = partial(packed_logps, model, model.logp_body, chunk=CHUNK)
     return _obstacle(model, _alone, lambda: together(packed=_forest(model)))
@@ -46,14 +49,17 @@ def critic_obstacle(model: Any) -> str | None:
 def _obstacle(
     model: Any, alone: Callable[[Any], Tensor], together: Callable[[], Tensor]
 ) -> str | None:
-    if model.config._attn_implementation != "sdpa":
-        return f"its attention is {model.config._attn_implementation!r}, not 'sdpa'"
-    tree_attention.register()
+    own = model.config._attn_implementation
+    if own in {reader.NAME for reader in READERS.values()}:
+        return None  # it was asked before
+    if own not in READERS:
+        return f"its attention is {own!r}, not one of {', '.join(READERS)}"
+    READERS[own].register()
     reason = "its attention does not go through the interface of transformers"
     with probe.quietly(model):
         expected = alone(model)
         try:
-            model.set_attn_implementation(tree_attention.NAME)
+            model.set_attn_implementation(READERS[own].NAME)
             if probe.alike(expected, together()):
                 return None
             reason = "its responses in a pack do not get the numbers they get alone"
@@ -61,7 +67,7 @@ def _obstacle(
             Exception
         ) as error:  # whatever a foreign attention makes of a layout, padding still works
             reason = f"its attention refuses a pack ({str(error).splitlines()[0]:.80})"
-    model.set_attn_implementation("sdpa")
+    model.set_attn_implementation(own)
     return reason
 
 
@@ -69,6 +75,17 @@ def with_packs(model: nn.Module) -> bool:
     """Teach `model` (in place) to read packs where it can; else say why not, once, and return False."""
     base: Any = causal_model(with_logps(model))
     return _told(pack_obstacle(base))
+
+
+def comes_later(model: nn.Module) -> bool:
+    """Whether nothing can be asked of the weights yet: they are loaded sharded."""
+    base: Any = causal_model(with_logps(model))
+    return bool(base.logp_body == probe.UNKNOWN)
+
+
+def with_packs_later(model: nn.Module) -> bool:
+    """:func:`with_packs` for a model that is sharded by now: asked inside a call of the whole model."""
+    return _told(model(question=pack_obstacle))
 
 
 def with_critic_packs(model: nn.Module) -> bool:
@@ -93,16 +110,30 @@ def pack_outputs(model: Any, packed: Pack) -> Tensor:
     return heard[0][0, packed.ends, 0]
 
 
+@torch.no_grad()
 def over_packs(
     model: Any, trees: Sequence[Tree], tokens: int, values: Callable[[Pack], Tensor]
-) -> list[float]:
-    """What `values` gives every response of `trees`, tree by tree, from packs of at most `tokens` tokens."""
+) -> Tensor:
+    """What `values (R, …)` gives every response of `trees`, tree by tree, on the CPU.
+
+    A pack has at most `tokens` tokens, or one tree.
+    """
     device = next(model.parameters()).device
-    found: dict[int, list[float]] = {}
+    found: dict[int, Tensor] = {}
     for part in fill([tree.tokens for tree in trees], tokens):
-        each = iter(values(pack([trees[i] for i in part]).to(device)).tolist())
-        found |= {i: [next(each) for _ in trees[i].responses] for i in part}
-    return [value for i in range(len(trees)) for value in found[i]]
+        blocks = values(pack([trees[i] for i in part]).to(device)).cpu()
+        found |= zip(part, blocks.split([len(trees[i].responses) for i in part]), strict=True)
+    return torch.cat([found[i] for i in range(len(trees))])
+
+
+def pack_states(model: Any, packed: Pack) -> Tensor:
+    """The mean last state over the tokens of every response of a pack, `(R, D)` float32."""
+    states = body_outputs(
+        model, model.logp_body, packed.input_ids, packed.layout, position_ids=packed.position_ids
+    )[1]
+    own = states[0, packed.layout[0, 0, 1] > 0].float()
+    total = own.new_zeros(packed.responses, own.shape[-1]).index_add(0, packed.owners, own)
+    return total / packed.owners.bincount()[:, None]
 
 
 def _told(reason: str | None) -> bool:

@@ -12,6 +12,7 @@ answers it, so that the same model still generates.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -98,7 +99,7 @@ def tree_attention(
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     assert attention_mask is not None
     trees = forest(attention_mask)
-    _require_plain(kwargs, max(size for _, size, _ in trees.groups))
+    require_plain(kwargs, max(size for _, size, _ in trees.groups))
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = (t.repeat_interleave(groups, dim=1) for t in (key, value))
@@ -120,8 +121,13 @@ def tree_attention(
     return torch.cat(pieces)[trees.back][None].contiguous(), None
 
 
-def _require_plain(kwargs: dict[str, Any], longest: int) -> None:
-    for extra in ("softcap", "position_bias", "s_aux"):
+def require_plain(
+    kwargs: dict[str, Any],
+    longest: int,
+    extras: Sequence[str] = ("softcap", "position_bias", "s_aux"),
+) -> None:
+    """Refuse a sliding window below the `longest` tree, and the `extras` an attention cannot compute."""
+    for extra in extras:
         if kwargs.get(extra) is not None:
             raise InputError(
                 f"train.packing is on and the model's attention has a {extra}; set it to false."

@@ -75,6 +75,7 @@ class Follower:
             place.s.model,
             place.tokenizer,
             place.s.reference_batch,
+            self.round.train_settings.scoring,
         )
 
     def labeller(self, paths: list[str]) -> Labeller:

@@ -16,7 +16,6 @@ import torch
 
 from llm.data.padding import Ids, each_once, pad
 from llm.data.row import Row, logp_column, write_native
-from llm.data.trees import Tree
 from llm.files import processes
 from llm.files.digests import Rows, read_rows
 from llm.files.parts import join_parts, make_parts
@@ -26,6 +25,7 @@ from llm.models.load import ModelSettings, load_frozen
 from llm.models.logprobs import pack_logps, sequence_logps, with_logps
 from llm.models.packs import PACK_TOKENS as PACK_TOKENS
 from llm.models.packs import over_packs, with_packs
+from llm.training.batches import tree
 
 DATA = ("chosen", "rejected")
 
@@ -62,8 +62,8 @@ def score(
     With `tokens`, rows go through a model that reads packs as packs of at most so many tokens.
     """
     if tokens:
-        trees = [Tree(r.prompt, tuple(y for n in names for y in r.responses[n])) for r in rows]
-        found = over_packs(model, trees, tokens, partial(pack_logps, model))
+        trees = [tree(row, names) for row in rows]
+        found = over_packs(model, trees, tokens, partial(pack_logps, model)).tolist()
     else:
         found = _padded(model, rows, names, pad_id)
     values = iter(found)

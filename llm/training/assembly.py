@@ -12,8 +12,9 @@ from llm.data.row import Row
 from llm.files.digests import Rows
 from llm.methods import Method, Stream
 from llm.models.load import ModelSettings, add_lora
-from llm.models.packs import with_packs
+from llm.models.packs import comes_later, with_packs
 from llm.training.batches import DemonstrationCollator, StreamCollator
+from llm.training.callbacks import LatePacks
 from llm.training.given import Count
 from llm.training.heads import KeepHeads, add_heads
 from llm.training.passes import Cut
@@ -54,7 +55,9 @@ def method_trainer(
     """The trainer of a method on native rows."""
     ready = prepare_model(model, settings, train, seed)
     stored = all(stream.when != "step" for stream in streams)
-    packed = train.packing and stored and not method.heads() and with_packs(ready)
+    wanted = train.packing and stored and not method.heads()
+    late = wanted and comes_later(ready)
+    packed = wanted and not late and with_packs(ready)
     if method.heads():
         add_heads(ready, method.heads(), seed)
     trainer = MethodTrainer(
@@ -68,6 +71,8 @@ def method_trainer(
         train_dataset=balanced(rows),
         data_collator=StreamCollator(tokenizer.pad_token_id, streams, packed),
     )
+    if late:
+        trainer.add_callback(LatePacks(trainer))
     if method.heads():
         trainer.add_callback(KeepHeads())
     if rollouts is not None:

@@ -24,7 +24,7 @@ SEQUENCES = ("input_ids", "attention_mask", "completion_mask")
 ROW_WEIGHT = "row_weight"  # there only where a row of the batch counts other than once
 
 
-@dataclass(frozen=True)
+@dataclass
 class StreamCollator:
     """Stacks the stored streams of rows; all rows must hold as many responses of a stream.
 

@@ -1,4 +1,4 @@
-"""What is done beside the training steps: an exponential average of the weights."""
+"""What is done beside the training steps: an average of the weights, a late question to the model."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from transformers import TrainerCallback
 
 from llm.files import processes
+from llm.models.packs import with_packs_later
 from llm.training.checkpoints import folder_of
 
 
@@ -56,3 +57,14 @@ class Ema(TrainerCallback):
         for name, parameter in model.named_parameters():
             if name in self.mean:
                 parameter.copy_(self.mean[name].to(parameter.dtype))
+
+
+class LatePacks(TrainerCallback):
+    """Asks a model whose weights came sharded whether it reads packs, before the first batch is made."""
+
+    def __init__(self, trainer: Any) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Every process asks, in the same call."""
+        self.trainer.data_collator.packed = with_packs_later(self.trainer.model_wrapped)

@@ -62,7 +62,7 @@ def score_rows(
             [tree(r, names) for r in rows],
             tokens,
             lambda packed: rewards(model, packed.tensors(), bound),
-        )
+        ).tolist()
     else:
         found = _padded(model, rows, names, pad_id, bound, size)
     model.train(was_training)

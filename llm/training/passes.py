@@ -52,12 +52,23 @@ class StepSampler(Sampler[list[Places]]):
     def __init__(self, rows: Sequence[Any], sizes: Sizes, cut: Cut) -> None:
         self.sampler: Any = RandomSampler(rows)
         self.rows, self.sizes, self.cut = rows, sizes, cut
+        self.told = False
 
     def __iter__(self) -> Iterator[list[Places]]:
         for step in BatchSampler(self.sampler, self.cut.batch, drop_last=False):
             sizes = self.sizes([self.rows[i] for i in step])
+            self._tell(max(sizes))
             for packs in deal(sizes, self.cut.tokens, processes.world()):
                 yield [tuple(step[i] for i in pack) for pack in packs]
+
+    def _tell(self, longest: int) -> None:
+        if longest > self.cut.tokens and not self.told:
+            self.told = True
+            warnings.warn(
+                f"train.tokens is {self.cut.tokens} and a row takes {longest}: a row above the budget has a "
+                "forward pass of its own.",
+                stacklevel=2,
+            )
 
     def __len__(self) -> int:
         return processes.world() * -(-len(self.rows) // self.cut.batch)
@@ -81,13 +92,6 @@ class Passes:
 
 def loader(rows: Sequence[Any], collate: Collate, sizes: Sizes, cut: Cut) -> DataLoader[Any]:
     """A loader of steps, each `{"passes": [batch, …]}`; `sizes` says what each of some rows takes."""
-    longest = max(size for row in rows for size in sizes([row]))
-    if longest > cut.tokens:
-        warnings.warn(
-            f"train.tokens is {cut.tokens} and the longest row takes {longest}: a row above the budget has a "
-            "forward pass of its own.",
-            stacklevel=2,
-        )
     return DataLoader(
         Passes(rows, collate),  # type: ignore[arg-type]
         batch_sampler=StepSampler(rows, sizes, cut),

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from llm.files import memory, processes
-from llm.files.cards import recognise
+from llm.models.cards import recognise
 from llm.models.flops import Cost, Load
 
 GIB = 2**30

@@ -46,19 +46,22 @@ class SoftProgram(Program):
         return super().smooth_value(reward) + (self.context * soft).sum(-1)
 
     def smooth_derivatives(self, reward: Tensor) -> tuple[Tensor, Tensor]:
-        """Its gradient is `ρ π`, its Hessian `ρ (diag π − ππᵀ)/β`, with `π ∝ π_ref exp(r/β)`."""
+        """Its gradient is `ρ π`, its Hessian `ρ (diag π − ππᵀ)/β`, with `π ∝ π_ref exp(r/β)`.
+
+        That is the graph Laplacian of the edges `ρ π_a π_b / β`.
+        """
         assert self.log_base is not None
         assert self.context is not None
-        gradient, hessian = super().smooth_derivatives(reward)
+        gradient, edges = super().smooth_derivatives(reward)
         policy = torch.softmax(self.log_base + reward / self.beta, -1)
         weight = self.context[:, None] * policy
-        curvature = torch.diag_embed(weight) - weight.unsqueeze(-1) * policy.unsqueeze(-2)
-        return gradient + weight, hessian + curvature / self.beta
+        between = weight.unsqueeze(-1) * policy.unsqueeze(-2)
+        return gradient + weight, edges + between / self.beta
 
     def step_limit(self, change: Tensor) -> Tensor:
         """Keep Newton where the soft maximum is near its quadratic model: changes of order `β`."""
-        span = (change.amax(-1) - change.amin(-1)).amax(-1)
-        return STEP_IN_BETA * self.beta / span.clamp_min(1e-300)
+        span = (change.amax(-1) - change.amin(-1)).amax(-1, keepdim=True)
+        return (STEP_IN_BETA * self.beta / span.clamp_min(1e-300)).clamp_max(1)
 
 
 def _follow(program: SoftProgram) -> Solution:

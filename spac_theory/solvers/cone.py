@@ -4,6 +4,8 @@ The cone is `Q = {(s₀, s₁) : s₀ ≥ ‖s₁‖}` with `s = (B, θ)` and mu
 logarithmic barrier alone steps badly along a sphere; the scaling point of Nesterov and Todd (1997)
 makes primal and dual symmetric, and the ball then costs no more iterations than the boxes do. The
 curvature it adds to the Newton matrix is a multiple of the identity plus one rank.
+
+Numbers of a lane are columns `(S, 1)`, so that they scale vectors `(S, p)` as they are.
 """
 
 from __future__ import annotations
@@ -14,96 +16,85 @@ import torch
 from torch import Tensor
 
 
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """`aᵀb` of every lane, `(S, 1)`."""
+    return (a * b).sum(-1, keepdim=True)
+
+
 @dataclass(frozen=True)
 class ConePoint:
-    """A point `(s₀, s₁)` of each lane: shapes `(S,)` and `(S, p)`."""
+    """A point `(s₀, s₁)` of each lane: shapes `(S, 1)` and `(S, p)`."""
 
     head: Tensor
     tail: Tensor
 
-    def dot(self, other: ConePoint) -> Tensor:
-        """`sᵀy`, `(S,)`."""
-        return self.head * other.head + (self.tail * other.tail).sum(-1)
+    def __add__(self, other: ConePoint) -> ConePoint:
+        return ConePoint(self.head + other.head, self.tail + other.tail)
 
     def jordan(self, other: ConePoint) -> ConePoint:
         """The Jordan product `s ∘ y = (sᵀy, s₀ y₁ + y₀ s₁)`."""
-        tail = self.head[:, None] * other.tail + other.head[:, None] * self.tail
-        return ConePoint(self.dot(other), tail)
-
-    def combine(self, scale: float, other: ConePoint) -> ConePoint:
-        """`self + scale · other`."""
-        return ConePoint(self.head + scale * other.head, self.tail + scale * other.tail)
+        head = torch.addcmul(dot(self.tail, other.tail), self.head, other.head)
+        return ConePoint(head, torch.addcmul(self.head * other.tail, other.head, self.tail))
 
 
 class Scaling:
-    """Nesterov–Todd scaling `W` with `W y = W⁻¹ s = λ` of an interior pair `(s, y)`.
+    """Nesterov–Todd scaling `W` with `W y = W⁻¹ s = λ` of an interior pair `s = (B, θ)` and `y`.
 
-    `det_s` is `s₀² − ‖s₁‖²`, passed in because the caller tracks it without cancellation.
+    `det_s` is `B² − ‖θ‖²`, passed in because the caller tracks it without cancellation. `W⁻²` has
+    `shift · I + rank_one · w₁w₁ᵀ` as its `θθ` block; `product` is `sᵀy`.
     """
 
-    def __init__(self, s: ConePoint, det_s: Tensor, y: ConePoint) -> None:
-        norm = y.tail.norm(dim=-1)
-        det_y = ((y.head - norm) * (y.head + norm)).clamp_min(1e-300)
-        root_s, root_y = det_s.sqrt(), det_y.sqrt()
-        inner = s.dot(y) / (root_s * root_y)
-        half = 2 * ((1 + inner) / 2).sqrt()
-        self.w0 = (s.head / root_s + y.head / root_y) / half
-        self.w1 = (s.tail / root_s[:, None] - y.tail / root_y[:, None]) / half[:, None]
-        self.eta2 = root_s / root_y
-        self.lam = self.unscale(s)
+    def __init__(self, radius: float, theta: Tensor, det_s: Tensor, y: ConePoint) -> None:
+        norm = y.tail.norm(dim=-1, keepdim=True)
+        root_s = det_s.sqrt()
+        root_y = ((y.head - norm) * (y.head + norm)).clamp_min(1e-300).sqrt()
+        self.y, self.det = y, root_s * root_y
+        self.product = torch.add(dot(theta, y.tail), y.head, alpha=radius)
+        half = (2 + 2 * self.product / self.det).sqrt()
+        per_s, per_y = (half * root_s).reciprocal(), (half * root_y).reciprocal()
+        self.w0 = torch.addcmul(radius * per_s, y.head, per_y)
+        self.w1 = torch.addcmul(theta * per_s, y.tail, per_y, value=-1)
+        self.shift = root_y / root_s
+        self.rank_one = 2 * self.shift
+        self.scale = self.shift.sqrt()
+        self.lam = self._unscale(radius, theta, dot(self.w1, theta))
 
-    @property
-    def shift(self) -> Tensor:
-        """The multiple of the identity in the `θθ` block of `W⁻²`, `(S,)`."""
-        return 1 / self.eta2
+    def _unscale(self, head: Tensor | float, tail: Tensor, along: Tensor) -> ConePoint:
+        """`W⁻¹` of a point of which `along` is `w₁ᵀ` of its tail."""
+        back = self.scale * (along / (1 + self.w0) - head)
+        first = self.scale * (self.w0 * head - along)
+        return ConePoint(first, torch.addcmul(self.scale * tail, back, self.w1))
 
-    @property
-    def rank_one(self) -> Tensor:
-        """Coefficient of `w₁w₁ᵀ` in the same block, `(S,)`."""
-        return 2 / self.eta2
-
-    def _apply(self, v: ConePoint, sign: float, eta: Tensor) -> ConePoint:
-        inner = (self.w1 * v.tail).sum(-1)
-        head = self.w0 * v.head + sign * inner
-        along = inner / (1 + self.w0) + sign * v.head
-        return ConePoint(eta * head, eta[:, None] * (v.tail + along[:, None] * self.w1))
-
-    def scale(self, v: ConePoint) -> ConePoint:
-        """`W v`."""
-        return self._apply(v, 1.0, self.eta2.sqrt())
-
-    def unscale(self, v: ConePoint) -> ConePoint:
-        """`W⁻¹ v`."""
-        return self._apply(v, -1.0, self.eta2.rsqrt())
-
-    def divide(self, r: ConePoint) -> ConePoint:
+    def _divide(self, r: ConePoint) -> ConePoint:
         """Solve `λ ∘ x = r`."""
-        lam = self.lam
-        det = lam.head**2 - (lam.tail**2).sum(-1)
-        head = (lam.head * r.head - (lam.tail * r.tail).sum(-1)) / det.clamp_min(1e-300)
-        return ConePoint(head, (r.tail - head[:, None] * lam.tail) / lam.head[:, None])
+        lam, det = self.lam, self.det.clamp_min(1e-300)
+        head = (lam.head * r.head - dot(lam.tail, r.tail)) / det
+        return ConePoint(head, torch.addcmul(r.tail, head, lam.tail, value=-1) / lam.head)
 
-    def target(self, tau: Tensor, ds: ConePoint | None, dy: ConePoint | None) -> ConePoint:
-        r"""`W⁻¹(λ \ (τ e − λ∘λ − (W⁻¹ ds)∘(W dy)))`: the change of `y` at `ds = 0`."""
-        rhs = self.lam.jordan(self.lam)
-        if ds is not None and dy is not None:
-            rhs = rhs.combine(1.0, self.unscale(ds).jordan(self.scale(dy)))
-        rhs = ConePoint(tau - rhs.head, -rhs.tail)
-        return self.unscale(self.divide(rhs))
+    def target(self, tau: Tensor, ds: Tensor, along: Tensor, share: Tensor | None) -> ConePoint:
+        r"""`−y + W⁻¹(λ \ (τ e − (W⁻¹ ds)∘(W dy)))`: the change of `y` at a change of 0 of `s`.
+
+        `(0, ds)` and `dy` are the step towards `s ∘ y = 0`, so that `W dy = −λ − W⁻¹ ds`; of the product
+        only a `share (S, 1)` is taken. `along` is `w₁ᵀ ds`.
+        """
+        v = self._unscale(0.0, ds, along)
+        product = v.jordan(self.lam + v)
+        if share is not None:
+            product = ConePoint(share * product.head, share * product.tail)
+        x = self._divide(ConePoint(tau + product.head, product.tail))
+        lift = self._unscale(x.head, x.tail, dot(self.w1, x.tail))
+        return ConePoint(lift.head - self.y.head, lift.tail - self.y.tail)
 
     def head_change(self, along: Tensor) -> Tensor:
-        """The first component of `−W⁻² (0, dθ)` for `along = w₁ᵀ dθ`, `(S,)`."""
-        return 2 * self.w0 * along / self.eta2
+        """The first component of `−W⁻² (0, dθ)` for `along = w₁ᵀ dθ`, `(S, 1)`."""
+        return self.rank_one * self.w0 * along
 
 
-def longest_step(head: Tensor, tail: Tensor, d_head: Tensor, d_tail: Tensor, det: Tensor) -> Tensor:
-    """Largest `α` with `(head, tail) + α (d_head, d_tail)` in the cone, `det = head² − ‖tail‖² > 0`.
+def longest_step(a: Tensor, b: Tensor, det: Tensor) -> Tensor:
+    """The smallest positive root of `a α² + 2 b α + det`, `det > 0`, infinite where there is none.
 
-    The smallest positive root of `a α² + 2 b α + det`, infinite where there is none.
+    It is the largest `α` with `x + α d` in the cone for `det = x₀² − ‖x₁‖²`, `b = x₀ d₀ − x₁ᵀd₁` and
+    `a = d₀² − ‖d₁‖²`.
     """
-    a = d_head**2 - (d_tail**2).sum(-1)
-    b = head * d_head - (tail * d_tail).sum(-1)
-    discriminant = b * b - a * det
-    divisor = discriminant.clamp_min(0).sqrt() - b
-    blocked = (discriminant >= 0) & (divisor > 0)
-    return torch.where(blocked, det / divisor.clamp_min(1e-300), torch.inf)
+    divisor = torch.addcmul(b * b, a, det, value=-1).sqrt() - b  # NaN: no root
+    return torch.where(divisor > 0, det / divisor, torch.inf)

@@ -18,28 +18,28 @@ def policy_of(program: Program, x: Iterate) -> Tensor | None:
     """`π = w / Σ w`, uniform where `ρ(x) = 0`."""
     if program.rho is None:
         return None
-    policy = x.w / x.w.sum(-1, keepdim=True)
-    return torch.where(program.rho[:, None] > 0, policy, 1.0 / policy.shape[-1])
+    w = x.z[:, 0]
+    return torch.where(program.rho[:, None] > 0, w / w.sum(-1, keepdim=True), 1.0 / w.shape[-1])
 
 
-def certified_gap(
-    program: Program, x: Iterate, reward: Tensor, gradient: Tensor, repair: bool = False
-) -> Tensor:
+def certified_gap(program: Program, now: Evaluated, repair: bool = False) -> Tensor:
     """The certificate of the current pair, `(S,)`: see :meth:`Program.optimality_gap`.
 
     For the saddle it is theory (6) bounded from above: `max_π′ G(π′,r) − G(π,r)`, exact, plus the
     bound on `G(π,r) − min_r′ G(π,r′)`. `repair` tries repaired multipliers of the range as well.
     """
-    policy, leader = policy_of(program, x), torch.zeros_like(program.lam)
-    if policy is not None:
-        assert program.rho is not None
-        weight = program.rho[:, None] * policy
-        best = reward.max(-1, keepdim=True).values
+    x, reward, gradient = now.x, now.reward, now.gradient
+    leader: Tensor | float = 0.0
+    if program.rho is not None:
+        w = x.z[:, 0]
+        weight = w * (program.rho / w.sum(-1)).unsqueeze(-1)
+        best = reward.amax(-1, keepdim=True)
         leader = (weight * (best - reward)).sum((-2, -1))
         gradient = gradient + weight
-    critic = program.optimality_gap(x.theta, reward, gradient, x.z_low, x.z_high)
+    z_low, z_high = (x.z[:, -2], x.z[:, -1]) if program.boxed else (x.u, x.u)
+    critic = program.optimality_gap(x.theta, reward, gradient, z_low, z_high)
     if repair and program.boxed:
-        critic = critic.fmin(program.repaired_gap(x.theta, reward, gradient, x.z_low, x.z_high))
+        critic = critic.fmin(program.repaired_gap(x.theta, reward, gradient, z_low, z_high))
     return leader + critic
 
 
@@ -58,8 +58,7 @@ class Best:
         """Before the first certificate."""
         gap = torch.full_like(program.lam, torch.inf)
         count = torch.zeros(len(gap), dtype=torch.int64)
-        allowed = program.allowed_gap(now.reward, tolerance)
-        return Best(now.x.map(torch.clone), gap, allowed, count, now.x.map(torch.clone))
+        return Best(now.x, gap, program.allowed_gap(now.reward, tolerance), count, now.x)
 
     @property
     def converged(self) -> Tensor:
@@ -72,9 +71,9 @@ class Best:
         return Best(self.x.select(lanes), *parts, self.saved.select(lanes))
 
     def write(self, lanes: Tensor, part: Best) -> None:
-        """Store the lanes of `part` in place."""
-        self.x.write(lanes, part.x)
-        self.saved.write(lanes, part.saved)
+        """Put `part` in the place of the numbered lanes."""
+        self.x = self.x.written(lanes, part.x)
+        self.saved = self.saved.written(lanes, part.saved)
         for name in ("gap", "allowed", "iterations"):
             getattr(self, name)[lanes] = getattr(part, name)
 
@@ -83,14 +82,14 @@ class Best:
     ) -> None:
         """Keep `x` for those of the lanes `active` whose gap is smaller than before."""
         better = gap < self.gap[active]
-        if bool(better.all()) and len(active) == len(self.gap):
+        if len(active) == len(self.gap) and bool(better.all()):
             self.x, self.gap, self.allowed = x, gap.clone(), allowed
             self.iterations.fill_(iteration)
         elif bool(better.any()):
             rows = active[better]
             self.gap[rows], self.allowed[rows] = gap[better], allowed[better]
             self.iterations[rows] = iteration
-            self.x.write(rows, x.select(better))
+            self.x = self.x.written(rows, x.select(better))
 
 
 def descend(
@@ -106,12 +105,12 @@ def descend(
     active, part, now = torch.arange(len(program.linear)), program, Evaluated.at(program, x)
     best = Best.nothing(program, now, tolerance)
     for iteration in range(max_iterations + 1):
-        gap = certified_gap(part, now.x, now.reward, now.gradient, careful)
+        gap = certified_gap(part, now, careful)
         best.improve(active, now.x, gap, part.allowed_gap(now.reward, tolerance), iteration)
         early = gap > WARM_LEVEL / tolerance * best.allowed[active]
         if keep_warm and bool(early.any()):
-            best.saved.write(active[early], now.x.select(early))
-        going = ~best.converged[active] & torch.isfinite(gap)
+            best.saved = best.saved.written(active[early], now.x.select(early))
+        going = (gap > best.allowed[active]) & (gap < torch.inf)  # a NaN goes nowhere
         if iteration == max_iterations or not bool(going.any()):
             break
         if not bool(going.all()):

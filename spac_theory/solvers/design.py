@@ -9,10 +9,19 @@ so that a tabular problem costs `X` small factorisations instead of one large on
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+CACHE = 2**17  # numbers: a megabyte, what a core keeps close
+
+
+def slices(lanes: int, size: int) -> list[slice]:
+    """Parts of the lanes of which each holds at most `CACHE` numbers, `size` a lane, or one lane."""
+    step = max(1, CACHE // max(1, size))
+    return [slice(i, i + step) for i in range(0, lanes, step)]
 
 
 class Factor(Protocol):
@@ -39,14 +48,16 @@ class Design(Protocol):
         """`Mᵀ g`: `(S, X, A) -> (S, p)`."""
         ...
 
-    def factor(self, hessian: Tensor, shift: Tensor, diagonal: Tensor | None = None) -> Factor:
+    def factor(
+        self, hessian: Tensor, shift: Tensor | None, diagonal: Tensor | None = None
+    ) -> Factor:
         """Factor `Mᵀ (H + diag) M + shift I`.
 
-        `hessian (S, X, A, A)` has rows that sum to 0, `shift` is `(S,)`, `diagonal (S, X, A)`.
+        `hessian (S, X, A, A)` has rows that sum to 0, `shift` is `(S,)` or None, `diagonal (S, X, A)`.
         """
         ...
 
-    def select(self, lanes: Tensor) -> Design:
+    def select(self, lanes: Tensor | slice) -> Design:
         """The design of the problems `lanes` alone."""
         ...
 
@@ -93,44 +104,55 @@ class DenseDesign:
         """`d`."""
         return self.phi.shape[-1]
 
+    @cached_property
+    def _own(self) -> Tensor:
+        """Features without what all actions of a context share, which a graph Laplacian cancels."""
+        return self.phi - self.phi[:, :, :1]
+
     def _rows(self, lanes: int) -> Tensor:
         """Features as one matrix a problem, `(S, X A, d)`; a batched product keeps lanes apart."""
         return self.phi.flatten(1, 2).expand(lanes, -1, -1)
 
     def forward(self, theta: Tensor) -> Tensor:
         """`M θ`."""
-        rows = torch.bmm(self._rows(len(theta)), theta.unsqueeze(-1))
+        rows = torch.bmm(theta.unsqueeze(1), self._rows(len(theta)).mT)
         return rows.reshape(len(theta), *self.phi.shape[1:3])
 
     def adjoint(self, gradient: Tensor) -> Tensor:
         """`Mᵀ g`."""
-        rows = self._rows(len(gradient)).transpose(1, 2)
-        return torch.bmm(rows, gradient.flatten(1, 2).unsqueeze(-1)).squeeze(-1)
+        return torch.bmm(gradient.flatten(1).unsqueeze(1), self._rows(len(gradient))).squeeze(1)
 
     def factor(
-        self, hessian: Tensor, shift: Tensor, diagonal: Tensor | None = None
+        self, hessian: Tensor, shift: Tensor | None, diagonal: Tensor | None = None
     ) -> CholeskyFactor:
         """Cost `O(X A² d + X A d²)` a problem.
 
         What all actions share of their features cancels in `H`: it is taken out before rounding could
-        take its place.
+        take its place. As many problems at once as fit the cache with their features.
         """
-        lanes, contexts, actions, _ = hessian.shape
-        own = (self.phi - self.phi[:, :, :1]).expand(lanes, -1, -1, -1)
-        phi = own.reshape(lanes * contexts, actions, -1)
-        half = torch.bmm(hessian.reshape(-1, actions, actions), phi)
-        flat = own.flatten(1, 2)
-        matrix = torch.bmm(flat.transpose(1, 2), half.reshape(flat.shape))
-        if diagonal is not None:
-            rows = self._rows(lanes)
-            matrix = matrix + torch.bmm(
-                rows.transpose(1, 2), diagonal.flatten(1).unsqueeze(-1) * rows
-            )
-        matrix = (matrix + matrix.transpose(1, 2)) / 2
-        matrix.diagonal(dim1=-2, dim2=-1).add_(shift.unsqueeze(-1))
+        parts = slices(len(hessian), self.phi[0].numel())
+        matrix = torch.cat([self._curvature(hessian, diagonal, part) for part in parts])
+        matrix = (matrix + matrix.mT) / 2
+        if shift is not None:
+            matrix.diagonal(dim1=-2, dim2=-1).add_(shift.unsqueeze(-1))
         return cholesky(matrix)
 
-    def select(self, lanes: Tensor) -> DenseDesign:
+    def _curvature(self, hessian: Tensor, diagonal: Tensor | None, part: slice) -> Tensor:
+        """`Mᵀ (H + diag) M` of some of the lanes, up to rounding in its symmetry."""
+        blocks = hessian[part]
+        lanes, contexts, actions, _ = blocks.shape
+        shared = len(self.phi) == 1
+        own = (self._own if shared else self._own[part]).expand(lanes, -1, -1, -1)
+        own = own.reshape(lanes * contexts, actions, -1)
+        half = torch.bmm(blocks.reshape(lanes * contexts, actions, actions), own)
+        flat = (lanes, contexts * actions, -1)
+        matrix = torch.bmm(own.view(flat).mT, half.view(flat))
+        if diagonal is None:
+            return matrix
+        rows = self.select(part)._rows(lanes)
+        return matrix.baddbmm_(rows.mT, diagonal[part].flatten(1).unsqueeze(-1) * rows)
+
+    def select(self, lanes: Tensor | slice) -> DenseDesign:
         """The problems `lanes` alone."""
         return self if len(self.phi) == 1 else replace(self, phi=self.phi[lanes])
 
@@ -163,19 +185,19 @@ class BlockDesign:
         return gradient.flatten(1)
 
     def factor(
-        self, hessian: Tensor, shift: Tensor, diagonal: Tensor | None = None
+        self, hessian: Tensor, shift: Tensor | None, diagonal: Tensor | None = None
     ) -> CholeskyFactor:
         """Cost `O(X A³)` a problem."""
+        matrix = hessian.clone()
         if diagonal is not None:
-            hessian = hessian + torch.diag_embed(diagonal)
+            matrix.diagonal(dim1=-2, dim2=-1).add_(diagonal)
         if self.blocks is not None:
-            hessian = self.blocks.transpose(-1, -2) @ hessian @ self.blocks
-        else:
-            hessian = hessian.clone()
-        hessian.diagonal(dim1=-2, dim2=-1).add_(shift[:, None, None])
-        return cholesky(hessian)
+            matrix = self.blocks.mT @ matrix @ self.blocks
+        if shift is not None:
+            matrix.diagonal(dim1=-2, dim2=-1).add_(shift[:, None, None])
+        return cholesky(matrix)
 
-    def select(self, lanes: Tensor) -> BlockDesign:
+    def select(self, lanes: Tensor | slice) -> BlockDesign:
         """The problems `lanes` alone."""
         if self.blocks is None or len(self.blocks) == 1:
             return self

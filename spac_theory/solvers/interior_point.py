@@ -9,16 +9,15 @@ Each lane stops on its own certified gap, never on a residual, and no lane sees 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from spac_theory.solvers.descent import descend, policy_of
+from spac_theory.solvers.design import slices
 from spac_theory.solvers.iterate import Iterate, start
 from spac_theory.solvers.program import Program, rotated
-
-CHUNK = 64
 
 
 @dataclass
@@ -48,11 +47,11 @@ def solve(
     """Solve every lane to a certified gap of `tolerance · max(1, |L|)`.
 
     A lane that does not get there in `max_iterations` is returned with the gap it reached and
-    `converged = False`. Lanes are worked on `CHUNK` at a time, which keeps them in the cache. With
+    `converged = False`. Lanes are worked on as many at a time as the cache holds. With
     `keep_warm` the solution's `warm` is the last iterate far enough from the boundary to restart a
     slightly different program.
     """
-    lanes = torch.arange(len(program.linear)).split(CHUNK)
+    lanes, cells = len(program.lam), program.win_fraction[0].numel()
     parts = [
         _solve_chunk(
             program.select(chunk),
@@ -61,7 +60,7 @@ def solve(
             None if warm is None else warm.select(chunk),
             keep_warm,
         )
-        for chunk in lanes
+        for chunk in slices(lanes, cells // 4)
     ]
     return parts[0] if len(parts) == 1 else _join(parts)
 
@@ -72,7 +71,7 @@ def _join(parts: list[Solution]) -> Solution:
     def cat(name: str) -> Tensor:
         return torch.cat([getattr(part, name) for part in parts])
 
-    warm = Iterate(*(torch.cat([getattr(p.warm, f.name) for p in parts]) for f in fields(Iterate)))
+    warm = Iterate(parts[0].warm.layout, torch.cat([part.warm.flat for part in parts]))
     return Solution(
         cat("theta"),
         cat("reward"),
@@ -92,6 +91,7 @@ def _solve_chunk(
     keep_warm: bool,
 ) -> Solution:
     """Plain steps first; lanes that these do not solve start afresh, rotated, with careful ones."""
+    program = program.prepared()
     x = start(program) if warm is None else warm
     best = descend(program, x, tolerance, max_iterations, keep_warm, careful=False)
     stuck = ~best.converged
@@ -109,4 +109,4 @@ def _rotated_back(x: Iterate, back: Tensor | None) -> Iterate:
     """The iterate in the parameters of the program that was rotated."""
     if back is None:
         return x
-    return replace(x, theta=x.theta @ back.T, y=x.y @ back.T if x.y.numel() else x.y)
+    return x.turned(back)

@@ -2,142 +2,173 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from spac_theory.solvers import cone
+from spac_theory.solvers.cone import dot
 from spac_theory.solvers.program import Program
 
 CONE_MARGIN = 1e-3
 
 
+@dataclass(frozen=True)
+class Layout:
+    """What a lane consists of: `p` parameters, `X × A` rewards, and the constraints it has."""
+
+    parameters: int
+    contexts: int
+    actions: int
+    maximum: bool
+    boxed: bool
+    balled: bool
+
+    @staticmethod
+    def of(program: Program) -> Layout:
+        """The layout of the iterates of a program."""
+        contexts, actions = program.linear.shape[1:]
+        kinds = program.rho is not None, program.boxed, program.balled
+        return Layout(program.design.parameters, contexts, actions, *kinds)
+
+    @cached_property
+    def groups(self) -> int:
+        """`K`: of the inequalities `u ≥ r`, `r ≥ low`, `r ≤ high`, in this order, how many there are."""
+        return self.maximum + 2 * self.boxed
+
+    @cached_property
+    def constraints(self) -> int:
+        """How many constraints a lane has; the cone counts once."""
+        return self.groups * self.contexts * self.actions + self.balled
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Numbers of a lane for each field of an iterate, in order."""
+        affine = self.groups * self.contexts * self.actions
+        ball = [self.parameters, 1, 1] if self.balled else [0, 0, 0]
+        return [self.parameters, self.contexts * self.maximum, *ball, affine, affine]
+
+
 @dataclass
 class Iterate:
-    """Variables, multipliers and slacks of every lane (unused blocks stay empty, `(S, 0)`).
+    """Variables, multipliers and slacks of every lane, one row `flat (S, N)` each.
 
-    Slacks are variables of their own: near the solution they are far smaller than the rounding of
-    the difference that defines them.
+    The fields are views of it. Slacks are variables of their own: near the solution they are far
+    smaller than the rounding of the difference that defines them. Unused fields are empty.
     """
 
-    theta: Tensor  # (S, p) parameters
-    u: Tensor  # (S, X) epigraph of the max
-    w: Tensor  # (S, X, A) multipliers of u ≥ r: ρ(x) π(a|x)
-    z_low: Tensor  # (S, X, A) multipliers of r ≥ low
-    z_high: Tensor  # (S, X, A) multipliers of r ≤ high
-    y0: Tensor  # (S,) and
-    y: Tensor  # (S, p) multiplier of (B, θ) in the second-order cone
-    s_max: Tensor  # (S, X, A) slack u − r
-    s_low: Tensor  # (S, X, A) slack r − low
-    s_high: Tensor  # (S, X, A) slack high − r
-    s_ball: Tensor  # (S,) B² − ‖θ‖²
+    layout: Layout
+    flat: Tensor
+    theta: Tensor = field(init=False)  # (S, p) parameters
+    u: Tensor = field(init=False)  # (S, X) epigraph of the max
+    y: Tensor = field(init=False)  # (S, p) and
+    y0: Tensor = field(init=False)  # (S, 1) multiplier of (B, θ) in the second-order cone
+    s_ball: Tensor = field(init=False)  # (S, 1) B² − ‖θ‖²
+    s: Tensor = field(init=False)  # (S, K, X, A) slacks u − r, r − low, high − r
+    z: Tensor = field(init=False)  # (S, K, X, A) their multipliers; the first are ρ(x) π(a|x)
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> Iterate:
-        """Apply `function` to every tensor."""
-        return Iterate(*(function(getattr(self, f.name)) for f in fields(self)))
+    def __post_init__(self) -> None:
+        shape = (-1, self.layout.groups, self.layout.contexts, self.layout.actions)
+        *rest, s, z = self.flat.split(self.layout.sizes, 1)
+        self.theta, self.u, self.y, self.y0, self.s_ball = rest
+        self.s, self.z = s.unflatten(1, shape[1:]), z.unflatten(1, shape[1:])
 
-    def select(self, lanes: Tensor) -> Iterate:
+    @staticmethod
+    def of(
+        layout: Layout, theta: Tensor, u: Tensor, ball: tuple[Tensor, ...], s: Tensor, z: Tensor
+    ) -> Iterate:
+        """The iterate with these fields; `ball` holds `y`, `y0` and `s_ball`, or nothing."""
+        return Iterate(layout, torch.cat([theta, u, *ball, s.flatten(1), z.flatten(1)], 1))
+
+    @property
+    def affine(self) -> Tensor:
+        """Slacks and multipliers of the inequalities, `(S, 2 K X A)`."""
+        return self.flat[:, -2 * self.layout.sizes[-1] :]
+
+    @property
+    def ball(self) -> tuple[Tensor, ...]:
+        """`y`, `y0` and `s_ball`, or nothing."""
+        return (self.y, self.y0, self.s_ball) if self.layout.balled else ()
+
+    def select(self, lanes: Tensor | slice) -> Iterate:
         """The lanes alone."""
-        return self.map(lambda v: v[lanes])
+        return Iterate(self.layout, self.flat[lanes])
 
-    def write(self, lanes: Tensor, part: Iterate) -> None:
-        """Store the lanes of `part` in place."""
-        for f in fields(self):
-            getattr(self, f.name)[lanes] = getattr(part, f.name)
+    def written(self, lanes: Tensor, part: Iterate) -> Iterate:
+        """A copy in which the numbered lanes are those of `part`."""
+        return Iterate(self.layout, self.flat.index_copy(0, lanes, part.flat))
+
+    def turned(self, back: Tensor) -> Iterate:
+        """The same in parameters `back @ θ`."""
+        layout = replace(self.layout, parameters=len(back))
+        ball = (self.y @ back.T, self.y0, self.s_ball) if layout.balled else ()
+        return Iterate.of(layout, self.theta @ back.T, self.u, ball, self.s, self.z)
 
 
 def start(program: Program) -> Iterate:
     """A strictly feasible point with equal complementarity products."""
     lanes, contexts, actions = program.linear.shape
-    theta = program.start.expand(lanes, -1).clone()
+    theta = program.start.expand(lanes, -1)
     reward = program.reward(theta)
-    empty = reward.new_zeros(lanes, 0)
     gradient, _ = program.smooth_derivatives(reward)
+    u, slacks, multipliers = reward.new_zeros(lanes, 0), [], []
     if program.rho is not None:
         spread = reward.amax(-1) - reward.amin(-1)
         u = reward.amax(-1) + 0.1 * spread + 0.1 * program.certificate_radius / contexts**0.5
         weight = program.context_weight
         assert weight is not None
-        w = (weight / actions).expand(lanes, -1).unsqueeze(-1).expand(-1, -1, actions).clone()
-    else:
-        u, w = empty, empty
-    push = gradient.abs().sum((-2, -1)) / (contexts * actions) + 1e-3 / contexts
-    z = push[:, None, None].expand(-1, contexts, actions)
-    z_low, z_high = (z.clone(), z.clone()) if program.boxed else (empty, empty)
-    y = program.design.adjoint(gradient) if program.balled else empty
-    y0 = 1.5 * y.norm(dim=-1) + 1e-3 if program.balled else empty
-    return Iterate(
-        theta,
-        u,
-        w,
-        z_low,
-        z_high,
-        y0,
-        y,
-        u.unsqueeze(-1) - reward if program.rho is not None else empty,
-        reward - program.low if program.boxed else empty,
-        program.high - reward if program.boxed else empty,
-        program.radius**2 - (theta**2).sum(-1) if program.balled else empty,
-    )
-
-
-def complementarity(program: Program, x: Iterate) -> tuple[Tensor, int]:
-    """`Σ s z` and the number of constraints of a lane (the cone counts once)."""
-    pairs = ((x.s_max, x.w), (x.s_low, x.z_low), (x.s_high, x.z_high))
-    total = torch.stack([(s * z).reshape(len(x.theta), -1).sum(-1) for s, z in pairs]).sum(0)
-    count = sum(s[0].numel() for s, _ in pairs)
+        slacks.append(u.unsqueeze(-1) - reward)
+        multipliers.append((weight / actions).expand_as(reward))
+    if program.boxed:
+        push = gradient.abs().sum((-2, -1)) / (contexts * actions) + 1e-3 / contexts
+        slacks += [reward - program.low, program.high - reward]
+        multipliers += [push[:, None, None].expand_as(reward)] * 2
+    ball: tuple[Tensor, ...] = ()
     if program.balled:
-        total = total + program.radius * x.y0 + (x.theta * x.y).sum(-1)
-        count += 1
-    return total, count
+        y = program.design.adjoint(gradient)
+        y0 = 1.5 * y.norm(dim=-1, keepdim=True) + 1e-3
+        ball = y, y0, program.radius**2 - (theta**2).sum(-1, keepdim=True)
+    nothing = reward.new_zeros(lanes, 0, contexts, actions)
+    s, z = (torch.stack(each, 1) if each else nothing for each in (slacks, multipliers))
+    return Iterate.of(Layout.of(program), theta, u, ball, s, z)
 
 
-def _ratio(value: Tensor, step: Tensor) -> Tensor:
-    """Largest `α` with `value + α step ≥ 0` on each lane, `value > 0`."""
-    limit = torch.where(step < 0, -value / step, torch.inf)
-    return limit.flatten(1).amin(-1)
+def complementarity(program: Program, x: Iterate) -> Tensor:
+    """`Σ s z` of every lane, `(S, 1)`."""
+    total = (x.s * x.z).flatten(1).sum(-1, keepdim=True)
+    if program.balled:
+        total = total + dot(x.theta, x.y) + program.radius * x.y0
+    return total
 
 
 def longest_step(program: Program, x: Iterate, d: Iterate) -> Tensor:
-    """Largest step of a lane that keeps every slack and multiplier non-negative."""
-    affine = ("s_max", "w", "s_low", "z_low", "s_high", "z_high")
-    limits = [torch.full((len(x.theta),), torch.inf, dtype=x.theta.dtype)]
-    for name in affine:
-        value = getattr(x, name)
-        if value.numel():
-            limits.append(_ratio(value, getattr(d, name)))
+    """Largest step of a lane that keeps every slack and multiplier non-negative, `(S, 1)`."""
+    limits = []
+    if x.layout.groups:
+        lowest = (d.affine / x.affine).amin(-1, keepdim=True)
+        limits.append((-lowest).clamp_min(0).reciprocal())
     if program.balled:
-        radius, still = torch.full_like(x.y0, program.radius), torch.zeros_like(x.y0)
-        norm = x.y.norm(dim=-1)
-        limits.append(cone.longest_step(radius, x.theta, still, d.theta, x.s_ball))
-        limits.append(cone.longest_step(x.y0, x.y, d.y0, d.y, (x.y0 - norm) * (x.y0 + norm)))
-    return torch.stack(limits).amin(0)
-
-
-def shifted(x: Iterate, d: Iterate, alpha: Tensor) -> Iterate:
-    """`x + α d`; the slack of the ball takes its exact quadratic change."""
-
-    def part(name: str) -> Tensor:
-        ours, step = getattr(x, name), getattr(d, name)
-        return ours + alpha.reshape(-1, *[1] * (ours.ndim - 1)) * step
-
-    moved = Iterate(*(part(f.name) for f in fields(x)))
-    if moved.s_ball.numel():
-        moved.s_ball = moved.s_ball - alpha**2 * (d.theta**2).sum(-1)
-    return moved
+        norm = x.y.norm(dim=-1, keepdim=True)
+        limits.append(cone.longest_step(-dot(d.theta, d.theta), d.s_ball / 2, x.s_ball))
+        a, b = d.y0**2 - dot(d.y, d.y), x.y0 * d.y0 - dot(x.y, d.y)
+        limits.append(cone.longest_step(a, b, (x.y0 - norm) * (x.y0 + norm)))
+    return torch.cat(limits, 1).amin(1, keepdim=True)
 
 
 def move(program: Program, x: Iterate, d: Iterate, alpha: Tensor) -> Iterate:
-    """`x + α d`, with the multiplier of the ball kept off the boundary of its cone.
+    """`x + α d`, with the multiplier of the ball kept off the boundary of its cone; `α` is `(S, 1)`.
 
-    `y₀` enters no equation but its own complementarity, so it may always be raised. At the boundary
-    `y₀ − ‖y‖` would be lost to rounding, which an inactive ball once turned into NaN.
+    The slack of the ball takes its exact quadratic change. `y₀` enters no equation but its own
+    complementarity, so it may always be raised. At the boundary `y₀ − ‖y‖` would be lost to rounding,
+    which an inactive ball once turned into NaN.
     """
-    moved = shifted(x, d, alpha)
+    moved = Iterate(x.layout, torch.addcmul(x.flat, d.flat, alpha))
     if program.balled:
-        total, count = complementarity(program, moved)
-        margin = CONE_MARGIN * total.abs() / (count * program.radius)
-        moved.y0 = torch.maximum(moved.y0, moved.y.norm(dim=-1) * (1 + 4e-16) + margin)
+        moved.s_ball -= alpha**2 * dot(d.theta, d.theta)
+        margin = CONE_MARGIN / (x.layout.constraints * program.radius)
+        norm = moved.y.norm(dim=-1, keepdim=True)
+        least = norm * (1 + 4e-16) + margin * complementarity(program, moved).abs()
+        torch.maximum(moved.y0, least, out=moved.y0)
     return moved

@@ -12,16 +12,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from spac_theory.links import BRADLEY_TERRY, Link
-from spac_theory.objective import (
-    game_value,
-    tabular_preference_derivatives,
-    tabular_preference_loss,
-)
+from spac_theory.objective import PreferenceTerm, game_value, tabular_preference_loss
 from spac_theory.solvers.design import DenseDesign, Design
 
 SMALLEST_CONTEXT_WEIGHT = 1e-12
@@ -50,6 +48,7 @@ class Program:
         Context weights of the max; None for the critic's problem.
     low, high : reward range, infinite where there is none.
     radius : `B`, infinite where there is no ball; `certificate_radius` is a finite bound on `‖θ‖`.
+    term : `λ E_D` in the form whose derivatives cost least, see :meth:`prepared`; None until then
     """
 
     linear: Tensor
@@ -64,6 +63,12 @@ class Program:
     high: float = math.inf
     radius: float = math.inf
     link: Link = BRADLEY_TERRY
+    term: PreferenceTerm | None = None
+
+    def prepared(self) -> Self:
+        """The same program, with `term` at hand for all the steps to come."""
+        weight = self.lam[:, None, None, None] * self.win_fraction
+        return replace(self, term=PreferenceTerm.of(weight, self.link))
 
     @property
     def boxed(self) -> bool:
@@ -75,10 +80,18 @@ class Program:
         """Whether the norm of the parameters is bounded."""
         return math.isfinite(self.radius)
 
-    @property
+    @cached_property
     def context_weight(self) -> Tensor | None:
-        """`ρ`, kept positive so that every context has multipliers."""
-        return None if self.rho is None else self.rho.clamp_min(SMALLEST_CONTEXT_WEIGHT)
+        """`ρ` as a column `(X, 1)`, kept positive so that every context has multipliers."""
+        if self.rho is None:
+            return None
+        return self.rho.clamp_min(SMALLEST_CONTEXT_WEIGHT).unsqueeze(-1)
+
+    @cached_property
+    def signs(self) -> Tensor:
+        """What one more unit of reward adds to the slacks `u − r`, `r − low`, `high − r`, `(K, 1, 1)`."""
+        signs = [-1.0] * (self.rho is not None) + [1.0, -1.0] * self.boxed
+        return self.lam.new_tensor(signs).reshape(-1, 1, 1)
 
     def reward(self, theta: Tensor) -> Tensor:
         """`offset + M θ`, `(S, X, A)`."""
@@ -91,14 +104,18 @@ class Program:
         return game_value((self.linear * reward).sum((-2, -1)), preference, self.lam)
 
     def smooth_derivatives(self, reward: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradient `(S, X, A)` and Hessian blocks `(S, X, A, A)` of :meth:`smooth_value`."""
-        weight = self.lam[:, None, None, None] * self.win_fraction
-        gradient, hessian = tabular_preference_derivatives(reward, weight, self.link)
-        return self.linear + gradient, hessian
+        """Gradient `(S, X, A)` of :meth:`smooth_value`, and the edges `(S, X, A, A)` of its Hessian.
+
+        The Hessian is the graph Laplacian of these edges, see :class:`~spac_theory.objective.PreferenceTerm`.
+        """
+        term = self.term or self.prepared().term
+        assert term is not None
+        gradient, edges = term.derivatives(reward)
+        return self.linear + gradient, edges
 
     def step_limit(self, change: Tensor) -> Tensor:
-        """Largest sensible share `(S,)` of a Newton step that changes rewards by `change`."""
-        return torch.full((len(change),), torch.inf, dtype=change.dtype)
+        """Largest sensible share, at most 1, of a Newton step that changes rewards by `change`, `(S, 1)`."""
+        return change.new_ones(1, 1)
 
     def value(self, reward: Tensor) -> Tensor:
         """The objective, `(S,)`."""
@@ -170,19 +187,20 @@ class Program:
         slack = torch.minimum(self.high - reward, reward - self.low)
         weight = 1 / (slack / width).clamp_min(SMALLEST_SLACK)
         nothing = self.lam.new_zeros(*reward.shape, reward.shape[-1])
-        factor = self.design.factor(nothing, self.lam.new_zeros(len(reward)), weight)
+        factor = self.design.factor(nothing, None, weight)
         for _ in range(REPAIRS):
             residual = self.design.adjoint(gradient + net) + pull
             net = net - weight * self.design.forward(factor.solve(residual))
         return (-net).clamp_min(0), net.clamp_min(0)
 
-    def select(self, lanes: Tensor) -> Program:
+    def select(self, lanes: Tensor | slice) -> Self:
         """The problems `lanes` alone."""
         return replace(
             self,
             linear=self.linear[lanes],
             lam=self.lam[lanes],
             win_fraction=self.win_fraction[lanes],
+            term=None if self.term is None else self.term.select(lanes),
             design=self.design.select(lanes),
             offset=None if self.offset is None else self.offset[lanes],
         )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spac_theory.solvers.iterate import Iterate, complementarity, longest_step, move, shifted
+from spac_theory.solvers.iterate import Iterate, complementarity, longest_step, move
 from spac_theory.solvers.newton import Newton
 from spac_theory.solvers.program import Program
 
@@ -31,7 +31,7 @@ class Evaluated:
     x: Iterate
     reward: Tensor
     gradient: Tensor
-    hessian: Tensor
+    edges: Tensor
 
     @staticmethod
     def at(program: Program, x: Iterate) -> Evaluated:
@@ -42,27 +42,25 @@ class Evaluated:
     def select(self, lanes: Tensor) -> Evaluated:
         """The lanes alone."""
         x = self.x.select(lanes)
-        return Evaluated(x, self.reward[lanes], self.gradient[lanes], self.hessian[lanes])
+        return Evaluated(x, self.reward[lanes], self.gradient[lanes], self.edges[lanes])
 
     def write(self, lanes: Tensor, part: Evaluated) -> None:
-        """Store the lanes of `part` in place."""
-        self.x.write(lanes, part.x)
-        for name in ("reward", "gradient", "hessian"):
+        """Put `part` in the place of the numbered lanes."""
+        self.x = self.x.written(lanes, part.x)
+        for name in ("reward", "gradient", "edges"):
             getattr(self, name)[lanes] = getattr(part, name)
 
 
 def merit(program: Program, now: Evaluated) -> Tensor:
-    """`Σ s z` plus the radius times the norm of the dual residual, both in units of value, `(S,)`."""
+    """`Σ s z` plus the radius times the norm of the dual residual, both in units of value, `(S, 1)`."""
     x, row = now.x, now.gradient
-    if program.rho is not None:
-        row = row + x.w
-    if program.boxed:
-        row = row + x.z_high - x.z_low
+    if x.layout.groups:
+        row = row - (program.signs * x.z).sum(1)
     residual = program.design.adjoint(row)
     if program.balled:
         residual = residual - x.y
-    total, _ = complementarity(program, x)
-    return total + program.certificate_radius * residual.norm(dim=-1)
+    norm = residual.norm(dim=-1, keepdim=True)
+    return complementarity(program, x) + program.certificate_radius * norm
 
 
 def direction(
@@ -75,19 +73,16 @@ def direction(
     that die early cannot come back.
     """
     x = now.x
-    total, count = complementarity(program, x)
-    newton = Newton(program, x, now.gradient, now.hessian, 0 if level is None else REFINED)
-    affine = newton.direction(torch.zeros_like(total))
-    reach = longest_step(program, x, affine).clamp_max(1)
-    ahead, _ = complementarity(program, shifted(x, affine, reach))
-    sigma = (ahead / total).clamp(1e-6, 1) ** 3
-    share = torch.ones_like(reach)
+    newton = Newton(program, x, now.gradient, now.edges, 0 if level is None else REFINED)
+    affine, total = newton.predictor(), newton.total
+    sigma = (affine.ahead / total).clamp(1e-6, 1) ** 3
+    share = None
     if level is not None:
-        share = reach
+        share = affine.reach
         sigma = torch.maximum(sigma, (CENTRED * (level - total) / total).clamp_max(10))
-    d = newton.direction(sigma * total / count, affine, share)
-    alpha = (STEP_TO_BOUNDARY * longest_step(program, x, d)).clamp_max(1)
-    return d, torch.minimum(alpha, program.step_limit(program.design.forward(d.theta)))
+    d, change = newton.corrector(sigma * total / x.layout.constraints, affine, share)
+    alpha = STEP_TO_BOUNDARY * longest_step(program, x, d)
+    return d, torch.minimum(alpha, program.step_limit(change))
 
 
 def plain_step(program: Program, now: Evaluated) -> Evaluated:
@@ -103,11 +98,11 @@ def careful_step(program: Program, now: Evaluated) -> Evaluated:
     ahead = Evaluated.at(program, move(program, now.x, d, alpha))
     reached = merit(program, ahead)
     for _ in range(HALVINGS):
-        allowed = (1 - SUFFICIENT * alpha) * level + NOISE * program.lam
-        high = ~(reached <= allowed) & (alpha > 0)
-        if not bool(high.any()):
+        allowed = (1 - SUFFICIENT * alpha) * level + NOISE * program.lam.unsqueeze(1)
+        high = (~(reached <= allowed) & (alpha > 0)).nonzero()[:, 0]
+        if not len(high):
             break
-        alpha = torch.where(high, alpha / 2, alpha)
+        alpha[high] /= 2
         part = program.select(high)
         x, step = now.x.select(high), d.select(high)
         again = Evaluated.at(part, move(part, x, step, alpha[high]))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from spac_theory import ALGORITHMS, LearnerView, Oracle, WinnerCounts, make_algorithm
+from spac_theory import ALGORITHMS, LearnerView, Oracle, WinnerCounts, make_algorithm, testing
 from spac_theory.bandit.online import OnlineAccess
 
 from .conftest import Setting, make_setting
@@ -183,3 +185,36 @@ def test_every_algorithm_is_one_word_of_a_sweep():
                 assert resolved == dataclasses.asdict(make_algorithm(name)), file.name
             found[name] = file
     assert set(OURS) <= set(found)
+
+
+PLUGIN = """
+from dataclasses import dataclass
+
+from spac_theory import ALGORITHMS, Fit
+from spac_theory.view import TabularPolicy
+
+
+@ALGORITHMS.register("{name}")
+@dataclass(frozen=True)
+class Mine:
+    def skip(self, view, oracle):
+        return None
+
+    def fit(self, view, data, oracle=None):
+        seen = data.compared.sum(-1).double() + {added}
+        return Fit(TabularPolicy(seen / seen.sum(-1, keepdim=True)), "closed form")
+"""
+
+
+def test_plug_ins_are_checked_by_one_command(tmp_path, capsys):
+    good, bad, empty = (tmp_path / f"{name}.py" for name in ("good", "bad", "empty"))
+    good.write_text(PLUGIN.format(name="checked_good", added=1))
+    bad.write_text(PLUGIN.format(name="checked_bad", added="data.wins[0, 0, 0, 1] + 1"))
+    words = [sys.executable, "-m", "spac_theory.testing", str(good), str(bad)]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=PAGES.parents[1])
+    assert (done.returncode, done.stdout) == (1, "checked_good: as it must be\n")
+    assert done.stderr.startswith("checked_bad: ")  # a data set of it sees another
+    assert done.stderr.count("\n") == 1
+    empty.write_text("")
+    assert testing.main([str(empty)]) == 2
+    assert "registers no algorithm" in capsys.readouterr().err

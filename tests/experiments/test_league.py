@@ -192,10 +192,13 @@ class MostCompared:
 def test_an_algorithm_from_one_outside_file_plays(tmp_path):
     file = tmp_path / "stranger.py"
     file.write_text(STRANGER)
-    extra = {"mine": {"name": "most_compared", "sharpness": 2.0}}
-    league = read_league(
-        config(tmp_path / "s", plugins=[str(file)], extra=extra, entries=["uniform"])
-    )
+    own = {"name": "most_compared", "sharpness": 2.0, "grid": [{"sharpness": 0.0}]}
+    common = {"plugins": [str(file)], "entries": ["uniform"]}
+    league = read_league(config(tmp_path / "s", extra={"mine": own}, **common))
+    assert [spec["options"]["sharpness"] for spec in league.specs["mine"]] == [2.0, 0.0]
+    for grid, said in (([{}] * 4, "has 4 settings"), ([2], "write a list of options")):
+        with pytest.raises(InputError, match=said):
+            read_league(config(tmp_path / "s", extra={"mine": {**own, "grid": grid}}, **common))
     rows = season(league, QUIET)
     mine = rows.filter(pl.col("algorithm") == "mine")
     assert set(mine["status"]) == {"done"}

@@ -60,6 +60,7 @@ def test_help_and_the_configuration_are_readable(tmp_path: Path) -> None:
     assert text.returncode == 0
     for word in ("python -m experiments.coverage_sweep", "spac_certified_theorem", "Exit code"):
         assert word in text.stdout
+    assert "accelerate" not in text.stdout  # a group of other programs cannot be chosen here
     config = run(command(SWEEP, tmp_path, "algorithm=[dpo]", "--cfg", "job"), tmp_path)
     assert config.returncode == 0
     assert "ridge: 1.0" in config.stdout

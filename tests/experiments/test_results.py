@@ -138,6 +138,9 @@ def test_figures_of_a_paper_from_a_folder(tmp_path: Path) -> None:
     assert {path.name for path in paths} == {"suboptimality_n_0.2.pdf", "suboptimality_n_0.2.svg"}
     pdf = paths[0].read_bytes()
     assert b"/FontFile2" in pdf  # TrueType, embedded
+    svg = paths[1].read_text()
+    assert "<text" not in svg  # letters are outlines: no reader's fonts are asked for
+    assert svg.count('id="DejaVuSans-') > 10
     assert "0.2" in (tmp_path / "figures/captions.md").read_text()
     assert write(tmp_path, formats="png", cell="mle_greedy,0.2,50,0", **common)[0].exists()
     for wrong, said in (({"formats": "bmp"}, "'bmp'"), ({"cell": "x,1"}, "ALGORITHM,DIAL,N,SEED")):

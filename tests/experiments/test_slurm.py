@@ -110,7 +110,7 @@ def test_a_job_that_dies_costs_its_units_and_the_others_are_the_same_bits(tmp_pa
         (
             "local",
             {"memory": 4},
-            r"^launcher\.parameters: Unknown argument 'memory'.*; change it\.$",
+            r"^launcher\.parameters: Parameter 'memory'.*, such as slurm_partition\.$",
         ),
         ("slurm", {}, r"this machine has no srun; .* choose launcher=local\.$"),
     ],

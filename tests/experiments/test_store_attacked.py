@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import platform
 import shutil
@@ -27,12 +28,15 @@ from experiments.engine.collect import collect
 from experiments.engine.executor import run_units
 from experiments.engine.store import _checksum, read_results
 from experiments.engine.units import run_unit
+from experiments.studies.sweep.again import differences
 from experiments.studies.sweep.cells import Sweep, read_sweep
 from experiments.studies.sweep.run import coverage_sweep, pending_units
 from spac_theory import InputError
 
+from ..small_disk import OWN_MOUNTS, REASON
+from . import full_disk
 from .test_store import sweep_in
-from .tools import comparable, settings
+from .tools import ROOT, comparable, run, settings
 
 FLIPS, SWAPS = 60, 20
 
@@ -190,6 +194,23 @@ def test_a_full_disk_is_no_failed_row(tmp_path: Path) -> None:
     with refused, pytest.raises(StorageError, match="is full"):
         run_unit(unit)
     assert not [p for p in store.rglob("*") if p.is_file()]
+
+
+@pytest.mark.skipif(bool(REASON), reason=REASON or "there are mounts of one's own")
+def test_a_sweep_that_fills_a_real_disk_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    words = [*OWN_MOUNTS, sys.executable, "-m", "tests.experiments.full_disk", str(tmp_path)]
+    done = run(words, ROOT)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["codes"] == [DISK_REFUSED, 0]
+    assert "is full; free some space" in done.stderr
+    assert "Traceback" not in done.stderr
+    first, second = told["kept"]
+    assert 0 < len(first) < len(second) == 2 * len(full_disk.SIZES)
+    assert first.items() <= second.items()  # what had been written was not written again
+    assert told["half"] == []
+    whole = sweep_in(tmp_path / "whole", *full_disk.WORDS)
+    assert differences(whole, read_results(tmp_path / "out")) == []
 
 
 @pytest.mark.parametrize("store", ["", "{here}/log.csv", "{here}/log.csv/below", "/proc/x", "a\0b"])

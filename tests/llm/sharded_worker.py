@@ -53,27 +53,30 @@ def loss_and_gradient(model, rows, chunk, packed=False):
     return loss
 
 
-def fully_sharded(recomputed=False):
-    """A model sharded by layers, which read packs before it was."""
+def fully_sharded(recomputed=False, late=False):
+    """A model sharded by layers, asked whether it reads packs before that, or `late`."""
     from conftest import tiny_mistral
     from torch.distributed.fsdp import fully_shard
 
     from llm.models.logprobs import with_logps
-    from llm.models.packs import with_packs
+    from llm.models.packs import comes_later, with_packs, with_packs_later
 
-    model = with_logps(tiny_mistral(dtype=torch.float64))
-    assert with_packs(model)
+    model = tiny_mistral(dtype=torch.float64)
+    assert late or with_packs(with_logps(model))
     if recomputed:
         model.train()
         model.gradient_checkpointing_enable({"use_reentrant": False})
     for layer in model.model.layers:
         fully_shard(layer)
     fully_shard(model)
+    if late:
+        assert comes_later(model)
+        assert with_packs_later(model)
     return model
 
 
 def sharded():
-    """Padded halves, packs, and packs with recomputed activations, against one process and one pass."""
+    """Padded halves and packs, also with recomputed activations, against one process and one padded pass."""
     from conftest import tiny_mistral
 
     from llm.data.trees import deal
@@ -88,8 +91,13 @@ def sharded():
     sizes = StreamCollator(0, spac()[1], True).sizes(rows)
     packs = [[rows[i] for i in pack] for pack in deal(sizes, 30, 2)[rank]]
     assert len(packs) > 1
-    for passes, packed, recomputed in ((halves, 0, 0), (packs, 1, 0), (packs, 1, 1)):
-        model, total = fully_sharded(recomputed), torch.zeros((), dtype=torch.float64)
+    for passes, packed, recomputed, late in (
+        (halves, 0, 0, 0),
+        (packs, 1, 0, 0),
+        (packs, 1, 1, 0),
+        (packs, 1, 0, 1),
+    ):
+        model, total = fully_sharded(recomputed, late), torch.zeros((), dtype=torch.float64)
         for number, part in enumerate(passes, 1):
             model.set_requires_gradient_sync(number == len(passes))
             loss = loss_and_gradient(model, part, 5, packed) * (2 * len(part) / len(rows))
@@ -99,7 +107,7 @@ def sharded():
         assert abs(float(total) - float(expected)) < 1e-8, (total, expected)
         for (name, p), q in zip(model.named_parameters(), whole.parameters(), strict=True):
             difference = (p.grad.full_tensor() - q.grad).abs().max()
-            assert float(difference) < 1e-8, (name, packed, recomputed, difference)
+            assert float(difference) < 1e-8, (name, packed, recomputed, late, difference)
 
 
 def trainer_of(folder, rows, tokens=None):

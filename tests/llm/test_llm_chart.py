@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from experiments.common.files import read_json, write_json
+from experiments.reporting.sources import kind_of, read_source
 from llm import chart
 from llm.comparison.grid import check
 from llm.comparison.setting import Cell, Result, Setting
@@ -125,6 +126,14 @@ def test_a_small_chart_reports_only_fresh_seeds_and_what_was_spent(drawn):
     assert "SPAC-T − it" in page
     assert "a head alone" in page
     assert (drawn[1] / "chart.png").stat().st_size > 10_000
+    source = read_source(str(drawn[1]))
+    told = kind_of(source).tell(source)
+    least = min(r["suboptimality"] for k, r in rows.items() if k not in ("sft", "bandit"))
+    assert f"{least:.3f}" in told.answers[0]
+    assert set(source.rows["setting"]) == set(rows)
+    assert len(told.tables[1].rows) == len(stored["tuning"])
+    twice = kind_of(source).compare(source, source).data["comparison"]
+    assert set(twice["move"]) == {"equal"}
 
 
 def test_a_chart_resumes_run_by_run(drawn, capsys):

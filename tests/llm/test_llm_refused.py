@@ -52,6 +52,7 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path):
     ("overrides", "says"),
     [
         (["train.batch=100", "train.micro_batch=33"], "multiple of micro_batch"),
+        (["train.tokens=0"], "train.tokens is 0; it must be at least 1"),
         (["train.warmup=2.5"], "a whole number of steps"),
         (["sft.epochs=-1"], "sft.epochs is -1"),
         (["generation=vllm"], "needs the package vllm"),

@@ -9,6 +9,8 @@ import signal
 from experiments.claims.kills import SMALL, launch, reach
 from experiments.common.files import read_json
 from experiments.common.program import guarded
+from experiments.reporting.run import report_page
+from experiments.reporting.sources import read_source
 from llm.run import composed, execute
 
 FAST = ("rounds=1", "data.language.demonstrations=256", "data.language.pairs=32")
@@ -39,6 +41,12 @@ def test_ctrl_c_is_one_sentence_and_leaves_a_run_that_goes_on(tmp_path, capsys):
     assert again(tmp_path) == 0  # a finished run: nothing is done twice
     assert "sample-own" not in capsys.readouterr().out
     assert read_json(tmp_path / "manifest.json") == manifest
+
+    page = report_page([read_source(str(tmp_path))])
+    for name, rounds in read_json(tmp_path / "results.json")["rounds"].items():
+        assert name in page
+        assert f"{rounds[-1]['suboptimality']:.3f}" in page
+    assert "python -m" in page.partition("To make these numbers again")[2][:300]
 
     assert again(tmp_path, "methods.spac.lam=5.0") == 2
     message = capsys.readouterr().err

@@ -6,14 +6,14 @@ from functools import partial
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from llm.data.row import Row
 from llm.data.trees import Pack, Tree, fill, pack, unpacked
 from llm.methods import Stream, data
-from llm.models import tree_attention
+from llm.models import tree_attention, tree_flex
 from llm.models.logprobs import pack_logps, sequence_logps, with_logps
 from llm.models.packs import with_packs
 from llm.stages import reference
@@ -142,6 +142,42 @@ def test_what_a_token_sees() -> None:
     assert packed.owners.tolist() == [0, 1, 1]
 
 
+@given(st.integers(0, 10**6))
+@settings(max_examples=20, deadline=None)
+def test_the_block_mask_is_the_dense_mask(seed: int) -> None:
+    """Every pair of tokens asked of the function that flex_attention is given."""
+    packed = pack(forest(seed))
+    tree, branch = packed.layout[0, 0]
+    dense = tree_attention.visible(branch) & (tree[:, None] == tree)
+    mask, place = tree_flex.block_mask(packed.layout), torch.arange(len(tree))
+    found = mask.mask_mod(torch.tensor(0), torch.tensor(0), place[:, None], place[None])
+    assert torch.equal(found, dense)
+    assert tree_flex.block_mask(packed.layout) is mask  # once a pack
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma2"])
+def test_a_model_of_flex_attention_reads_packs(kind: str, monkeypatch) -> None:
+    """The kernel uncompiled, forward alone: what a CPU has. Capped attention is no obstacle here."""
+    from transformers.integrations.flex_attention import WrappedFlexAttention
+
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+    monkeypatch.setattr(WrappedFlexAttention, "_instance", None)
+    monkeypatch.setattr(WrappedFlexAttention, "_is_flex_compiled", False)
+    options = {**SMALL, "head_dim": 16, "attn_logit_softcapping": 2.0, "sliding_window": 64}
+    config = AutoConfig.for_model(kind, **(options if kind == "gemma2" else SMALL))
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+    trees = forest()
+    with torch.no_grad():
+        expected = alone(model, trees)
+        model.set_attn_implementation("flex_attention")
+        with_logps(model)
+        assert with_packs(model)
+        assert model.config._attn_implementation == tree_flex.NAME
+        assert torch.allclose(pack_logps(model, pack(trees)), expected, rtol=0, atol=1e-4)
+        assert torch.allclose(alone(model, trees), expected, rtol=0, atol=1e-4)
+
+
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=40), st.integers(1, 80))
 def test_filling_loses_nothing_and_keeps_the_budget(sizes: list[int], budget: int) -> None:
     packs = fill(sizes, budget)
@@ -244,6 +280,25 @@ def test_the_reference_pass_scores_packs_as_it_scores_padded_rows() -> None:
     for one, other in zip(padded, packed, strict=True):
         for name in names:
             assert one[name] == pytest.approx(other[name], abs=1e-8)
+
+
+def test_states_of_answers_are_those_of_padded_texts(tmp_path) -> None:
+    """Answers of one prompt in several rows, one of them the beginning of another; small packs."""
+    from llm.models.heads import States
+    from llm.models.load import ModelSettings
+    from llm.worlds import tiny as language
+
+    tok = language.tokenizer()
+    language.model(tok, seed=4).save_pretrained(tmp_path / "model")
+    settings = ModelSettings(f"{tmp_path}/model", None, "float32", "sdpa", None, None, {})
+    answers = [[[5, 6], [5, 6, 7]], [[8], [5, 6, 9, 4]], [[9, 9, 9], [5]]]
+    asked = [Row([1, 4 + i % 2, 7], {"own": own}) for i, own in enumerate(answers)]
+    found = [
+        States(tmp_path / str(n), settings.name, "w", settings, tok, 2, n).of(asked, "own")
+        for n in (0, 9, 4096)
+    ]
+    for packed in found[1:]:
+        assert torch.allclose(found[0], packed, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])

@@ -20,12 +20,14 @@ from llm.data.row import Row
 from llm.data.trees import deal, families, fill
 from llm.methods import streams_of
 from llm.methods.spac import Spac
+from llm.models import probe
 from llm.models.load import ModelSettings
 from llm.models.logprobs import sequence_logps, with_logps
 from llm.training.assembly import method_trainer, sft_trainer
 from llm.training.batches import ROW_WEIGHT, SEQUENCES, StreamCollator, read
 from llm.training.fit import fit
 from llm.training.settings import TrainSettings
+from llm.training.throughput import TIMED
 from llm.training.weights import balanced, weighted
 from llm.worlds import tiny as language
 from spac_theory.checks import InputError
@@ -198,8 +200,23 @@ def test_a_budget_changes_neither_the_trajectory_nor_the_log(tmp_path) -> None:
         assert float((found - expected).abs().max()) < 1e-8
         for one, other in zip(log, again, strict=True):
             assert one.keys() == other.keys()
-            for name in one.keys() - {"epoch", "grad_norm", "learning_rate"}:
+            for name in (n for n in one if not n.endswith((*TIMED, "grad_norm"))):
                 assert one[name] == pytest.approx(other[name], abs=1e-5), name
+
+
+def test_weights_that_come_sharded_are_asked_before_the_first_batch(tmp_path, monkeypatch) -> None:
+    expected, _ = trained(tmp_path / "now", tokens=30, packing=True)
+    seen = []
+
+    def noted(self, given, _pack=StreamCollator._pack):
+        seen.append(len(given))
+        return _pack(self, given)
+
+    monkeypatch.setattr(probe, "has_weights", lambda model: False)
+    monkeypatch.setattr(StreamCollator, "_pack", noted)
+    found, _ = trained(tmp_path / "late", tokens=30, packing=True)
+    assert torch.equal(found, expected)
+    assert sum(seen) == 18
 
 
 def test_demonstrations_train_on_packs_too(tmp_path) -> None:
@@ -262,6 +279,6 @@ def test_a_budget_stands_in_for_the_micro_batch() -> None:
 
 
 def test_a_row_above_the_budget_is_told_and_computed_alone(tmp_path) -> None:
-    with pytest.warns(UserWarning, match=r"train.tokens is 3 and the longest row takes \d+"):
+    with pytest.warns(UserWarning, match=r"train.tokens is 3 and a row takes \d+"):
         _, _, passes = in_passes("whole", rows(3), tmp_path, replace(TRAIN, tokens=3, packing=True))
     assert passes == 3

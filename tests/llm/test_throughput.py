@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from llm.data.padding import pad
 from llm.data.trees import Tree, pack
 from llm.files import memory
-from llm.files.cards import CARDS, recognise
+from llm.models.cards import CARDS, recognise
 from llm.models.flops import Load, cost_of
 from llm.models.load import LoraSettings, add_lora
 from llm.models.logprobs import pack_logps, sequence_logps, with_logps

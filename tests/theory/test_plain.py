@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +11,14 @@ import torch
 
 from spac_theory import (
     BRADLEY_TERRY,
+    Fit,
     InputError,
     LearnerView,
     PreferenceModel,
     bound,
     make_algorithm,
+    make_behaviour,
+    make_problem,
     pair_law,
     sample_winner_counts,
     table_problem,
@@ -71,3 +75,33 @@ def test_a_table_of_rewards_is_a_problem_in_one_call() -> None:
         assert len(text) < 700
         assert "tensor(" not in text
     assert "reward=<2 × 3>" in repr(problem.bandit)
+
+
+def test_a_saved_fit_comes_back_and_predicts(tmp_path: Path) -> None:
+    problem = make_problem("tabular", contexts=3, actions=4)
+    mu = make_behaviour("coverage").policy(problem, 0.3)
+    law = winner_law(
+        problem.bandit.rho, pair_law(mu), PreferenceModel.from_reward(problem.bandit.reward)
+    )
+    data = sample_winner_counts(law, 200, range(5), "saved")
+    view = LearnerView(problem.reward_class, problem.bandit.rho, reference=mu, baseline=mu)
+    fit = make_algorithm("spac").fit(view, data)
+    fit.save(tmp_path / "fit.npz")
+    again = Fit.load(tmp_path / "fit.npz")
+    assert torch.equal(again.policy.probabilities(), fit.policy.probabilities())
+    for name in ("gap", "lam", "reward", "converged"):
+        mine, theirs = getattr(fit, name), getattr(again, name)
+        assert (mine is None and theirs is None) or torch.equal(mine, theirs)
+    assert (again.gap_kind, again.extra.keys()) == (fit.gap_kind, fit.extra.keys())
+    assert torch.equal(fit.predict(), fit.policy.probabilities().max(-1).indices)
+    assert [path.name for path in tmp_path.iterdir()] == ["fit.npz"]
+
+
+def test_what_is_no_fit_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "bad.npz").write_bytes(b"PK")
+    np.savez(tmp_path / "other.npz", a=np.zeros(2))
+    for name in ("bad.npz", "other.npz", "none.npz"):
+        with pytest.raises(InputError, match="holds no saved fit"):
+            Fit.load(tmp_path / name)
+    with pytest.raises(InputError, match=r"ends in \.npz"):
+        Fit.load(tmp_path / "fit.pt")

@@ -1,1 +1,4 @@
-"""A file a kind of results; `experiments.reporting.sources` lists them in the order of trying."""
+"""A file a kind of results, and what they share: `kind`, `tidy` rows, `paired` differences, `answers`.
+
+`experiments.reporting.sources` lists the kinds in the order of trying.
+"""

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from experiments.common.table import Table
-from experiments.reporting.kind import Kind, Source, Told
+from experiments.reporting.kinds.kind import Kind, Source, Told
 from spac_theory.checks import InputError
 
 PAGE = "claims.md"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import polars as pl
 
-from experiments.reporting.kind import Kind, Source, Told
-from experiments.reporting.tidy import images, reports
+from experiments.reporting.kinds.kind import Kind, Source, Told
+from experiments.reporting.kinds.tidy import images, reports
 from spac_theory.checks import InputError
 
 PAGE = "diagnosis.md"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import polars as pl
 
-from experiments.reporting.answers import rows_say
-from experiments.reporting.kind import Kind, Picture, Source, Told
-from experiments.reporting.paired import Pairs, told_apart
-from experiments.reporting.tidy import read_tidy, reports
+from experiments.reporting.kinds.answers import rows_say
+from experiments.reporting.kinds.kind import Kind, Picture, Source, Told
+from experiments.reporting.kinds.paired import Pairs, told_apart
+from experiments.reporting.kinds.tidy import read_tidy, reports
 from experiments.studies.league.analysis import metric, summary
 from experiments.studies.league.figure import league_figure
 

@@ -1,4 +1,4 @@
-"""A chart of language-model methods: every one at the best of as many settings, cell by cell."""
+"""A chart or a league of language-model methods: every one at the best of as many settings, cell by cell."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from experiments.common.figure import make_figure
 from experiments.common.files import read_json
 from experiments.common.style import BLACK, GREY, RED
 from experiments.common.table import Table, plus_minus
-from experiments.reporting.kind import Kind, Picture, Source, Told
-from experiments.reporting.paired import Pairs, told_apart
+from experiments.reporting.kinds.kind import Kind, Picture, Source, Told
+from experiments.reporting.kinds.paired import Pairs, told_apart
 from spac_theory.statistics import mean_interval
 
+PROGRAMS = {"chart.json": "llm.chart", "league.json": "llm.chart --config-name league"}
 CELL = ["language", "coverage", "n"]
 START, EXACT = "sft", "bandit"  # the start, and exact SPAC in the bandit behind the language
 SPENT = ("steps", "samples", "labels")
@@ -22,14 +23,14 @@ WORDS = {START: "SFT", EXACT: "exact SPAC, told k"}
 
 
 def read(folder: Path) -> Source | None:
-    """The folder of `llm.chart`."""
-    path = folder / "chart.json"
-    if not path.is_file():
+    """The folder of `llm.chart` in either configuration, whose rows are alike."""
+    path = next((folder / name for name in PROGRAMS if (folder / name).is_file()), None)
+    if path is None:
         return None
     found = read_json(path)
     made = {str(k): str(v) for k, v in found.get("made", {}).items()}
     rows = pl.DataFrame(found["rows"], infer_schema_length=None)
-    command = made.pop("command", "python -m llm.chart")
+    command = made.pop("command", f"python -m {PROGRAMS[path.name]}")
     return Source(folder, KIND.name, rows, command, made, found)
 
 
@@ -57,7 +58,8 @@ def tell(source: Source) -> Told:
     ablations = pl.DataFrame(source.more.get("ablations", []), infer_schema_length=None)
     data = {f"{source.name}_rows": source.rows, "tuning": tuning, "ablations": ablations}
     kept = {name: frame for name, frame in data.items() if frame.height}
-    return Told(_answers(lines), [_picture(source.rows)], tables, data=kept)
+    reports = sorted(source.folder.glob("league.md"))
+    return Told(_answers(lines), [_picture(source.rows)], tables, reports, data=kept)
 
 
 def _place(row: dict[str, Any]) -> str:
@@ -74,9 +76,8 @@ def _answers(lines: pl.DataFrame) -> list[str]:
             told = part.filter(pl.col("method") == EXACT)["mean"].to_list()
             exact = f" (exact SPAC, told k: {told[0]:.3f})" if told else ""
             where = _place(part.row(0, named=True))
-            said.append(
-                f"{where}: smallest mean suboptimality {', '.join(order)}; {seeds} seeds{exact}."
-            )
+            many = "one seed" if seeds == 1 else f"{seeds} seeds"
+            said.append(f"{where}: smallest mean suboptimality {', '.join(order)}; {many}{exact}.")
     return said
 
 
@@ -145,4 +146,4 @@ def compare(a: Source, b: Source) -> Told:
     return told_apart(a, b, Pairs(frames, keys, "seed", "suboptimality"))
 
 
-KIND = Kind("llm_chart", "a chart of llm.chart", read, tell, compare)
+KIND = Kind("llm_chart", "a chart or league of llm.chart", read, tell, compare)

@@ -11,8 +11,8 @@ from experiments.common.figure import make_figure
 from experiments.common.files import read_json
 from experiments.common.style import BLACK, series
 from experiments.common.table import Table, number
-from experiments.reporting.kind import Kind, Picture, Source, Told
-from experiments.reporting.paired import Pairs, told_apart
+from experiments.reporting.kinds.kind import Kind, Picture, Source, Told
+from experiments.reporting.kinds.paired import Pairs, told_apart
 from spac_theory.checks import InputError
 
 START = "sft"  # what every method starts from

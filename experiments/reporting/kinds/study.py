@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 
 from experiments.common.configuration import read as read_settings
 from experiments.engine.study import Study
-from experiments.reporting.answers import rows_say
-from experiments.reporting.kind import Kind, Picture, Source, Told
-from experiments.reporting.paired import Pairs, told_apart
-from experiments.reporting.tidy import images, read_tidy, reports
+from experiments.reporting.kinds.answers import rows_say
+from experiments.reporting.kinds.kind import Kind, Picture, Source, Told
+from experiments.reporting.kinds.paired import Pairs, told_apart
+from experiments.reporting.kinds.tidy import images, read_tidy, reports
 
 # What a study sets, if it takes few values; the rest is measured, or drawn at random.
 SET = (

@@ -9,10 +9,10 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from experiments.common.style import title
-from experiments.reporting.answers import answers, moves_table
-from experiments.reporting.kind import Kind, Picture, Source, Told
-from experiments.reporting.paired import Pairs, told_apart
-from experiments.reporting.tidy import read_tidy
+from experiments.reporting.kinds.answers import answers, moves_table
+from experiments.reporting.kinds.kind import Kind, Picture, Source, Told
+from experiments.reporting.kinds.paired import Pairs, told_apart
+from experiments.reporting.kinds.tidy import read_tidy
 from experiments.results import caption, curves, plot, table
 from experiments.results.axes import at_dial, at_size
 from experiments.studies.sweep.analysis import dials_by_coverage
@@ -69,7 +69,7 @@ def _pictures(lines: pl.DataFrame, dials: list[float]) -> list[Picture]:
 def _figure(lines: pl.DataFrame, name: str, **options: Any) -> Figure:
     every = lines["algorithm"].unique(maintain_order=True).to_list()
     axes = plot(lines, width="two", labels="none", algorithms=every, **options)
-    axes.set_title(name)
+    axes.set_title(name.replace("\n", ", "))
     assert isinstance(axes.figure, Figure)
     return axes.figure
 

@@ -14,7 +14,7 @@ from experiments.engine.launcher import Launcher
 from experiments.engine.specs import Spec, label_of, load, resolve, try_dials
 from experiments.engine.store import open_store
 from experiments.engine.units import Unit
-from experiments.studies.league.entries import ENTRIES, Entry
+from experiments.studies.league.entries import BUDGET, ENTRIES, Entry
 from spac_theory import InputError, checks
 
 DELTA = 0.1  # confidence level of the bounds that learners are told
@@ -114,17 +114,36 @@ def read_league(config: Mapping[str, Any]) -> League:
 
 
 def _entries(settings: Settings) -> dict[str, Entry]:
-    """The entries asked for, and those of the configuration itself (one setting each)."""
+    """The entries asked for, and those of the configuration itself, tuned over the `grid` that they bring."""
     asked = list(settings.entries) or list(ENTRIES)
     for label in asked:
         checks.choice("entries", label, ENTRIES)
     own = {}
-    for label, spec in settings.extra.items():
+    for label, given in settings.extra.items():
+        spec, grid = _with_grid(label, given)
         found = resolve("algorithm", f"extra.{label}", spec)
         if label in ENTRIES:
             raise InputError(f"extra holds {label!r}, an entry of the league itself; rename it.")
-        own[label_of("extra", label)] = Entry(found["name"], fixed=tuple(found["options"].items()))
+        fixed = tuple(found["options"].items())
+        own[label_of("extra", label)] = Entry(found["name"], grid, fixed=fixed)
     return {**{label: ENTRIES[label] for label in asked}, **own}
+
+
+def _with_grid(label: str, given: Any) -> tuple[Any, tuple[dict[str, Any], ...]]:
+    """The algorithm of an entry of one's own, and the settings that it may try beside its defaults."""
+    if not isinstance(given, Mapping):
+        return given, ()
+    spec = dict(given)
+    grid = spec.pop("grid", None) or []
+    if not isinstance(grid, list) or not all(isinstance(one, Mapping) for one in grid):
+        raise InputError(
+            f"extra.{label}.grid is {grid!r}; write a list of options, as in [{{scale: 0.1}}, {{scale: 3}}]."
+        )
+    if len(grid) >= BUDGET:
+        raise InputError(
+            f"extra.{label}.grid has {len(grid)} settings; everybody tries {BUDGET - 1} beside the defaults."
+        )
+    return spec, tuple(dict(one) for one in grid)
 
 
 def _specs(label: str, entry: Entry) -> list[Spec]:

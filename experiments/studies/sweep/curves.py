@@ -66,7 +66,7 @@ def curve(axes: Axes, rows: pl.DataFrame, x: str, y: str, look: Style | None, fl
         return
     _interval(axes, rows, x, y, look, floor)
     common: dict[str, Any] = {"color": look.colour, "zorder": 3 + look.width}
-    part = {"label": f"_{look.name}"}  # no entry of a legend, but of the curve of that name
+    part: Any = {"label": f"_{look.name}"}  # no entry of a legend, but of the curve of that name
     shown = np.where(values >= floor, values, np.nan)
     axes.plot(
         at, middle, ls="", label=look.name, **common

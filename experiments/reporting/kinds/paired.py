@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from experiments.common.table import Table
-from experiments.reporting.kind import Source, Told
+from experiments.reporting.kinds.kind import Source, Told
 from experiments.studies.sweep.table import short
 from spac_theory.checks import InputError
 from spac_theory.statistics import mean_interval

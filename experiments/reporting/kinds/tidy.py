@@ -12,7 +12,7 @@ import yaml
 
 from experiments.common.figure import PLACES
 from experiments.engine.store import read_results
-from experiments.reporting.kind import Source
+from experiments.reporting.kinds.kind import Source
 
 OWN = ("commit", "results_schema", "results_version")
 
