@@ -238,6 +238,12 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
         return {"rows": add_references(spec)}
     make = theirs if spec["system"] == "trl" else ours
     import_module("trl.trainer.dpo_trainer" if make is theirs else "llm.training.assembly")
+    for late in (
+        "torch._dynamo",
+        "transformers.models.llama.modeling_llama",
+        "transformers.trainer",
+    ):
+        import_module(late)  # what a first step would import
     libraries = memory.held()
     with tempfile.TemporaryDirectory() as place:
         trainer = make(spec, place)

@@ -23,7 +23,8 @@ LLAMA = {
     "num_attention_heads": 8, "num_key_value_heads": 4,
 }  # fmt: skip
 BASE = {
-    "device": "cpu", "streams": 2, "batch": 4, "micro_batch": 4, "tokens": None, "warm": 0, "logp_chunk": 1024,
+    "device": "cpu", "streams": 2, "batch": 4, "micro_batch": 4, "tokens": None,
+    "warm": 0, "logp_chunk": 1024,
     "learning_rate": 1e-6, "optimiser": "adamw", "bf16": False, "checkpointing": False,
 }  # fmt: skip
 CASES = {

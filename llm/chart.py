@@ -4,7 +4,7 @@ Every rival is tried at the same number of settings on one tuning seed; the best
 an oracle's choice) is then run on other seeds, which alone are reported. The method in focus runs as its
 YAML has it. Every cell (language, coverage, n, seed) is a run directory of the pipeline, so the chart resumes
 like one; the fine-tuned start is shared by all cells of one coverage and seed. The grid is
-`conf/llm/chart.yaml`.
+`conf/llm/chart.yaml`, or that of all methods without one in focus, `--config-name league`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common.program import launch
+from llm.comparison.carried import Bandit
 from llm.comparison.cells import Clock, collect, run_cell, stored
 from llm.comparison.grid import Grid, cells_of, check
 from llm.comparison.setting import Cell, Chosen, Result, Setting
@@ -45,11 +46,11 @@ def titles(values: dict[str, Any]) -> dict[str, str]:
 class Chart:
     """The jobs of a grid in the order in which they decide something, and what is finished of them."""
 
-    page, focused = "chart.md", True
+    page = "chart.md"
 
     def __init__(self, values: dict[str, Any]) -> None:
         self.values = settled(values)
-        self.grid = check(self.values.pop("chart"), list(self.values["methods"]), self.focused)
+        self.grid = check(self.values.pop("chart"), list(self.values["methods"]))
         self.root = Path(self.values["run_dir"])
         self.cells = cells_of(self.grid.cells)
         self.tuning_cells = cells_of(self.grid.tuning_cells)
@@ -124,15 +125,29 @@ class Chart:
         print((self.root / self.page).read_text(encoding="utf-8"))
 
 
+class League(Chart):
+    """A chart without a method in focus: all are tuned alike, and the bandit's order stands beside theirs."""
+
+    page = "league.md"
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        place = values.get("bandit_league")
+        super().__init__({k: v for k, v in values.items() if k != "bandit_league"})
+        self.bandit = None if place is None else Bandit.read(str(place), self.grid.twins)
+
+    def write(self) -> None:
+        """The tables and the figure of what is finished."""
+        from llm.comparison.league import write
+
+        tuning, found = self.finished()
+        named = titles(self.values)
+        write(self.root, self.grid, tuning, found, self.chosen, named, self.bandit)
+
+
 def execute(values: dict[str, Any], output: Path | None = None) -> bool:
     """Tune, run the grid, and draw what is finished after every cell; False where training diverged."""
-    return play(Chart, values)
-
-
-def play(kind: type[Chart], values: dict[str, Any]) -> bool:
-    """A chart or a league from its settings; a training that diverges ends it, with a sentence."""
     quiet()
-    chart = kind(values)
+    chart = (League if values["chart"].get("focus") is None else Chart)(values)
     try:
         chart()
     except Diverged as error:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common.program import launch
-from llm.cards import CARDS, card
+from llm.models.cards import CARDS, card
 from llm.planning.advice import check, work_of
 from llm.planning.memory import Hardware, memory, without_gradients
 from llm.planning.size import measure

@@ -27,7 +27,6 @@ PROGRAMS = {
     "spac-llm": "llm.run",
     "spac-llm-plan": "llm.plan",
     "spac-llm-chart": "llm.chart",
-    "spac-llm-league": "llm.league",
 }
 
 

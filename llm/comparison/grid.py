@@ -14,7 +14,7 @@ from spac_theory.checks import InputError
 
 Coverage = Annotated[float, Field(gt=0, lt=1)]
 Cells = Annotated[tuple[tuple[str, Coverage, Comparisons], ...], Field(min_length=1)]
-Option = float | int | str
+Option = bool | float | int | str
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,10 @@ def cells_of(listed: Any) -> list[Cell]:
     return [Cell(str(name), float(coverage), int(n)) for name, coverage, n in listed]
 
 
-def check(values: Any, methods: list[str], focused: bool = True) -> Grid:
-    """The grid of a chart (`focused`) or a league; raises InputError for one that could not be finished."""
+def check(values: Any, methods: list[str]) -> Grid:
+    """The grid; raises InputError for one that could not be finished."""
     grid = read(Grid, values, "chart")
-    if focused != (grid.focus is not None):
-        raise InputError(
-            f"chart.focus is {grid.focus!r}; a chart has a method in focus, a league (python -m llm.league) "
-            "has none and null there."
-        )
-    if not focused:
+    if grid.focus is None:
         grid = _league(grid, methods)
     for name in (*(s.method for s in grid.untuned), *grid.settings):
         if name not in methods:

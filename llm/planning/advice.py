@@ -6,7 +6,7 @@ import copy
 from dataclasses import replace
 from typing import Any
 
-from llm.cards import CARDS
+from llm.models.cards import CARDS
 from llm.models.load import LoraSettings
 from llm.planning.memory import Hardware, memory, without_gradients
 from llm.planning.reading import trains

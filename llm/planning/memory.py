@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llm.cards import CARDS
+from llm.models.cards import CARDS
 from llm.models.logprobs import DEFAULT_CHUNK
 from llm.models.packs import PACK_TOKENS
 from llm.planning.reading import (

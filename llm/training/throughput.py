@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from llm.cards import recognise
 from llm.files import memory, processes
+from llm.models.cards import recognise
 from llm.models.flops import Cost, Load
 
 GIB = 2**30

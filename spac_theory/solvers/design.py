@@ -15,13 +15,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-
 CACHE = 2**17  # numbers: a megabyte, what a core keeps close
 
 
-def slices(lanes: int, size: int) -> list[slice]:
-    """Parts of the lanes of which each holds at most `CACHE` numbers, `size` a lane, or one lane."""
-    step = max(1, CACHE // max(1, size))
+def slices(lanes: int, size: int, most: int = CACHE) -> list[slice]:
+    """Parts of the lanes of which each holds at most `most` numbers, `size` a lane, or one lane."""
+    step = max(1, most // max(1, size))
     return [slice(i, i + step) for i in range(0, lanes, step)]
 
 

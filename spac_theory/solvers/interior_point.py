@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 
 from spac_theory.solvers.descent import descend, policy_of
-from spac_theory.solvers.design import slices
+from spac_theory.solvers.design import CACHE, slices
 from spac_theory.solvers.iterate import Iterate, start
 from spac_theory.solvers.program import Program, rotated
+
+CHUNK = 4 * CACHE  # pairs (x, a, b) at a time: more leave the cache, fewer are dear to start
 
 
 @dataclass
@@ -60,7 +62,7 @@ def solve(
             None if warm is None else warm.select(chunk),
             keep_warm,
         )
-        for chunk in slices(lanes, cells // 4)
+        for chunk in slices(lanes, cells, CHUNK)
     ]
     return parts[0] if len(parts) == 1 else _join(parts)
 

@@ -13,6 +13,8 @@ from spac_theory.solvers.cone import dot
 from spac_theory.solvers.program import Program
 
 CONE_MARGIN = 1e-3
+FIRST_SLACK = 0.2  # of u − r, a share of the radius a context
+FIRST_ANGLE = 1.1  # y₀ / ‖y‖ of the ball
 
 
 @dataclass(frozen=True)
@@ -116,19 +118,23 @@ def start(program: Program) -> Iterate:
     u, slacks, multipliers = reward.new_zeros(lanes, 0), [], []
     if program.rho is not None:
         spread = reward.amax(-1) - reward.amin(-1)
-        u = reward.amax(-1) + 0.1 * spread + 0.1 * program.certificate_radius / contexts**0.5
+        u = (
+            reward.amax(-1)
+            + 0.1 * spread
+            + FIRST_SLACK * program.certificate_radius / contexts**0.5
+        )
         weight = program.context_weight
         assert weight is not None
         slacks.append(u.unsqueeze(-1) - reward)
         multipliers.append((weight / actions).expand_as(reward))
     if program.boxed:
-        push = gradient.abs().sum((-2, -1)) / (contexts * actions) + 1e-3 / contexts
+        push = gradient.abs().mean((-2, -1)) + 1e-3 / contexts
         slacks += [reward - program.low, program.high - reward]
         multipliers += [push[:, None, None].expand_as(reward)] * 2
     ball: tuple[Tensor, ...] = ()
     if program.balled:
         y = program.design.adjoint(gradient)
-        y0 = 1.5 * y.norm(dim=-1, keepdim=True) + 1e-3
+        y0 = FIRST_ANGLE * y.norm(dim=-1, keepdim=True) + 1e-3
         ball = y, y0, program.radius**2 - (theta**2).sum(-1, keepdim=True)
     nothing = reward.new_zeros(lanes, 0, contexts, actions)
     s, z = (torch.stack(each, 1) if each else nothing for each in (slacks, multipliers))

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from experiments.common.files import read_json
-from llm import league
+from llm import chart
 from llm.comparison import carried
 from llm.comparison.carried import Bandit
 from llm.comparison.grid import check
@@ -24,7 +24,7 @@ def values():
 
 
 def test_every_registered_method_is_there_with_as_many_settings(values):
-    grid = check(values["chart"], list(values["methods"]), focused=False)
+    grid = check(values["chart"], list(values["methods"]))
     played = {options["name"] for options in values["methods"].values()}
     assert played == set(METHODS)
     assert set(grid.settings) == set(values["methods"])
@@ -40,15 +40,11 @@ def test_every_registered_method_is_there_with_as_many_settings(values):
 
 def test_what_cannot_be_a_league_is_refused(values):
     few = {**values["chart"], "settings": {"dpo": [{}]}}
-    assert set(check(values["chart"], ["dpo", "spac"], focused=False).settings) == {"dpo", "spac"}
+    assert set(check(values["chart"], ["dpo", "spac"]).settings) == {"dpo", "spac"}
     with pytest.raises(InputError, match=r"none for spac, nash_md"):
-        check(few, ["dpo", "spac", "nash_md"], focused=False)
-    with pytest.raises(InputError, match=r"chart\.focus is 'dpo'"):
-        check({**values["chart"], "focus": "dpo"}, ["dpo", "spac"], focused=False)
-    with pytest.raises(InputError, match=r"chart\.focus is None"):
-        check(values["chart"], ["dpo", "spac"])
+        check(few, ["dpo", "spac", "nash_md"])
     with pytest.raises(InputError, match=r"no results\.parquet"):
-        league.League({**values, "bandit_league": "nowhere"})
+        chart.League({**values, "bandit_league": "nowhere"})
 
 
 def bandit_folder(folder, means):
@@ -108,7 +104,7 @@ def drawn(tmp_path_factory):
     }
     values["data"]["language"]["demonstrations"] = 256
     values["train"] |= {"epochs": 2, "batch": 40, "micro_batch": 40}
-    league.execute(copy.deepcopy(values))
+    chart.execute(copy.deepcopy(values))
     return values, Path(values["run_dir"])
 
 
@@ -138,6 +134,6 @@ def test_a_small_league_says_what_each_is_worth_and_given(drawn):
 def test_a_league_resumes_run_by_run(drawn, capsys):
     values, folder = drawn
     before = read_json(folder / "league.json")
-    league.execute(copy.deepcopy(values))
+    chart.execute(copy.deepcopy(values))
     assert "==" not in capsys.readouterr().out.partition("#")[0]
     assert read_json(folder / "league.json") == before

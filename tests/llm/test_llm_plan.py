@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llm.cards import card
+from llm.models.cards import card
 from llm.pipeline import Pipeline
 from llm.plan import execute
 from llm.planning.advice import check, remedies

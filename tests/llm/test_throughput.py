@@ -9,10 +9,10 @@ from small_models import small_model
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from llm.cards import CARDS, recognise
 from llm.data.padding import pad
 from llm.data.trees import Tree, pack
 from llm.files import memory
+from llm.models.cards import CARDS, recognise
 from llm.models.flops import Load, cost_of
 from llm.models.load import LoraSettings, add_lora
 from llm.models.logprobs import pack_logps, sequence_logps, with_logps

@@ -38,6 +38,25 @@ def test_derivatives_are_autograds(name, z):
     torch.testing.assert_close(second, again, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.parametrize("name", LINKS)
+def test_derivatives_of_a_table_are_those_of_both_sides(name):
+    """By differences of all pairs, in the tails too: there one side is lost beside the other."""
+    link, reward = LINKS[name], torch.tensor([0.0, 0.5, -2.0, 9.0]).double()
+    z, wins = reward[:, None] - reward, torch.arange(16.0).double().reshape(4, 4)
+    slope, curvature = link.table_derivatives(z, wins, wins + wins.T)
+    (first, second), (back, bent) = link.loss_derivatives(z), link.loss_derivatives(-z)
+    torch.testing.assert_close(slope, wins * first - wins.T * back)
+    torch.testing.assert_close(curvature, wins * second + wins.T * bent)
+    torch.testing.assert_close(curvature, curvature.T, rtol=1e-15, atol=0)
+
+
+def test_the_curvature_of_a_table_keeps_its_digits_in_the_tails():
+    z = torch.tensor([[0.0, 40.0], [-40.0, 0.0]]).double()
+    one = torch.ones_like(z)
+    _, curvature = BRADLEY_TERRY.table_derivatives(z, one / 2, one)
+    assert float(curvature[0, 1]) == pytest.approx(float(np.exp(-40.0)), rel=1e-12)
+
+
 @given(margins)
 @pytest.mark.parametrize("name", LINKS)
 def test_symmetric_decreasing_and_convex(name, z):

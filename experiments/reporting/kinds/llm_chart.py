@@ -15,7 +15,7 @@ from experiments.reporting.kinds.kind import Kind, Picture, Source, Told
 from experiments.reporting.kinds.paired import Pairs, told_apart
 from spac_theory.statistics import mean_interval
 
-PROGRAMS = {"chart.json": "llm.chart", "league.json": "llm.league"}
+PROGRAMS = {"chart.json": "llm.chart", "league.json": "llm.chart --config-name league"}
 CELL = ["language", "coverage", "n"]
 START, EXACT = "sft", "bandit"  # the start, and exact SPAC in the bandit behind the language
 SPENT = ("steps", "samples", "labels")
@@ -23,7 +23,7 @@ WORDS = {START: "SFT", EXACT: "exact SPAC, told k"}
 
 
 def read(folder: Path) -> Source | None:
-    """The folder of `llm.chart` or of `llm.league`, whose rows are alike."""
+    """The folder of `llm.chart` in either configuration, whose rows are alike."""
     path = next((folder / name for name in PROGRAMS if (folder / name).is_file()), None)
     if path is None:
         return None
@@ -146,4 +146,4 @@ def compare(a: Source, b: Source) -> Told:
     return told_apart(a, b, Pairs(frames, keys, "seed", "suboptimality"))
 
 
-KIND = Kind("llm_chart", "a chart of llm.chart or llm.league", read, tell, compare)
+KIND = Kind("llm_chart", "a chart or league of llm.chart", read, tell, compare)
