@@ -2,13 +2,15 @@
 
 Every line is one training of two steps or more in a process of its own, on rows of one length. Measured is
 the largest resident memory less what the libraries take before the model is there; planned is the sum of
-`llm.plan`'s parts for the same pass.
+`llm.plan`'s parts for the same pass. The C library is told to give back large pieces at once, so that resident
+memory is what is in use; `--keep` leaves it as it is, with what it holds back for later.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from experiments.common.files import write_json
 from experiments.common.table import Table, make_console
 
 PROMPT, ANSWER = 100, 70
+GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144"}  # glibc
 LLAMA = {
     "vocab_size": 8192, "hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 8,
     "num_attention_heads": 8, "num_key_value_heads": 4,
@@ -105,8 +108,10 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["small-llama", "smollm2-135m"])
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
     parser.add_argument("--prefix", help='words before each command, such as "taskset -c 1 nice"')
+    parser.add_argument("--keep", action="store_true", help="the C library as it is")
     parser.add_argument("--out", type=Path, default=Path("build/benchmarks/plan_memory.json"))
     a = parser.parse_args()
+    os.environ.update({} if a.keep else GIVE_BACK)
     found = [compare(model, name, a.prefix) for model in a.models for name in a.cases]
     a.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(a.out, json.loads(json.dumps(found)))
