@@ -2,8 +2,8 @@
 
 Every line is one training of two steps or more in a process of its own, on rows of one length. Measured is
 the largest resident memory less what the libraries take before the model is there; planned is the sum of
-`llm.plan`'s parts for the same pass. The C library is told to give back large pieces at once, so that resident
-memory is what is in use; `--keep` leaves it as it is, with what it holds back for later.
+`llm.plan`'s parts for the same pass. The C library is told to give back large pieces at once, so that
+resident memory is what is in use; `--keep` leaves it as it is, with what it holds back for later.
 """
 
 from __future__ import annotations
