@@ -64,7 +64,7 @@ def cost_of(model: nn.Module) -> Cost:
     """The cost of a model of transformers, with adapters or without; it may lie on the meta device."""
     base: Any = causal_model(model)
     output = _output_layer(base)
-    config = base.config.get_text_config()
+    config = base.config.get_text_config() if hasattr(base, "config") else None
     active = getattr(config, "num_experts_per_tok", None)
     body = [
         (_entries(weight, active), weight.requires_grad)
@@ -87,7 +87,7 @@ def cost_of(model: nn.Module) -> Cost:
 
 def _output_layer(base: Any) -> nn.Module | None:
     """What turns states into logits; None where that is no module of its own."""
-    found = base.get_output_embeddings()
+    found = base.get_output_embeddings() if hasattr(base, "get_output_embeddings") else None
     return found if isinstance(found, nn.Module) else None
 
 

@@ -14,7 +14,7 @@ from spac_theory.solvers.program import Program
 
 CONE_MARGIN = 1e-3
 FIRST_SLACK = 0.2  # of u − r, a share of the radius a context
-FIRST_ANGLE = 1.1  # y₀ / ‖y‖ of the ball
+FIRST_ANGLE = 1.5  # y₀ / ‖y‖ of the ball; nearer 1, flat directions are left to rounding
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ That a killed run ends like an undisturbed one is the claim `kills_change_nothin
 runs with the other claims.
 """
 
+import html
 import signal
 
 from experiments.claims.kills import SMALL, launch, reach
@@ -46,7 +47,8 @@ def test_ctrl_c_is_one_sentence_and_leaves_a_run_that_goes_on(tmp_path, capsys):
     for name, rounds in read_json(tmp_path / "results.json")["rounds"].items():
         assert name in page
         assert f"{rounds[-1]['suboptimality']:.3f}" in page
-    assert "python -m" in page.partition("To make these numbers again")[2][:300]
+    command = read_json(tmp_path / "results.json")["made"]["command"]
+    assert html.escape(command) in page.partition("To make these numbers again")[2][:600]
 
     assert again(tmp_path, "methods.spac.lam=5.0") == 2
     message = capsys.readouterr().err
