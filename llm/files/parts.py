@@ -46,7 +46,7 @@ def join_parts(
     target: Path,
     arrange: Callable[[Rows], Rows] = lambda rows: rows,
 ) -> None:
-    """Once every process is done, join all parts into `target`, `arrange`d, and remove them."""
+    """Once every process is done, join all parts into `target`, as `arrange` has them, and remove them."""
     processes.barrier()
     if not processes.is_main() or target.exists():
         return
