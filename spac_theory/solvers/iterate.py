@@ -14,7 +14,8 @@ from spac_theory.solvers.program import Program
 
 CONE_MARGIN = 1e-3
 FIRST_SLACK = 0.2  # of u − r, a share of the radius a context
-FIRST_ANGLE = 1.5  # y₀ / ‖y‖ of the ball; nearer 1, flat directions are left to rounding
+FIRST_ANGLE = 1.1  # y₀ / ‖y‖ of the ball
+FLAT_ANGLE = 1.5  # of a critic alone: nearer 1, directions in which the data say nothing are left to rounding
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,8 @@ def start(program: Program) -> Iterate:
     ball: tuple[Tensor, ...] = ()
     if program.balled:
         y = program.design.adjoint(gradient)
-        y0 = FIRST_ANGLE * y.norm(dim=-1, keepdim=True) + 1e-3
+        angle = FLAT_ANGLE if program.rho is None else FIRST_ANGLE
+        y0 = angle * y.norm(dim=-1, keepdim=True) + 1e-3
         ball = y, y0, program.radius**2 - (theta**2).sum(-1, keepdim=True)
     nothing = reward.new_zeros(lanes, 0, contexts, actions)
     s, z = (torch.stack(each, 1) if each else nothing for each in (slacks, multipliers))
