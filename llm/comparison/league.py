@@ -15,7 +15,7 @@ from experiments.common.files import write_atomically, write_json, write_text
 from experiments.common.provenance import made
 from experiments.common.table import plus_minus
 from llm.comparison.carried import Bandit, agreement, ranks, reversals
-from llm.comparison.grid import Grid, cells_of
+from llm.comparison.grid import Grid
 from llm.comparison.report import Chart, grid_table
 from llm.comparison.setting import BANDIT, SFT, TITLES, Cell, Chosen, Result
 from spac_theory.statistics import student_interval
@@ -46,26 +46,21 @@ def write(
     """Store the results, the tables and the figure of what every method has finished."""
     from llm.comparison.league_figure import draw
 
-    season = Season(grid, found, chosen, titles, bandit)
+    season = Season(grid, found, chosen, TITLES | titles, bandit)
     picked = {k: {m: s.label for m, s in own.items()} for k, own in chosen.items()}
     rows = {"tuning": [r.record() for r in tuning], "rows": [r.record() for r in found]}
     told = {"chosen": picked, "carried": season.carried(), "made": made("torch", "transformers")}
     write_json(root / "league.json", {**rows, **told})
-    chart = Chart(grid, found, chosen, TITLES | titles)
-    parts = [*season.page(), "## Tuning\n", chart.tuning_table(tuning)]
+    parts = [*season.page(), "## Tuning\n", season.tuning_table(tuning)]
     write_text(root / "league.md", "\n\n".join(parts) + "\n")
     if season.places:
         write_atomically(root / "league.png", lambda path: draw(season, path))
 
 
 @dataclass(frozen=True)
-class Season:
-    """The finished results, what was chosen in tuning, and the bandit's league if there is one."""
+class Season(Chart):
+    """A chart without a method in focus, and the bandit's league if there is one."""
 
-    grid: Grid
-    found: list[Result]
-    chosen: Chosen
-    titles: dict[str, str]
     bandit: Bandit | None = None
 
     @cached_property
@@ -87,11 +82,6 @@ class Season:
         """The cells and seeds that every method has finished."""
         everywhere = [(cell, seed) for cell in self.cells for seed in self.grid.seeds]
         return [p for p in everywhere if all((m, *p) in self.table for m in self.grid.settings)]
-
-    @property
-    def cells(self) -> list[Cell]:
-        """All cells: `misleads` first, then as numbers go."""
-        return sorted(cells_of(self.grid.cells), key=lambda c: (c.language != "misleads", c))
 
     def losses(self, method: str, cells: Sequence[Cell]) -> NDArray[np.float64]:
         """Suboptimality by seed, its mean over these cells, on the seeds that have finished most of them."""

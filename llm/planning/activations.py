@@ -44,10 +44,6 @@ class _Attention(torch.autograd.Function):
         context.save_for_backward(query, key, value, found)
         return found
 
-    @staticmethod
-    def backward(context: Any, *gradients: Any) -> Any:
-        raise NotImplementedError("It counts what is kept, and computes nothing.")
-
 
 def _attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Any, **_: Any

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,10 @@ def score_rows(
             lambda packed: rewards(model, packed.tensors(), bound),
         ).tolist()
     else:
-        found = _padded(model, rows, names, pad_id, bound, size)
+        prompts = [r.prompt for r in rows for n in names for _ in r.responses[n]]
+        responses = [y for r in rows for n in names for y in r.responses[n]]
+        chunk = size * max(1, min(8, len(responses) // len(rows)))
+        found = each_once(prompts, responses, partial(_padded, model, pad_id, bound, chunk))
     model.train(was_training)
     each = iter(found)
     return [{n: [next(each) for _ in r.responses[n]] for n in names} for r in rows]
@@ -72,25 +76,19 @@ def score_rows(
 
 def _padded(
     model: nn.Module,
-    rows: Sequence[Row],
-    names: Sequence[str],
     pad_id: int,
     bound: float,
-    size: int,
+    chunk: int,
+    prompts: list[Ids],
+    responses: list[Ids],
 ) -> list[float]:
+    """`r(x,y)` of each sequence, `chunk` padded ones at a time."""
     device = next(model.parameters()).device
-    responses = [y for r in rows for n in names for y in r.responses[n]]
-    chunk = size * max(1, min(8, len(responses) // len(rows)))
-
-    def values(prompts: list[Ids], responses: list[Ids]) -> list[float]:
-        found: list[float] = []
-        for i in range(0, len(prompts), chunk):
-            batch = pad(prompts[i : i + chunk], responses[i : i + chunk], pad_id)
-            found += rewards(model, {k: v.to(device) for k, v in batch.items()}, bound).tolist()
-        return found
-
-    prompts = [r.prompt for r in rows for n in names for _ in r.responses[n]]
-    return each_once(prompts, responses, values)
+    found: list[float] = []
+    for i in range(0, len(prompts), chunk):
+        batch = pad(prompts[i : i + chunk], responses[i : i + chunk], pad_id)
+        found += rewards(model, {k: v.to(device) for k, v in batch.items()}, bound).tolist()
+    return found
 
 
 class CriticTrainer(SequenceTrainer):

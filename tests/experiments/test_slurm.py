@@ -184,6 +184,7 @@ class TestRealSlurm:
         process.send_signal(signal.SIGINT)
         finish(process, code=130)
         until(lambda: not queue(cluster))
+        assert status(tmp_path) == "8 fits: 0 done, 0 failed, 8 missing"
 
     def test_what_slurm_refuses_is_one_sentence(self, cluster: Environment, tmp_path: Path) -> None:
         process = start(cluster, tmp_path, "+launcher.parameters.slurm_partition=none")
